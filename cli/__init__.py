@@ -1,0 +1,1 @@
+"""The Click command line: one module a command, loaded on use."""

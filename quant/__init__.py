@@ -1,0 +1,1 @@
+"""Int8 and int4 variants of an exported model."""

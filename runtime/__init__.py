@@ -1,0 +1,1 @@
+"""The engine over ONNX Runtime: generate, stream, batch, score."""

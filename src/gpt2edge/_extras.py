@@ -1,0 +1,19 @@
+"""Optional packages, imported on first use."""
+
+from importlib import import_module
+from types import ModuleType
+
+from gpt2edge.errors import MissingExtraError
+
+
+def require(extra: str, module: str) -> ModuleType:
+    """Import ``module``, or raise ``MissingExtraError`` with the command that installs it."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"this needs the package {module!r}, which is not installed: "
+            f"run pip install 'gpt2edge[{extra}]'"
+        ) from None

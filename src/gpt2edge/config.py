@@ -1,0 +1,137 @@
+"""ModelConfig: the keys of GPT-2's ``config.json`` that change what the model computes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+ACTIVATIONS: Final = (
+    "gelu",
+    "gelu_10",
+    "gelu_accurate",
+    "gelu_fast",
+    "gelu_new",
+    "gelu_python",
+    "gelu_python_tanh",
+    "gelu_pytorch_tanh",
+    "laplace",
+    "leaky_relu",
+    "linear",
+    "mish",
+    "quick_gelu",
+    "relu",
+    "relu2",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "swish",
+    "tanh",
+)
+"""Activation names that transformers accepts for GPT-2 and that have no weights of their own."""
+
+_SIZES: Final = ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size")
+_LARGEST: Final = 2**24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """GPT-2's shape and arithmetic, under the names of transformers' ``GPT2Config``."""
+
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    n_inner: int = 3072
+    n_positions: int = 1024
+    vocab_size: int = 50257
+    activation_function: str = "gelu_new"
+    layer_norm_epsilon: float = 1e-5
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
+    tie_word_embeddings: bool = True
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.n_embd // self.n_head
+
+    def attention_scale(self, layer: int) -> float:
+        """The factor on query-key products in block ``layer``."""
+        scale = self.head_dim**-0.5 if self.scale_attn_weights else 1.0
+        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
+
+    @classmethod
+    def from_dict(cls, keys: Mapping[str, Any]) -> "ModelConfig":
+        """Read the keys of a ``config.json``; absent ones take ``GPT2Config``'s defaults.
+
+        Raises ValueError with the key, the value given and what is allowed.
+        """
+        model_type = keys.get("model_type", "gpt2")
+        if model_type != "gpt2":
+            raise ValueError(f"model_type is {model_type!r}; only 'gpt2' is supported")
+        if keys.get("add_cross_attention"):
+            raise ValueError("add_cross_attention is true; decoder-only models are supported")
+        sizes = {name: _size(keys, name) for name in _SIZES if keys.get(name) is not None}
+        sizes.setdefault("n_inner", 4 * sizes.get("n_embd", _GPT2.n_embd))
+        vocab_size = sizes.get("vocab_size", _GPT2.vocab_size)
+        config = cls(
+            **sizes,
+            activation_function=_activation(keys),
+            layer_norm_epsilon=_epsilon(keys),
+            scale_attn_weights=_flag(keys, "scale_attn_weights", True),
+            scale_attn_by_inverse_layer_idx=_flag(keys, "scale_attn_by_inverse_layer_idx", False),
+            tie_word_embeddings=_flag(keys, "tie_word_embeddings", True),
+            bos_token_id=_token_id(keys, "bos_token_id", vocab_size),
+            eos_token_id=_token_id(keys, "eos_token_id", vocab_size),
+        )
+        if config.n_embd % config.n_head:
+            raise ValueError(
+                f"n_embd {config.n_embd} is not a multiple of n_head {config.n_head}"
+            )
+        return config
+
+
+_GPT2: Final = ModelConfig()
+
+
+def _size(keys: Mapping[str, Any], name: str) -> int:
+    value = keys[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 to {_LARGEST}")
+    return value
+
+
+def _flag(keys: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = keys.get(name, default)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; it must be true or false")
+    return value
+
+
+def _activation(keys: Mapping[str, Any]) -> str:
+    value = keys.get("activation_function", "gelu_new")
+    if value not in ACTIVATIONS:
+        raise ValueError(
+            f"activation_function is {value!r}; it must be one of {', '.join(ACTIVATIONS)}"
+        )
+    return str(value)
+
+
+def _epsilon(keys: Mapping[str, Any]) -> float:
+    value = keys.get("layer_norm_epsilon", 1e-5)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0 <= value < 1:
+        raise ValueError(f"layer_norm_epsilon is {value!r}; it must be a number in [0, 1)")
+    return float(value)
+
+
+def _token_id(keys: Mapping[str, Any], name: str, vocab_size: int) -> int | None:
+    """The id, or None where it lies outside a custom vocabulary (the upstream default does)."""
+    value = keys.get(name, 50256)
+    value = value[0] if isinstance(value, list) and value else value
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} is {value!r}; it must be a token id or null")
+    return value if 0 <= value < vocab_size else None

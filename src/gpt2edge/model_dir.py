@@ -1,0 +1,231 @@
+"""ModelDir: the folder on disk through which export, quant and runtime talk.
+
+    model.onnx  model.onnx_data      the graph, and its weights as external data
+    config.json                      upstream keys, copied from the checkpoint
+    tokenizer.json                   absent where the checkpoint had no tokenizer
+    generation_config.json           default sampling, absent where upstream had none
+    manifest.json                    what made the folder, and the size and sha256 of every file
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Final
+
+from gpt2edge.config import ModelConfig
+from gpt2edge.errors import ModelDirError
+
+FORMAT_VERSION: Final = 1
+GRAPH_FILE: Final = "model.onnx"
+WEIGHTS_FILE: Final = "model.onnx_data"
+TASKS: Final = ("text-generation", "sequence-classification", "token-classification")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """Size in bytes and sha256 (hex) of one file of a model folder."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What made a model folder: ``variant`` is its precision, ``recipe`` how it was quantized."""
+
+    profile: str
+    variant: str
+    task: str
+    opset: int
+    ir_version: int
+    source: str = ""
+    recipe: Mapping[str, Any] | None = None
+    tool_versions: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def from_dict(cls, keys: Mapping[str, Any]) -> "Manifest":
+        """Read ``manifest.json``. Raises ValueError for a foreign version or a missing key."""
+        version = keys.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(f"format_version is {version!r}; this gpt2edge reads {FORMAT_VERSION}")
+        if keys.get("task") not in TASKS:
+            raise ValueError(f"task is {keys.get('task')!r}; it must be one of {', '.join(TASKS)}")
+        try:
+            files = {name: FileRecord(**record) for name, record in keys["files"].items()}
+            return cls(**{**keys, "files": files})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"manifest.json is not of this format: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDir:
+    """An opened model folder: its path, configuration and manifest."""
+
+    path: Path
+    config: ModelConfig
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "ModelDir":
+        """Open a folder that ``export`` or ``quantize`` wrote, and check every file's size.
+
+        Raises ModelDirError where the folder, or a file that its manifest names, is missing or of
+        another size.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise ModelDirError(
+                f"no model folder at {str(folder)!r}: make one with 'gpt2edge export SOURCE OUT'"
+            )
+        if not (folder / "manifest.json").is_file():
+            raise ModelDirError(_not_a_model_dir(folder))
+        try:
+            manifest = Manifest.from_dict(read_json(folder / "manifest.json"))
+            config = ModelConfig.from_dict(read_json(folder / "config.json"))
+        except ValueError as error:
+            raise ModelDirError(f"{folder}: {error}") from None
+        model = cls(folder, config, manifest)
+        model._check_sizes()
+        return model
+
+    @property
+    def graph_path(self) -> Path:
+        """The ONNX graph."""
+        return self.path / GRAPH_FILE
+
+    @property
+    def tokenizer_path(self) -> Path | None:
+        """``tokenizer.json``, or None for a model used by token ids."""
+        path = self.path / "tokenizer.json"
+        return path if path.is_file() else None
+
+    @property
+    def generation_config(self) -> dict[str, Any]:
+        """Default generation settings under transformers' names; empty where there are none."""
+        path = self.path / "generation_config.json"
+        return read_json(path) if path.is_file() else {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files that the manifest names."""
+        return sum(record.bytes for record in self.manifest.files.values())
+
+    def damaged_files(self) -> list[str]:
+        """Names of the files whose sha256 is not the manifest's."""
+        records = self.manifest.files.items()
+        return [name for name, record in records if sha256(self.path / name) != record.sha256]
+
+    def _check_sizes(self) -> None:
+        for name, record in self.manifest.files.items():
+            if Path(name).name != name:
+                raise ModelDirError(f"{self.path}: manifest.json names {name!r}, not a plain file")
+            path = self.path / name
+            size = path.stat().st_size if path.is_file() else None
+            if size != record.bytes:
+                found = "is missing" if size is None else f"has {size} bytes"
+                raise ModelDirError(
+                    f"{path} {found}; manifest.json says {record.bytes} bytes: export it again"
+                )
+
+
+@contextmanager
+def staged_folder(out: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``out`` that becomes ``out`` when the block ends without an error.
+
+    Raises ModelDirError where ``out`` exists and ``overwrite`` is false, or cannot be written.
+    """
+    target = Path(os.path.abspath(out))
+    _check_target(target, overwrite)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise ModelDirError(f"cannot write {str(target)!r}: {error.strerror}") from None
+    try:
+        yield staging
+        staging.chmod(0o777 & ~_umask())
+        if target.exists():
+            retired = staging.with_name(staging.name + ".old")
+            target.rename(retired)
+            staging.rename(target)
+            shutil.rmtree(retired)
+        else:
+            staging.rename(target)
+    except OSError as error:
+        raise ModelDirError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``, with the size and sha256 of every file now in ``folder``."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
+    files = {
+        name: asdict(FileRecord(bytes=path.stat().st_size, sha256=sha256(path)))
+        for name in names
+        for path in [folder / name]
+    }
+    write_json(folder / "manifest.json", {**asdict(manifest), "files": files})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ModelDirError where it is absent or not an object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelDirError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelDirError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ModelDirError(f"{path} holds a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object, indented, keys in the order given."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise ModelDirError(f"{str(target)!r} exists and is not a folder: choose another name")
+    if not target.exists():
+        return
+    if not overwrite:
+        raise ModelDirError(
+            f"{str(target)!r} exists: choose another name, or pass --overwrite to replace it"
+        )
+    if any(target.iterdir()) and not (target / "manifest.json").is_file():
+        raise ModelDirError(f"{str(target)!r} is not a model folder: it will not be replaced")
+
+
+def _not_a_model_dir(folder: Path) -> str:
+    if (folder / "config.json").is_file():
+        return (
+            f"{str(folder)!r} holds a checkpoint, not an exported model: "
+            f"run 'gpt2edge export {folder} OUT' first"
+        )
+    return f"{str(folder)!r} has no manifest.json: it was not written by gpt2edge"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
