@@ -86,9 +86,7 @@ class ModelConfig:
             eos_token_id=_token_id(keys, "eos_token_id", vocab_size),
         )
         if config.n_embd % config.n_head:
-            raise ValueError(
-                f"n_embd {config.n_embd} is not a multiple of n_head {config.n_head}"
-            )
+            raise ValueError(f"n_embd {config.n_embd} is not a multiple of n_head {config.n_head}")
         return config
 
 

@@ -1,10 +1,10 @@
 """ModelDir: the folder on disk through which export, quant and runtime talk.
 
-    model.onnx  model.onnx_data      the graph, and its weights as external data
-    config.json                      upstream keys, copied from the checkpoint
-    tokenizer.json                   absent where the checkpoint had no tokenizer
-    generation_config.json           default sampling, absent where upstream had none
-    manifest.json                    what made the folder, and the size and sha256 of every file
+model.onnx  model.onnx_data      the graph, and its weights as external data
+config.json                      upstream keys, copied from the checkpoint
+tokenizer.json                   absent where the checkpoint had no tokenizer
+generation_config.json           default sampling, absent where upstream had none
+manifest.json                    what made the folder, and the size and sha256 of every file
 """
 
 import hashlib
@@ -142,7 +142,7 @@ def staged_folder(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
 
     Raises ModelDirError where ``out`` exists and ``overwrite`` is false, or cannot be written.
     """
-    target = Path(os.path.abspath(out))
+    target = Path(out).absolute()
     _check_target(target, overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
