@@ -1,0 +1,95 @@
+"""Decoder: a model bound to a KV cache. Prefill enters prompts, decode adds a token to each row."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.runtime.kv_cache import KVCache
+from gpt2edge.runtime.session import Binding, Session
+
+
+class Decoder:
+    """Forward calls over one KV cache, all inputs and outputs bound by address.
+
+    Every row is independent of the others and of their number: a row in a batch gets the logits
+    that it gets alone. Not safe for use from two threads at once; the session below it is.
+    """
+
+    def __init__(self, session: Session, cache: KVCache, *, prefill_chunk: int) -> None:
+        self.cache = cache
+        self._session = session
+        self._prefill_chunk = prefill_chunk
+        self._row_bindings: dict[int, Binding] = {}
+        self._step_bindings: dict[int, Binding] = {}
+        rows = cache.rows
+        self._input_ids = np.zeros((rows, 1), np.int64)
+        self._position_ids = np.zeros((rows, 1), np.int64)
+        self._logits_to_keep = np.zeros((rows, 1), np.int64)
+        self._logits = np.zeros((rows, 1, session.n_logits), np.float32)
+
+    def decode(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Append ``token_ids[i]`` to row ``i``: logits [len(token_ids), n_logits].
+
+        The array is the decoder's own, overwritten by the next call.
+        """
+        count = len(token_ids)
+        binding = self._step_bindings.get(count) or self._bind_step(count)
+        self._input_ids[:count, 0] = token_ids
+        self._position_ids[:count, 0] = self.cache.lengths[:count]
+        self.cache.advance(0, count, 1)
+        binding.run()
+        return self._logits[:count, 0]
+
+    def prefill(self, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Append ``token_ids`` to ``row``: logits [n_logits] after the last of them."""
+        chunks = self._chunks(token_ids)
+        logits = [self._forward(row, chunk, np.array([len(chunk) - 1])) for chunk in chunks]
+        return logits[-1][0]
+
+    def prefill_all(self, row: int, token_ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Append ``token_ids`` to ``row``: logits [tokens, n_logits] after each, by chunks."""
+        for chunk in self._chunks(token_ids):
+            yield self._forward(row, chunk, np.arange(len(chunk)))
+
+    def _chunks(self, token_ids: Sequence[int]) -> Iterator[NDArray[np.int64]]:
+        if not len(token_ids):
+            raise ValueError("no tokens to prefill; there must be at least one")
+        ids = np.asarray(token_ids, np.int64)
+        for start in range(0, len(ids), self._prefill_chunk):
+            yield ids[start : start + self._prefill_chunk]
+
+    def _forward(
+        self, row: int, ids: NDArray[np.int64], kept: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        binding = self._row_bindings.get(row)
+        if binding is None:
+            binding = self._row_bindings[row] = self._bind_cache(row, 1)
+        start = self.cache.lengths[row]
+        self.cache.advance(row, 1, len(ids))
+        logits = np.empty((1, len(kept), self._session.n_logits), np.float32)
+        binding.input("input_ids", ids[None])  # [1, tokens]
+        binding.input("position_ids", np.arange(start, start + len(ids))[None])
+        binding.input("logits_to_keep", kept[None])  # [1, kept]
+        binding.output("logits", logits)
+        binding.run()
+        return logits[0]
+
+    def _bind_step(self, count: int) -> Binding:
+        binding = self._step_bindings[count] = self._bind_cache(0, count)
+        binding.input("input_ids", self._input_ids[:count])
+        binding.input("position_ids", self._position_ids[:count])
+        binding.input("logits_to_keep", self._logits_to_keep[:count])
+        binding.output("logits", self._logits[:count])
+        return binding
+
+    def _bind_cache(self, first: int, count: int) -> Binding:
+        binding = self._session.binding()
+        rows = slice(first, first + count)
+        # as wide as the cache, so that it is bound once: the graph only counts its ones
+        binding.input("attention_mask", self.cache.attention_mask[rows])
+        for layer, (key, value) in enumerate(self.cache.data[:, :, rows]):
+            for name, array in (("key", key), ("value", value)):
+                past, present = f"past_key_values.{layer}.{name}", f"present.{layer}.{name}"
+                binding.in_place(past, present, array)  # [count, n_head, max_length, head_dim]
+        return binding

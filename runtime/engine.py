@@ -1,0 +1,326 @@
+"""Engine: a loaded model that generates, streams, batches and scores."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.defaults import GenerationDefaults
+from gpt2edge.runtime.generation import Generation, Request, decode_all
+from gpt2edge.runtime.kv_cache import KVCache
+from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
+from gpt2edge.runtime.scoring import perplexity, score_completion
+from gpt2edge.runtime.session import RuntimeOptions, Session
+from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.tokenizer import Tokenizer
+from gpt2edge.runtime.types import Chunk, Completion, Perplexity, Score
+
+Prompt: TypeAlias = str | Sequence[int]
+"""A text, or its token ids."""
+
+BUNDLED_MODEL: Final = Path(__file__).parent / "assets" / "storyteller"
+
+
+def load(
+    model: str | os.PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
+) -> "Engine":
+    """Load a model folder, or the bundled storyteller where none is given.
+
+    Raises ModelDirError where the folder is none of ours, ProviderError for an unknown device.
+    """
+    return Engine(model or BUNDLED_MODEL, RuntimeOptions(device=device, threads=threads))
+
+
+class Engine:
+    """A loaded model. ``prompt`` is text or token ids everywhere; an empty one starts afresh."""
+
+    def __init__(
+        self, model: str | os.PathLike[str], options: RuntimeOptions | None = None
+    ) -> None:
+        started = perf_counter()
+        self.options = options or RuntimeOptions()
+        self.model = ModelDir.open(model)
+        self.config = self.model.config
+        path = self.model.tokenizer_path
+        self.tokenizer = Tokenizer(path) if path else None
+        self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
+        self._session = Session(self.model, self.options)
+        self.load_s = perf_counter() - started
+
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> Completion:
+        """Complete one prompt.
+
+        What is None comes from the model's ``generation_config.json``; without one, decoding is
+        greedy. ``logprobs`` adds each token's log-probability and those of that many likeliest
+        tokens. Raises ContextLengthError where the tokens do not fit, ValueError for bad
+        arguments.
+        """
+        (completion,) = self.generate_batch(
+            [prompt],
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            stop=stop,
+            logprobs=logprobs,
+            processors=processors,
+        )
+        return completion
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> "Stream":
+        """Complete one prompt, token by token: an iterator of ``Chunk``.
+
+        The pieces of text join to what ``generate`` returns for the same arguments.
+        """
+        request = self._request(max_new_tokens, sampling, stop, logprobs, processors)
+        groups = self._groups([prompt], 1, request)
+        return Stream(groups[0][0], decode_all(self._decoder_for(groups), groups))
+
+    def generate_batch(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        n: int = 1,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> list[Completion]:
+        """``n`` completions of each prompt, in the order of the prompts.
+
+        All are decoded together on one cache; a prompt's samples share one prefill. Sample ``i``
+        of a prompt draws from the random stream (seed, i): it is the same text in any batch.
+        """
+        request = self._request(max_new_tokens, sampling, stop, logprobs, processors)
+        groups = self._groups(prompts, n, request)
+        for _ in decode_all(self._decoder_for(groups), groups):
+            pass
+        return [generation.completion() for group in groups for generation in group]
+
+    def score(self, prompt: Prompt, completions: Sequence[Prompt]) -> list[Score]:
+        """Log-probability of each of ``completions`` after ``prompt``, which is prefilled once."""
+        prompt_ids = self.encode(prompt)
+        encoded = [self._require_tokens(completion) for completion in completions]
+        longest = len(prompt_ids) + max(map(len, encoded), default=1) - 1
+        decoder = self.decoder(rows=1, max_length=longest)
+        prompt_logits = decoder.prefill(0, prompt_ids)
+        scores = []
+        for completion, token_ids in zip(completions, encoded, strict=True):
+            values, greedy = score_completion(decoder, prompt_logits, token_ids)
+            text = completion if isinstance(completion, str) else self._decode(token_ids)
+            scores.append(
+                Score(
+                    text=text,
+                    token_ids=tuple(token_ids),
+                    logprob=float(sum(values)),
+                    logprobs=tuple(values),
+                    is_greedy=greedy,
+                )
+            )
+        return scores
+
+    def perplexity(
+        self, text: Prompt, *, stride: int | None = None, context: int | None = None
+    ) -> Perplexity:
+        """Perplexity of a text by a sliding window of ``context`` tokens, moved by ``stride``.
+
+        The window is as long as the model's context and moves by half of it where not given. The
+        first token is conditioned on the begin-of-text token where the model has one.
+        """
+        context = context or self.config.n_positions
+        stride = stride or max(1, context // 2)
+        if not 1 <= stride <= context - 1 or context > self.config.n_positions:
+            raise ValueError(
+                f"context is {context} and stride {stride}; they must satisfy 1 <= stride < "
+                f"context <= {self.config.n_positions}"
+            )
+        token_ids = self._require_tokens(text)
+        if self.config.bos_token_id is not None:
+            token_ids = [self.config.bos_token_id, *token_ids]
+        if len(token_ids) < 2:
+            raise ValueError("perplexity needs at least two tokens")
+        nbytes = len(text.encode()) if isinstance(text, str) else None
+        decoder = self.decoder(rows=1, max_length=min(context, len(token_ids)))
+        return perplexity(decoder, token_ids, context=context, stride=stride, nbytes=nbytes)
+
+    def logits(self, prompt: Prompt) -> NDArray[np.float32]:
+        """Logits [tokens, vocab_size or labels] after every token of ``prompt``."""
+        token_ids = self.encode(prompt)
+        decoder = self.decoder(rows=1, max_length=len(token_ids))
+        return np.concatenate(list(decoder.prefill_all(0, token_ids)))
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt; an empty one becomes the begin-of-text token.
+
+        Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
+        """
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise ValueError("this model has no tokenizer; give the prompt as token ids")
+            token_ids = self.tokenizer.encode(prompt)
+        else:
+            token_ids = [int(token_id) for token_id in prompt]
+        if not token_ids and self.config.bos_token_id is not None:
+            return [self.config.bos_token_id]
+        if not token_ids:
+            raise ValueError("the prompt is empty and the model has no begin-of-text token")
+        worst = max(token_ids) if min(token_ids) >= 0 else min(token_ids)
+        if not 0 <= worst < self.config.vocab_size:
+            raise ValueError(
+                f"token id {worst} is outside the vocabulary of {self.config.vocab_size}"
+            )
+        return token_ids
+
+    def decoder(self, *, rows: int, max_length: int) -> Decoder:
+        """A fresh cache of ``rows`` sequences, with the forward calls over it.
+
+        This is the door for search, speculation and research: see ``Decoder`` and ``KVCache``.
+        Raises ContextLengthError where ``max_length`` exceeds the model's context.
+        """
+        if max_length > self.config.n_positions:
+            raise ContextLengthError(
+                f"{max_length} tokens do not fit the model's context of "
+                f"{self.config.n_positions}: shorten the prompt or ask for fewer new tokens"
+            )
+        session = self._session
+        cache = KVCache(
+            rows,
+            max_length,
+            n_layer=session.n_layer,
+            n_head=session.n_head,
+            head_dim=session.cache_dim,
+        )
+        return Decoder(session, cache, prefill_chunk=self.options.prefill_chunk)
+
+    def _request(
+        self,
+        max_new_tokens: int | None,
+        sampling: SamplingParams | None,
+        stop: StopParams | str | Sequence[str] | None,
+        logprobs: int | None,
+        processors: Sequence[LogitsProcessor],
+    ) -> Request:
+        if max_new_tokens is not None and max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be 1 or more")
+        if logprobs is not None and not 0 <= logprobs <= self.config.vocab_size:
+            raise ValueError(f"logprobs is {logprobs}; it must be 0 to {self.config.vocab_size}")
+        if self.model.manifest.task != "text-generation":
+            raise Gpt2EdgeError(
+                f"this model's task is {self.model.manifest.task}: it scores and cannot generate"
+            )
+        sampling = sampling or self.defaults.sampling
+        return Request(
+            max_new_tokens=max_new_tokens or 0,
+            sampling=sampling,
+            stop=StopParams.of(stop),
+            seed=_seed(sampling),
+            logprobs=logprobs,
+            processors=processors,
+            eos_ids=self.defaults.eos_ids,
+            tokenizer=self.tokenizer,
+            load_s=self.load_s,
+        )
+
+    def _groups(
+        self, prompts: Sequence[Prompt], n: int, request: Request
+    ) -> list[list[Generation]]:
+        if n < 1:
+            raise ValueError(f"n is {n}; it must be 1 or more")
+        groups = []
+        for prompt in prompts:
+            prompt_ids = self.encode(prompt)
+            text = prompt if isinstance(prompt, str) else self._decode(prompt_ids)
+            limited = replace(
+                request, max_new_tokens=self._limit(len(prompt_ids), request.max_new_tokens)
+            )
+            first_row = n * len(groups)
+            groups.append(
+                [
+                    Generation(text, prompt_ids, limited, index=index, row=first_row + index)
+                    for index in range(n)
+                ]
+            )
+        return groups
+
+    def _limit(self, prompt_length: int, max_new_tokens: int) -> int:
+        """The token limit of one completion; 0 asks for the default, cut to the context."""
+        # the last token that is drawn never enters the cache
+        room = self.config.n_positions - prompt_length + 1
+        if room < max(1, max_new_tokens):
+            raise ContextLengthError(
+                f"a prompt of {prompt_length} tokens and {max(1, max_new_tokens)} new ones do not "
+                f"fit the model's context of {self.config.n_positions}: shorten the prompt or ask "
+                "for fewer new tokens"
+            )
+        return max_new_tokens or min(room, self.defaults.max_new_tokens)
+
+    def _decoder_for(self, groups: Sequence[Sequence[Generation]]) -> Decoder:
+        """A decoder with as many rows as there are generations and the cache budget allows."""
+        generations = [generation for group in groups for generation in group]
+        longest = max((generation.cached_tokens for generation in generations), default=1)
+        session = self._session
+        row_bytes = longest * session.n_layer * session.n_head * session.cache_dim * 2 * 4
+        affordable = max(1, self.options.cache_bytes // row_bytes)
+        rows = max(1, min(len(generations), affordable))
+        return self.decoder(rows=rows, max_length=longest)
+
+    def _require_tokens(self, text: Prompt) -> list[int]:
+        if not len(text):
+            raise ValueError("the text is empty; it must have at least one token")
+        return self.encode(text)
+
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(token_ids) if self.tokenizer else ""
+
+
+class Stream(Iterator[Chunk]):
+    """The chunks of one completion as they come; afterwards ``completion`` is the whole."""
+
+    def __init__(self, generation: Generation, chunks: Iterator[Chunk]) -> None:
+        self._generation = generation
+        self._chunks = chunks
+
+    def __next__(self) -> Chunk:
+        return next(self._chunks)
+
+    def cancel(self) -> None:
+        """End the completion after the token in the making; safe from any thread or signal."""
+        self._generation.cancelled = True
+
+    @property
+    def completion(self) -> Completion:
+        """What was generated; a stream that was left early counts as cancelled."""
+        self._generation.cancel()
+        return self._generation.completion()
+
+
+def _seed(sampling: SamplingParams) -> int | None:
+    """The seed asked for, a fresh one where sampling needs one, None for greedy decoding."""
+    if sampling.seed is not None or sampling.is_greedy:
+        return sampling.seed
+    return int(np.random.SeedSequence().generate_state(1)[0])

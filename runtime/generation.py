@@ -1,0 +1,219 @@
+"""One completion in the making, and the loop that decodes many of them on one cache."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.sampling import (
+    LogitsProcessor,
+    Sampler,
+    SamplingParams,
+    log_softmax,
+    top_k_indices,
+)
+from gpt2edge.runtime.stopping import StopMatcher, StopParams
+from gpt2edge.runtime.tokenizer import Tokenizer
+from gpt2edge.runtime.types import Chunk, Completion, FinishReason, Timing, TokenLogprob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What every completion of one call has in common."""
+
+    max_new_tokens: int
+    sampling: SamplingParams
+    stop: StopParams
+    seed: int | None
+    logprobs: int | None
+    processors: Sequence[LogitsProcessor]
+    eos_ids: frozenset[int]
+    tokenizer: Tokenizer | None
+    load_s: float
+    started: float = field(default_factory=perf_counter)
+
+
+class Generation:
+    """One completion: takes logits, draws tokens, lets text out, knows when it is done."""
+
+    def __init__(
+        self, prompt: str, prompt_ids: Sequence[int], request: Request, *, index: int, row: int
+    ) -> None:
+        self.prompt = prompt
+        self.prompt_ids = list(prompt_ids)
+        self.token_ids: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self.cancelled = False
+        self._history = list(prompt_ids)
+        self._sampler = Sampler(request.sampling, request.processors, (request.seed or 0, index))
+        self._request = request
+        self._index = index
+        self._row = row
+        self._decoder = request.tokenizer.stream_decoder() if request.tokenizer else None
+        self._matcher = StopMatcher(request.stop.strings)
+        self._pieces: list[str] = []
+        self._logprobs: list[float] = []
+        self._top_logprobs: list[tuple[TokenLogprob, ...]] = []
+        self._first_token = self._last_token = request.started
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens that enter the cache: all but the last, which nothing follows."""
+        return len(self.prompt_ids) + self._request.max_new_tokens - 1
+
+    def accept(self, logits: NDArray[np.float32]) -> Chunk:
+        """Draw the next token from ``logits`` [vocab_size]."""
+        request = self._request
+        token_id = self._sampler(logits, self._history, self._banned())
+        self._history.append(token_id)
+        self.token_ids.append(token_id)
+        self._last_token = perf_counter()
+        if len(self.token_ids) == 1:
+            self._first_token = self._last_token
+        if request.logprobs is not None:
+            self._record(logits, token_id, request.logprobs)
+        text = self._advance(token_id)
+        self._pieces.append(text)
+        return Chunk(
+            text=text,
+            token_id=token_id,
+            index=self._row,
+            logprob=self._logprobs[-1] if self._logprobs else None,
+            top_logprobs=self._top_logprobs[-1] if self._top_logprobs else (),
+            finish_reason=self.finish_reason,
+        )
+
+    def cancel(self) -> None:
+        """End here, with what there is."""
+        if self.finish_reason is None:
+            self.finish_reason = "cancelled"
+            self._pieces.append(self._flush())
+
+    def completion(self) -> Completion:
+        """The finished completion."""
+        assert self.finish_reason is not None
+        request = self._request
+        return Completion(
+            prompt=self.prompt,
+            text="".join(self._pieces),
+            token_ids=tuple(self.token_ids),
+            finish_reason=self.finish_reason,
+            timing=Timing(
+                load_s=request.load_s,
+                prompt_tokens=len(self.prompt_ids),
+                completion_tokens=len(self.token_ids),
+                ttft_s=self._first_token - request.started,
+                decode_s=self._last_token - self._first_token,
+            ),
+            seed=request.seed,
+            index=self._index,
+            logprobs=tuple(self._logprobs),
+            top_logprobs=tuple(self._top_logprobs),
+        )
+
+    def _banned(self) -> Sequence[int]:
+        stop = self._request.stop
+        if len(self.token_ids) < stop.min_new_tokens:
+            return [*self._request.eos_ids, *stop.token_ids]
+        return tuple(self._request.eos_ids) if stop.ignore_eos else ()
+
+    def _advance(self, token_id: int) -> str:
+        """The text that token lets out; sets ``finish_reason`` where it is the last one."""
+        request = self._request
+        if token_id in request.eos_ids:
+            self.finish_reason = "eos"
+            return self._flush()
+        if token_id in request.stop.token_ids:
+            self.finish_reason = "stop"
+            return self._flush()
+        text = self._matcher.push(self._decoder.push(token_id) if self._decoder else "")
+        if self._matcher.matched is not None:
+            self.finish_reason = "stop"
+        elif len(self.token_ids) == request.max_new_tokens:
+            self.finish_reason = "length"
+            text += self._flush()
+        return text
+
+    def _flush(self) -> str:
+        tail = self._matcher.push(self._decoder.finish() if self._decoder else "")
+        return tail + self._matcher.finish()
+
+    def _record(self, logits: NDArray[np.float32], token_id: int, count: int) -> None:
+        logprobs = log_softmax(logits)
+        self._logprobs.append(float(logprobs[token_id]))
+        tokenizer = self._request.tokenizer
+        if count:
+            self._top_logprobs.append(
+                tuple(
+                    TokenLogprob(
+                        token_id=int(other),
+                        text=tokenizer.piece(int(other)) if tokenizer else "",
+                        logprob=float(logprobs[other]),
+                    )
+                    for other in top_k_indices(logits, count)
+                )
+            )
+
+
+class _Group:
+    """The generations of one prompt that wait for a row: the first prefills, the rest fork."""
+
+    def __init__(self, members: Sequence[Generation]) -> None:
+        self.waiting = deque(members)
+        self._members = frozenset(members)
+        self._prompt_ids = members[0].prompt_ids
+        self._logits: NDArray[np.float32] | None = None
+
+    def start(self, decoder: Decoder, active: Sequence[Generation]) -> tuple[Generation, Chunk]:
+        """Give the next member row ``len(active)`` with its prompt, and draw its first token."""
+        row = len(active)
+        sibling = next((at for at, other in enumerate(active) if other in self._members), None)
+        if sibling is None or self._logits is None:
+            decoder.cache.truncate(row, 0)
+            self._logits = decoder.prefill(row, self._prompt_ids)
+        else:
+            decoder.cache.fork(sibling, [row])
+            decoder.cache.truncate(row, len(self._prompt_ids))
+        generation = self.waiting.popleft()
+        return generation, generation.accept(self._logits)
+
+
+def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iterator[Chunk]:
+    """Decode groups of generations, one prompt a group, on the rows of one cache.
+
+    A row that ends is given to the next waiting generation at once. Rows in use are always the
+    first ones: the last moves into the place of one that ended.
+    """
+    waiting = deque(_Group(group) for group in groups if group)
+    active: list[Generation] = []
+    while waiting or active:
+        while waiting and len(active) < decoder.cache.rows:
+            generation, chunk = waiting[0].start(decoder, active)
+            if generation.finish_reason is None:
+                active.append(generation)
+            if not waiting[0].waiting:
+                waiting.popleft()
+            yield chunk
+        _release(decoder, active)
+        if active:
+            logits = decoder.decode([generation.token_ids[-1] for generation in active])
+            for generation, row in zip(active, logits, strict=True):
+                yield generation.accept(row)
+            _release(decoder, active)
+
+
+def _release(decoder: Decoder, active: list[Generation]) -> None:
+    """Free the rows of generations that have ended."""
+    for row in reversed(range(len(active))):
+        generation = active[row]
+        if generation.cancelled:
+            generation.cancel()
+        if generation.finish_reason is not None:
+            last = active.pop()
+            if last is not generation:
+                active[row] = last
+                decoder.cache.fork(len(active), [row])

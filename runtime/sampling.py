@@ -1,0 +1,189 @@
+"""From logits to a token: processors, cuts and the draw, in numpy.
+
+The order is transformers': repetition penalty, user processors, logit bias, end-token ban,
+temperature, top-k, top-p, min-p. The cuts never sort the vocabulary: a bound on the k-th largest
+logit, or a probability mass, picks the candidates first, and only they are sorted.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits: TypeAlias = NDArray[np.float32]
+LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
+"""``(token_ids so far [length], logits [vocab_size]) -> logits [vocab_size]``."""
+
+_BLOCK: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How the next token is drawn. ``temperature`` 0 is greedy; the defaults change nothing.
+
+    ``top_k`` 0 and ``top_p`` 1 keep all tokens. ``seed`` None draws a fresh one at each call.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _within("temperature", self.temperature, 0, 100)
+        _within("top_p", self.top_p, 0, 1, open_low=True)
+        _within("min_p", self.min_p, 0, 1)
+        _within("repetition_penalty", self.repetition_penalty, 0, 100, open_low=True)
+        _whole("top_k", self.top_k, 2**31)
+        if self.seed is not None:
+            _whole("seed", self.seed, 2**64)
+        if any(math.isnan(bias) for bias in self.logit_bias.values()):
+            raise ValueError("logit_bias holds NaN; it must map token ids to numbers")
+
+    @property
+    def is_greedy(self) -> bool:
+        """True where the most likely token is always taken."""
+        return self.temperature == 0 or self.top_k == 1
+
+
+GREEDY: Final = SamplingParams(temperature=0.0)
+
+
+class Sampler:
+    """Draws the tokens of one sequence from a random stream of its own."""
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        processors: Sequence[LogitsProcessor] = (),
+        stream_key: Sequence[int] = (0, 0),
+    ) -> None:
+        self._params = params
+        self._processors = processors
+        self._random = np.random.Generator(np.random.PCG64(list(stream_key)))
+        self._bias_ids = np.fromiter(params.logit_bias.keys(), np.int64)
+        self._bias = np.fromiter(params.logit_bias.values(), np.float32)
+        self._untouched = not (processors or params.logit_bias or params.repetition_penalty != 1)
+
+    def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
+        """The next token id, from ``logits`` [vocab_size], which stay as they are.
+
+        ``token_ids`` are prompt and completion so far; ``banned`` cannot be drawn.
+        """
+        if banned or not self._untouched:
+            logits = self._process(logits.copy(), token_ids, banned)
+        if self._params.is_greedy:
+            return int(logits.argmax())
+        candidates, weights = _candidates(logits, self._params)
+        cumulative = weights.cumsum()
+        draw = self._random.random() * cumulative[-1]
+        place = int(cumulative.searchsorted(draw, side="right"))
+        return int(candidates[min(place, len(candidates) - 1)])
+
+    def _process(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> Logits:
+        penalty = self._params.repetition_penalty
+        if penalty != 1:
+            apply_repetition_penalty(logits, np.asarray(token_ids, np.int64), penalty)
+        if self._processors:
+            history = np.asarray(token_ids, np.int64)
+            for processor in self._processors:
+                logits = _checked(processor(history, logits), logits.shape)
+        if self._bias_ids.size:
+            logits[self._bias_ids] += self._bias
+        if banned:
+            logits[list(banned)] = -np.inf
+        if not np.isfinite(logits.max()):
+            raise ValueError("no token is left to draw: the largest processed logit is not finite")
+        return logits
+
+
+def apply_repetition_penalty(logits: Logits, token_ids: NDArray[np.int64], penalty: float) -> None:
+    """Make ``token_ids`` less likely in place (CTRL, Keskar et al. 2019, section 4.1)."""
+    seen = logits[token_ids]
+    logits[token_ids] = np.where(seen < 0, seen * penalty, seen / penalty)
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Log-probabilities over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def _candidates(
+    logits: Logits, params: SamplingParams
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Token ids that may be drawn, the likeliest first where cut, and their weights."""
+    scaled = logits / np.float32(params.temperature)
+    top = scaled.max()
+    if params.top_k and params.top_k < scaled.size:
+        kept = top_k_indices(scaled, params.top_k)
+    elif params.top_p < 1:
+        kept = _nucleus_bound(scaled, top, params.top_p)
+    elif params.min_p > 0:
+        kept = np.flatnonzero(scaled >= top + np.float32(math.log(params.min_p)))
+    else:
+        return np.arange(scaled.size), np.exp((scaled - top).astype(np.float64))
+    kept = kept[np.argsort(-scaled[kept], kind="stable")]
+    weights = np.exp((scaled[kept] - top).astype(np.float64))
+    if params.top_p < 1:
+        total = weights.sum() if params.top_k else np.exp(scaled - top, dtype=np.float64).sum()
+        size = int(weights.cumsum().searchsorted(params.top_p * total, side="left")) + 1
+        kept, weights = kept[:size], weights[:size]
+    if params.min_p > 0:
+        size = max(1, int(np.count_nonzero(weights >= params.min_p)))
+        kept, weights = kept[:size], weights[:size]
+    return kept, weights
+
+
+def top_k_indices(values: Logits, k: int) -> NDArray[np.int64]:
+    """Indices of the ``k`` largest of ``values`` [n], the largest first, ties by lower index.
+
+    The k-th largest of the maxima of blocks is no larger than the k-th largest value, so every
+    value of the answer is at least that, and few others are.
+    """
+    found: NDArray[np.int64] = np.arange(values.size)
+    whole = values.size // _BLOCK * _BLOCK
+    if whole // _BLOCK > 2 * k:
+        maxima = values[:whole].reshape(-1, _BLOCK).max(axis=1)
+        bound = np.partition(maxima, maxima.size - k)[maxima.size - k]
+        found = np.flatnonzero(values >= bound)
+    return found[np.argsort(-values[found], kind="stable")[:k]]
+
+
+def _nucleus_bound(scaled: Logits, top: np.float32, mass: float) -> NDArray[np.int64]:
+    """Indices of the largest values that together hold at least ``mass`` of the probability."""
+    weights = np.exp(scaled - top)
+    needed = mass * weights.sum(dtype=np.float64)
+    for bound in (1e-2, 1e-3, 1e-4, 1e-6):
+        kept = np.flatnonzero(weights >= bound)
+        # a margin for float32 sums: the exact cut is made on these in float64
+        if weights[kept].sum(dtype=np.float64) > needed * (1 + 1e-6):
+            return kept
+    return np.arange(scaled.size)
+
+
+def _checked(logits: Logits, shape: tuple[int, ...]) -> Logits:
+    if not isinstance(logits, np.ndarray) or logits.shape != shape:
+        given = logits.shape if isinstance(logits, np.ndarray) else type(logits).__name__
+        raise ValueError(f"a logits processor returned {given}; it must return {shape}")
+    return logits
+
+
+def _within(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not low <= value <= high or (open_low and value == low):
+        bracket = "(" if open_low else "["
+        raise ValueError(f"{name} is {value!r}; it must be a number in {bracket}{low}, {high}]")
+
+
+def _whole(name: str, value: int, limit: int) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not 0 <= value < limit:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number from 0 to {limit - 1}")

@@ -1,0 +1,67 @@
+"""End conditions: stop strings across token borders, stop tokens, end of text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopParams:
+    """What ends a completion besides its token limit.
+
+    ``strings`` may span tokens and are removed from the text; ``token_ids`` end it like the
+    end-of-text token, which ``ignore_eos`` forbids. No end token before ``min_new_tokens``.
+    """
+
+    strings: tuple[str, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    min_new_tokens: int = 0
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        if any(not string for string in self.strings):
+            raise ValueError("a stop string is empty; it must have at least one character")
+        if self.min_new_tokens < 0:
+            raise ValueError(f"min_new_tokens is {self.min_new_tokens}; it must be 0 or more")
+
+    @classmethod
+    def of(cls, stop: "StopParams | str | Sequence[str] | None") -> "StopParams":
+        """``StopParams`` from itself, one stop string, several, or none."""
+        if isinstance(stop, StopParams):
+            return stop
+        if isinstance(stop, str):
+            return cls(strings=(stop,))
+        return cls(strings=tuple(stop or ()))
+
+
+class StopMatcher:
+    """Finds the first stop string in a text that arrives in pieces."""
+
+    def __init__(self, strings: Sequence[str]) -> None:
+        self._strings = strings
+        self._held = ""
+        self.matched: str | None = None
+
+    def push(self, piece: str) -> str:
+        """The text that is safe to show; ``matched`` is set once a stop string is complete."""
+        if not self._strings or self.matched is not None:
+            return piece if self.matched is None else ""
+        text = self._held + piece
+        hits = [(at, string) for string in self._strings if (at := text.find(string)) >= 0]
+        if hits:
+            at, self.matched = min(hits, key=lambda hit: hit[0])
+            self._held = ""
+            return text[:at]
+        hold = max(_overlap(text, string) for string in self._strings)
+        self._held = text[len(text) - hold :]
+        return text[: len(text) - hold]
+
+    def finish(self) -> str:
+        """What was held back for a stop string that never came."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, string: str) -> int:
+    """Length of the longest end of ``text`` that begins ``string``."""
+    longest = min(len(text), len(string) - 1)
+    return next((size for size in range(longest, 0, -1) if text.endswith(string[:size])), 0)

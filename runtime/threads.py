@@ -1,0 +1,66 @@
+"""How many threads this process may use: affinity, physical cores and cgroup quota."""
+
+import math
+import os
+from pathlib import Path
+
+_CPU_FOLDER = Path("/sys/devices/system/cpu")
+_CGROUP_FOLDER = Path("/sys/fs/cgroup")
+
+
+def available_threads() -> int:
+    """Physical cores that the affinity mask allows, no more than the cgroup's quota; at least 1.
+
+    The host's core count is never asked: in a container it is not this process's to use.
+    """
+    cores = len(physical_cores(allowed_cpus()))
+    quota = cgroup_quota()
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def allowed_cpus() -> set[int]:
+    """Logical processors in the affinity mask; all of them where the system has no such mask."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def physical_cores(cpus: set[int], folder: Path = _CPU_FOLDER) -> set[str]:
+    """One entry per physical core among ``cpus``: hyperthreads of a core share an entry."""
+    cores = set()
+    for cpu in cpus:
+        siblings = folder / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+        cores.add(siblings.read_text().strip() if siblings.is_file() else str(cpu))
+    return cores
+
+
+def cgroup_quota(folder: Path = _CGROUP_FOLDER, own: Path | None = None) -> float | None:
+    """Processors that the tightest cgroup above this process grants (v2 or v1), or None."""
+    grants = [*_quotas_v2(folder, own or _own_cgroup()), *_quota_v1(folder)]
+    return min(grants, default=None)
+
+
+def _own_cgroup() -> Path:
+    listing = Path("/proc/self/cgroup")
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    return Path(next((line[3:] for line in lines if line.startswith("0::")), "/"))
+
+
+def _quotas_v2(folder: Path, own: Path) -> list[float]:
+    inside = folder / own.as_posix().lstrip("/")
+    grants = []
+    for level in (inside, *inside.parents):
+        if not level.is_relative_to(folder):
+            break
+        limit = level / "cpu.max"
+        words = limit.read_text().split() if limit.is_file() else []
+        if len(words) == 2 and words[0] != "max":
+            grants.append(int(words[0]) / int(words[1]))
+    return grants
+
+
+def _quota_v1(folder: Path) -> list[float]:
+    quota, period = (folder / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period"))
+    if not (quota.is_file() and period.is_file()) or int(quota.read_text()) <= 0:
+        return []
+    return [int(quota.read_text()) / int(period.read_text())]

@@ -1,0 +1,112 @@
+"""Text to token ids and back, and a stream decoder that never emits half a character."""
+
+import codecs
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+
+from gpt2edge.errors import ModelDirError
+
+
+class Tokenizer:
+    """A ``tokenizer.json`` as the engine uses it: no special tokens are added to a text."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception for any bad file
+            raise ModelDirError(f"{path} is not a tokenizer file: {error}") from None
+        added = self._tokenizer.get_added_tokens_decoder()
+        self.special_ids = frozenset(index for index, token in added.items() if token.special)
+        self._byte_level = isinstance(self._tokenizer.decoder, tokenizers.decoders.ByteLevel)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, the added ones included."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``. A special token written out in it becomes that token."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of ``token_ids`` without special tokens; bytes that are no UTF-8 become U+FFFD."""
+        decoder = self.stream_decoder()
+        return "".join([decoder.push(token_id) for token_id in token_ids]) + decoder.finish()
+
+    def piece(self, token_id: int) -> str:
+        """Text of one token by itself, special tokens included."""
+        return self._bytes(token_id).decode("utf-8", "replace")
+
+    def stream_decoder(self) -> "StreamDecoder":
+        """A fresh decoder for one sequence of tokens."""
+        if not self._byte_level:
+            return _WindowDecoder(self)
+        return StreamDecoder(self)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token stands for; none for special tokens and unknown ids."""
+        return b"" if token_id in self.special_ids else self._bytes(token_id)
+
+    def _bytes(self, token_id: int) -> bytes:
+        token = self._tokenizer.id_to_token(token_id)
+        if token is None:
+            return b""
+        if not self._byte_level:
+            return str(self._tokenizer.decode([token_id], skip_special_tokens=False)).encode()
+        try:
+            return bytes([_BYTE_OF[character] for character in token])
+        except KeyError:  # an added token is written as itself
+            return str(token).encode()
+
+    def _decode_whole(self, token_ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+
+class StreamDecoder:
+    """Turns tokens into text one at a time; the pieces join to ``Tokenizer.decode``'s text."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token_id: int) -> str:
+        """The text that became complete with this token, perhaps empty."""
+        return self._utf8.decode(self._tokenizer.token_bytes(token_id))
+
+    def finish(self) -> str:
+        """What is left at the end: U+FFFD for a character that never became complete."""
+        return self._utf8.decode(b"", final=True)
+
+
+class _WindowDecoder(StreamDecoder):
+    """For tokenizers whose tokens are no plain bytes: decode the whole, emit what is new."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer)
+        self._token_ids: list[int] = []
+        self._emitted = ""
+
+    def push(self, token_id: int) -> str:
+        self._token_ids.append(token_id)
+        text = self._tokenizer._decode_whole(self._token_ids)
+        return "" if text.endswith("\ufffd") else self._advance(text)
+
+    def finish(self) -> str:
+        return self._advance(self._tokenizer._decode_whole(self._token_ids))
+
+    def _advance(self, text: str) -> str:
+        piece, self._emitted = text[len(self._emitted) :], text
+        return piece
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's table of one printable character per byte, inverted (openai/gpt-2, encoder.py)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): byte for byte in printable}
+    others = (byte for byte in range(256) if chr(byte) not in table)
+    return table | {chr(256 + offset): byte for offset, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_alphabet()
