@@ -1,1 +1,10 @@
-"""Checkpoint to ONNX."""
+"""Checkpoint to ONNX: a Hugging Face GPT-2 folder becomes a model folder, without torch."""
+
+from gpt2edge._extras import require
+
+for _package in ("onnx", "safetensors"):  # before the modules below import them
+    require("export", _package)
+
+from gpt2edge.export.exporter import export_checkpoint  # noqa: E402
+
+__all__ = ["export_checkpoint"]

@@ -1,0 +1,71 @@
+"""export_checkpoint: check, build, write, verify."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.external_data import ExternalData
+from gpt2edge.export.graph import IR_VERSION, OPSET, PROFILE, build_graph
+from gpt2edge.export.nodes import Nodes
+from gpt2edge.export.tokenizer import write_tokenizer
+from gpt2edge.export.verify import verify_graph
+from gpt2edge.model_dir import (
+    GRAPH_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    ModelDir,
+    read_json,
+    staged_folder,
+    write_json,
+    write_manifest,
+)
+
+_TOOLS: Final = ("gpt2edge", "onnx", "onnxruntime", "numpy")
+
+
+def export_checkpoint(
+    source: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
+) -> ModelDir:
+    """Turn a Hugging Face GPT-2 folder into a model folder, and verify what was written.
+
+    ``source`` holds ``config.json``, ``model.safetensors`` (or shards with their index) and, where
+    there is one, a tokenizer. Raises ExportError that names the file or tensor at fault,
+    ParityError where the graph disagrees with the numpy reference, ModelDirError where ``out``
+    exists or cannot be written; ``out`` is then left as it was.
+    """
+    checkpoint = Checkpoint.open(source)
+    with staged_folder(out, overwrite=overwrite) as folder:
+        write_json(folder / "config.json", checkpoint.keys)
+        write_tokenizer(checkpoint.path, folder, checkpoint.config.vocab_size)
+        _copy_generation_config(checkpoint.path, folder)
+        write_graph(checkpoint, folder)
+        verify_graph(checkpoint, folder / GRAPH_FILE)
+        write_manifest(folder, _manifest(checkpoint))
+    return ModelDir.open(out)
+
+
+def write_graph(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write ``model.onnx`` and ``model.onnx_data``; one tensor is in memory at a time."""
+    with ExternalData(folder / WEIGHTS_FILE) as store:
+        model = build_graph(checkpoint.config, checkpoint.head, checkpoint.tensor, Nodes(store))
+    (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
+
+
+def _copy_generation_config(source: Path, folder: Path) -> None:
+    path = source / "generation_config.json"
+    if path.is_file():
+        write_json(folder / path.name, read_json(path))
+
+
+def _manifest(checkpoint: Checkpoint) -> Manifest:
+    return Manifest(
+        profile=PROFILE,
+        variant="fp32",
+        task=checkpoint.head.task,
+        opset=OPSET,
+        ir_version=IR_VERSION,
+        source=checkpoint.path.resolve().name,
+        tool_versions={tool: version(tool) for tool in _TOOLS},
+    )

@@ -1,0 +1,246 @@
+"""GPT-2's forward pass as an ONNX graph, from configuration and tensors: nothing is traced.
+
+Profile ``cpu``: fused operators, a key/value cache that ONNX Runtime updates in place when past and
+present are bound to the same buffer, and logits of chosen positions only.
+
+    input_ids       int64 [batch_size, sequence_length]
+    attention_mask  int64 [batch_size, total_sequence_length]; a row's length is its sum
+    position_ids    int64 [batch_size, sequence_length]
+    past_key_values.{i}.key|value  float [batch_size, n_head, past_sequence_length, head_dim]
+    logits_to_keep  int64 [batch_size, n], optional: the positions whose logits are wanted
+
+    logits          float [batch_size, n or sequence_length, vocab_size or labels]
+    present.{i}.key|value          float [batch_size, n_head, past + sequence_length, head_dim]
+
+Activations between the products are ``[batch * sequence, n]``, so that ``Gemm`` carries the bias.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+from gpt2edge.config import ModelConfig
+from gpt2edge.export.activations import add_activation
+from gpt2edge.export.layout import Head
+from gpt2edge.export.nodes import MICROSOFT, Nodes
+
+PROFILE: Final = "cpu"
+OPSET: Final = 17  # the first with LayerNormalization
+IR_VERSION: Final = 8  # the one that opset 17 came with: every onnxruntime since 1.12 reads it
+LOGITS_TO_KEEP: Final = "logits_to_keep"
+_HEAD_DIM_STEP: Final = 8  # GroupQueryAttention on CPU takes no other head_dim
+
+FloatArray = NDArray[np.float32]
+Weights = Callable[[str], FloatArray]
+
+
+def build_graph(config: ModelConfig, head: Head, weights: Weights, nodes: Nodes) -> ModelProto:
+    """The whole graph; its initializers, named as upstream's tensors, are in ``nodes``' store.
+
+    ``weights`` gives the tensor of a name, float32, in upstream's shape.
+    """
+    graph = _Gpt2Graph(config, head, weights, nodes)
+    graph.add_mask()
+    hidden = graph.add_embedding()  # [rows, n_embd], rows = batch * sequence
+    for layer in range(config.n_layer):
+        hidden = graph.add_attention(hidden, layer)
+        hidden = graph.add_mlp(hidden, layer)
+    graph.add_head(hidden)
+    return graph.model()
+
+
+class _Gpt2Graph:
+    def __init__(self, config: ModelConfig, head: Head, weights: Weights, nodes: Nodes) -> None:
+        self._config = config
+        self._head = head
+        self._weights = weights
+        self._nodes = nodes
+        self._head_dim = padded_head_dim(config)
+
+    def add_mask(self) -> None:
+        """What every GroupQueryAttention needs, computed once."""
+        add, integers, to_int32 = self._nodes.add, self._nodes.integers, {"to": TensorProto.INT32}
+        ones = ["attention_mask", integers(1)]
+        lengths = add("ReduceSum", ones, "mask/lengths", attributes={"keepdims": 0})  # [batch]
+        last = add("Sub", [lengths, integers(1)], "mask/last")
+        add("Cast", [last], "seqlens_k", attributes=to_int32)
+        shape = add("Shape", ["attention_mask"], "mask/shape")
+        width = add("Gather", [shape, self._nodes.integer(1)], "mask/width")  # []
+        add("Cast", [width], "total_sequence_length", attributes=to_int32)
+        batch_and_sequence = add("Shape", ["input_ids"], "input_ids/shape")
+        inputs = [batch_and_sequence, integers(-1)]
+        add("Concat", inputs, "shape/3d", attributes={"axis": 0})  # batch, sequence, the rest
+
+    def add_embedding(self) -> str:
+        """[batch, sequence] -> [rows, n_embd]."""
+        add = self._nodes.add
+        for name in ("wte.weight", "wpe.weight"):
+            self._nodes.weight(name, self._weights(name))
+        tokens = add("Gather", ["wte.weight", "input_ids"], "wte")
+        positions = add("Gather", ["wpe.weight", "position_ids"], "wpe")
+        hidden = add("Add", [tokens, positions], "embedding")
+        return add("Reshape", [hidden, self._rows()], "embedding/2d")
+
+    def add_attention(self, hidden: str, layer: int) -> str:
+        """[rows, n_embd] -> [rows, n_embd], with the residual."""
+        add, block = self._nodes.add, f"h.{layer}"
+        width = self._config.n_head * self._head_dim
+        normed = self._add_layer_norm(hidden, f"{block}.ln_1")
+        qkv = self._add_product(normed, f"{block}.attn.c_attn")  # [rows, 3 * width]
+        qkv = add("Reshape", [qkv, "shape/3d"], f"{block}/attn/qkv")  # [batch, sequence, 3 * width]
+        mixed = self._add_group_query_attention(qkv, layer)  # [batch, sequence, width]
+        mixed = add("Reshape", [mixed, self._nodes.integers(-1, width)], f"{block}/attn/2d")
+        projected = self._add_product(mixed, f"{block}.attn.c_proj")
+        return add("Add", [hidden, projected], f"{block}/attn/residual")
+
+    def add_mlp(self, hidden: str, layer: int) -> str:
+        """[rows, n_embd] -> [rows, n_inner] -> [rows, n_embd], with the residual."""
+        block = f"h.{layer}"
+        normed = self._add_layer_norm(hidden, f"{block}.ln_2")
+        inner = self._add_product(normed, f"{block}.mlp.c_fc")
+        inner = add_activation(
+            self._nodes, self._config.activation_function, inner, f"{block}/mlp/act"
+        )
+        projected = self._add_product(inner, f"{block}.mlp.c_proj")
+        return self._nodes.add("Add", [hidden, projected], f"{block}/mlp/residual")
+
+    def add_head(self, hidden: str) -> None:
+        """[rows, n_embd] -> logits [batch, positions, size], of the wanted positions."""
+        add, head = self._nodes.add, self._head
+        kept = self._add_position_choice(hidden)  # [batch * positions, n_embd]
+        normed = self._add_layer_norm(kept, "ln_f")
+        if head.weight != "wte.weight":
+            self._nodes.weight(head.weight, self._weights(head.weight))
+        inputs = [normed, head.weight]
+        if head.bias is not None:
+            inputs.append(self._nodes.weight(head.bias, self._weights(head.bias)))
+        name = head.weight.split(".")[0] if head.weight != "wte.weight" else "lm_head"
+        flat = add("Gemm", inputs, name, attributes={"transB": 1})
+        batch = add("Gather", ["input_ids/shape", self._nodes.integers(0)], "shape/batch")
+        tail = self._nodes.integers(-1, head.size)
+        shape = add("Concat", [batch, tail], "logits/shape", attributes={"axis": 0})
+        add("Reshape", [flat, shape], "logits")
+
+    def model(self) -> ModelProto:
+        """The finished model."""
+        graph = make_graph(
+            self._nodes.nodes,
+            "gpt2",
+            self._inputs(),
+            self._outputs(),
+            initializer=self._nodes.initializers,
+        )
+        opsets = [make_opsetid("", OPSET), make_opsetid(MICROSOFT, 1)]
+        return make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="gpt2edge"
+        )
+
+    def _add_layer_norm(self, x: str, name: str) -> str:
+        # Not SkipLayerNormalization: on CPU it takes several times the time of Add + this.
+        gain = self._nodes.weight(f"{name}.weight", self._weights(f"{name}.weight"))
+        bias = self._nodes.weight(f"{name}.bias", self._weights(f"{name}.bias"))
+        attributes = {"axis": -1, "epsilon": self._config.layer_norm_epsilon}
+        output = name.replace(".ln_", "/ln_")
+        return self._nodes.add("LayerNormalization", [x, gain, bias], output, attributes=attributes)
+
+    def _add_product(self, x: str, name: str) -> str:
+        """[rows, in] -> [rows, out]."""
+        weight, bias = self._weights(f"{name}.weight"), self._weights(f"{name}.bias")
+        own, padded = self._config.head_dim, self._head_dim
+        if padded != own and name.endswith("attn.c_attn"):
+            weight, bias = pad_heads(weight, own, padded), pad_heads(bias, own, padded)
+        if padded != own and name.endswith("attn.c_proj"):
+            weight = pad_heads(weight.T, own, padded).T
+        inputs = [x, self._nodes.weight(f"{name}.weight", weight)]
+        inputs.append(self._nodes.weight(f"{name}.bias", bias))
+        block, part, projection = name.rsplit(".", 2)
+        return self._nodes.add("Gemm", inputs, f"{block}/{part}/{projection}")
+
+    def _add_group_query_attention(self, qkv: str, layer: int) -> str:
+        name, past, present = f"h.{layer}/attn", f"past_key_values.{layer}", f"present.{layer}"
+        inputs = [qkv, "", "", f"{past}.key", f"{past}.value", "seqlens_k", "total_sequence_length"]
+        attributes = {
+            "num_heads": self._config.n_head,
+            "kv_num_heads": self._config.n_head,
+            "do_rotary": 0,
+            "scale": self._config.attention_scale(layer),
+        }
+        return self._nodes.add(
+            "GroupQueryAttention",
+            inputs,
+            [name, f"{present}.key", f"{present}.value"],
+            domain=MICROSOFT,
+            attributes=attributes,
+        )
+
+    def _add_position_choice(self, hidden: str) -> str:
+        """Rows of the wanted positions where ``logits_to_keep`` is fed, else all rows."""
+        add, integers = self._nodes.add, self._nodes.integers
+        self._nodes.constant(LOGITS_TO_KEEP, np.zeros((1, 0), np.int64))  # not fed: keep all
+        size = add("Size", [LOGITS_TO_KEEP], "kept/size")
+        fed = add("Cast", [size], "kept/fed", attributes={"to": TensorProto.BOOL})
+        chosen = [
+            make_node("Reshape", [hidden, "shape/3d"], ["kept/3d"]),  # [batch, sequence, n_embd]
+            make_node("Unsqueeze", [LOGITS_TO_KEEP, integers(-1)], ["kept/index"]),
+            make_node("GatherND", ["kept/3d", "kept/index"], ["kept/gathered"], batch_dims=1),
+            make_node("Reshape", ["kept/gathered", self._rows()], ["kept/chosen"]),
+        ]
+        everything = [make_node("Identity", [hidden], ["kept/all"])]
+        branches = {"then_branch": self._branch(chosen), "else_branch": self._branch(everything)}
+        return add("If", [fed], "kept", attributes=branches)
+
+    def _branch(self, nodes: list[NodeProto]) -> GraphProto:
+        output = nodes[-1].output[0]
+        value = make_tensor_value_info(output, TensorProto.FLOAT, ["rows", self._config.n_embd])
+        return make_graph(nodes, output, [], [value])
+
+    def _rows(self) -> str:
+        """The target shape that makes ``[batch, sequence, n_embd]`` into ``[rows, n_embd]``."""
+        return self._nodes.integers(-1, self._config.n_embd)
+
+    def _inputs(self) -> list[ValueInfoProto]:
+        ids = ["batch_size", "sequence_length"]
+        past = ["batch_size", self._config.n_head, "past_sequence_length", self._head_dim]
+        return [
+            _integers("input_ids", ids),
+            _integers("attention_mask", ["batch_size", "total_sequence_length"]),
+            _integers("position_ids", ids),
+            *self._cache("past_key_values", past),
+            _integers(LOGITS_TO_KEEP, ["logits_batch", "logits_kept"]),
+        ]
+
+    def _outputs(self) -> list[ValueInfoProto]:
+        length = "past_sequence_length + sequence_length"
+        present = ["batch_size", self._config.n_head, length, self._head_dim]
+        logits = ["batch_size", "logits_length", self._head.size]
+        return [
+            make_tensor_value_info("logits", TensorProto.FLOAT, logits),
+            *self._cache("present", present),
+        ]
+
+    def _cache(self, prefix: str, shape: list[str | int]) -> list[ValueInfoProto]:
+        return [
+            make_tensor_value_info(f"{prefix}.{layer}.{part}", TensorProto.FLOAT, shape)
+            for layer in range(self._config.n_layer)
+            for part in ("key", "value")
+        ]
+
+
+def padded_head_dim(config: ModelConfig) -> int:
+    """The cache's head_dim: the model's own, rounded up to what GroupQueryAttention takes."""
+    return -(-config.head_dim // _HEAD_DIM_STEP) * _HEAD_DIM_STEP
+
+
+def pad_heads(array: FloatArray, head_dim: int, padded: int) -> FloatArray:
+    """[..., heads * head_dim] -> [..., heads * padded], zeros behind each head: exact."""
+    heads = array.reshape(*array.shape[:-1], -1, head_dim)  # [..., heads, head_dim]
+    width = [(0, 0)] * (heads.ndim - 1) + [(0, padded - head_dim)]
+    return np.pad(heads, width).reshape(*array.shape[:-1], -1)
+
+
+def _integers(name: str, shape: list[str]) -> ValueInfoProto:
+    return make_tensor_value_info(name, TensorProto.INT64, shape)

@@ -1,0 +1,139 @@
+"""Which tensors a GPT-2 of a given configuration has, and of which shape."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from gpt2edge.config import ModelConfig
+from gpt2edge.errors import ExportError
+
+Shape = tuple[int, ...]
+
+_TASKS: Final = {
+    "GPT2LMHeadModel": "text-generation",
+    "GPT2Model": "text-generation",
+    "GPT2DoubleHeadsModel": "text-generation",
+    "GPT2ForSequenceClassification": "sequence-classification",
+    "GPT2ForTokenClassification": "token-classification",
+}
+_SCORE: Final = {
+    "sequence-classification": "score.weight",
+    "token-classification": "classifier.weight",
+}
+
+
+class HasShape(Protocol):
+    """Anything with a shape."""
+
+    @property
+    def shape(self) -> Shape:
+        """Lengths of the axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last product: hidden ``[n, n_embd]`` times ``weight`` ``[size, n_embd]`` transposed."""
+
+    task: str
+    weight: str
+    bias: str | None
+    size: int
+
+
+def transformer_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Names and shapes of the transformer's own tensors; Conv1D weights are ``[in, out]``."""
+    n, inner = config.n_embd, config.n_inner
+    block: dict[str, Shape] = {
+        "ln_1.weight": (n,),
+        "ln_1.bias": (n,),
+        "attn.c_attn.weight": (n, 3 * n),
+        "attn.c_attn.bias": (3 * n,),
+        "attn.c_proj.weight": (n, n),
+        "attn.c_proj.bias": (n,),
+        "ln_2.weight": (n,),
+        "ln_2.bias": (n,),
+        "mlp.c_fc.weight": (n, inner),
+        "mlp.c_fc.bias": (inner,),
+        "mlp.c_proj.weight": (inner, n),
+        "mlp.c_proj.bias": (n,),
+    }
+    return {
+        "wte.weight": (config.vocab_size, n),
+        "wpe.weight": (config.n_positions, n),
+        **{f"h.{i}.{name}": shape for i in range(config.n_layer) for name, shape in block.items()},
+        "ln_f.weight": (n,),
+        "ln_f.bias": (n,),
+    }
+
+
+def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str, Shape]) -> Head:
+    """The head that ``architectures`` names, or, where it is absent, that the tensors show.
+
+    Raises ExportError for an architecture that is not a GPT-2 with one of the known heads.
+    """
+    task = _task(keys, stored)
+    if task == "text-generation":
+        weight = "wte.weight" if config.tie_word_embeddings else "lm_head.weight"
+        bias = "lm_head.bias" if "lm_head.bias" in stored else None
+        return Head(task, weight, bias, config.vocab_size)
+    weight = _SCORE[task]
+    bias = "classifier.bias" if task == "token-classification" else None
+    return Head(task, weight, bias, _label_count(keys, stored.get(weight)))
+
+
+def check_layout(config: ModelConfig, head: Head, stored: Mapping[str, HasShape]) -> None:
+    """Compare the stored names and shapes with the configuration's. Raises ExportError."""
+    expected = transformer_shapes(config)
+    expected.setdefault(head.weight, (head.size, config.n_embd))
+    if head.bias is not None:
+        expected[head.bias] = (head.size,)
+    optional = {"lm_head.weight": expected["wte.weight"]} if head.weight == "wte.weight" else {}
+    _check_names(expected, set(stored) - set(optional), head)
+    for name, shape in {**expected, **optional}.items():
+        if name in stored and stored[name].shape != shape:
+            raise ExportError(
+                f"tensor {name!r} has shape {list(stored[name].shape)}; "
+                f"config.json makes it {list(shape)}"
+            )
+
+
+def _check_names(expected: Mapping[str, Shape], found: set[str], head: Head) -> None:
+    for name in sorted(found):
+        if "crossattention" in name or "ln_cross_attn" in name:
+            raise ExportError(f"tensor {name!r}: cross-attention is not supported")
+    missing = [name for name in expected if name not in found]
+    if missing:
+        raise ExportError(f"tensor {missing[0]!r} is missing{_others(missing)}")
+    extra = sorted(found - set(expected))
+    if head.task == "text-generation":  # the other half of GPT2DoubleHeadsModel
+        extra = [name for name in extra if not name.startswith("multiple_choice_head.")]
+    if extra:
+        raise ExportError(
+            f"tensor {extra[0]!r} belongs to no GPT-2 of this config.json{_others(extra)}"
+        )
+
+
+def _task(keys: Mapping[str, Any], stored: Mapping[str, Shape]) -> str:
+    architectures = keys.get("architectures")
+    if not architectures:
+        shown = [task for task, weight in _SCORE.items() if weight in stored]
+        return shown[0] if shown else "text-generation"
+    name = architectures[0] if isinstance(architectures, list) else architectures
+    if not isinstance(name, str) or name not in _TASKS:
+        raise ExportError(f"architecture {name!r} is not one of {', '.join(_TASKS)}")
+    return _TASKS[name]
+
+
+def _label_count(keys: Mapping[str, Any], stored: Shape | None) -> int:
+    """Upstream writes ``id2label`` only where it is not the default pair."""
+    for key in ("id2label", "num_labels"):
+        value = keys.get(key)
+        if isinstance(value, dict) and value:
+            return len(value)
+        if isinstance(value, int) and value > 0:
+            return value
+    return stored[0] if stored else 2
+
+
+def _others(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""

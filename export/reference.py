@@ -1,0 +1,156 @@
+"""GPT-2's forward pass in plain numpy: the oracle, independent of the graph code.
+
+One sequence at a time. ``weights(name)`` gives a tensor under upstream's name; it is called where
+the tensor is needed, and the tensor dropped after use, so a large checkpoint streams from disk.
+Source: Radford et al. 2019 and transformers' ``GPT2Model``.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.config import ModelConfig
+
+Array = NDArray[Any]  # float32 or float64: whatever the weights are
+Weights = Callable[[str], Array]
+Cache = list[tuple[Array, Array]]  # per layer: keys and values [n_head, n_past, head_dim]
+
+
+def forward(
+    config: ModelConfig, weights: Weights, token_ids: Sequence[int], cache: Cache | None = None
+) -> tuple[Array, Cache]:
+    """Run ``token_ids`` after what ``cache`` holds; returns hidden [n_seq, n_embd] and the cache.
+
+    The hidden states are those after ``ln_f``; ``logits`` turns them into logits.
+    """
+    past = cache[0][0].shape[1] if cache else 0
+    positions = np.arange(past, past + len(token_ids))
+    x = weights("wte.weight")[np.asarray(token_ids)]  # [n_seq] -> [n_seq, n_embd]
+    x = x + weights("wpe.weight")[positions]
+    grown: Cache = []
+    for layer in range(config.n_layer):
+        before = cache[layer] if cache else None
+        x, after = _block(config, weights, x, layer, before)  # [n_seq, n_embd] -> the same
+        grown.append(after)
+    return _layer_norm(config, weights, x, "ln_f"), grown
+
+
+def logits(hidden: Array, weights: Weights, weight: str, bias: str | None = None) -> Array:
+    """[n, n_embd] -> [n, size], where ``weight`` names a tensor [size, n_embd]."""
+    product = hidden @ weights(weight).T
+    return product if bias is None else product + weights(bias)
+
+
+def _block(
+    config: ModelConfig,
+    weights: Weights,
+    x: Array,
+    layer: int,
+    past: tuple[Array, Array] | None,
+) -> tuple[Array, tuple[Array, Array]]:
+    block = f"h.{layer}"
+    normed = _layer_norm(config, weights, x, f"{block}.ln_1")
+    mixed, cache = _attention(config, weights, normed, layer, past)
+    x = x + mixed
+    normed = _layer_norm(config, weights, x, f"{block}.ln_2")
+    inner = ACTIVATIONS[config.activation_function](
+        _linear(weights, normed, f"{block}.mlp.c_fc")
+    )  # [n_seq, n_embd] -> [n_seq, n_inner]
+    return x + _linear(weights, inner, f"{block}.mlp.c_proj"), cache
+
+
+def _attention(
+    config: ModelConfig,
+    weights: Weights,
+    x: Array,
+    layer: int,
+    past: tuple[Array, Array] | None,
+) -> tuple[Array, tuple[Array, Array]]:
+    n_seq, n_embd = x.shape
+    qkv = _linear(weights, x, f"h.{layer}.attn.c_attn")  # [n_seq, n_embd] -> [n_seq, 3 * n_embd]
+    split = qkv.reshape(n_seq, 3, config.n_head, config.head_dim).transpose(1, 2, 0, 3)
+    q, k, v = split  # each [n_head, n_seq, head_dim]
+    if past is not None:
+        k = np.concatenate([past[0], k], axis=1)  # [n_head, n_past + n_seq, head_dim]
+        v = np.concatenate([past[1], v], axis=1)
+    scores = q @ k.transpose(0, 2, 1) * _scale(config, layer)  # [n_head, n_seq, n_past + n_seq]
+    n_total = k.shape[1]
+    future = np.arange(n_total) > np.arange(n_total - n_seq, n_total)[:, None]
+    weighted = _softmax(np.where(future, -np.inf, scores)) @ v  # [n_head, n_seq, head_dim]
+    merged = weighted.transpose(1, 0, 2).reshape(n_seq, n_embd)
+    return _linear(weights, merged, f"h.{layer}.attn.c_proj"), (k, v)
+
+
+def _scale(config: ModelConfig, layer: int) -> float:
+    """Written out here, not taken from ``ModelConfig.attention_scale``, which the graph uses."""
+    scale = 1.0
+    if config.scale_attn_weights:
+        scale /= math.sqrt(config.n_embd // config.n_head)
+    if config.scale_attn_by_inverse_layer_idx:
+        scale /= layer + 1
+    return scale
+
+
+def _linear(weights: Weights, x: Array, name: str) -> Array:
+    """[n, in] -> [n, out]; upstream's Conv1D keeps its weight as [in, out]."""
+    return x @ weights(f"{name}.weight") + weights(f"{name}.bias")
+
+
+def _layer_norm(config: ModelConfig, weights: Weights, x: Array, name: str) -> Array:
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = x.var(axis=-1, keepdims=True)
+    normed = (x - mean) / np.sqrt(variance + config.layer_norm_epsilon)
+    return normed * weights(f"{name}.weight") + weights(f"{name}.bias")
+
+
+def _softmax(x: Array) -> Array:
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _erf(x: Array) -> Array:
+    return np.vectorize(math.erf, otypes=[x.dtype])(x)
+
+
+def _gelu(x: Array) -> Array:
+    return x * (1 + _erf(x / math.sqrt(2))) / 2
+
+
+def _gelu_tanh(x: Array) -> Array:
+    return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+
+def _sigmoid(x: Array) -> Array:
+    return (1 + np.tanh(x / 2)) / 2  # does not overflow
+
+
+def _silu(x: Array) -> Array:
+    return x * _sigmoid(x)
+
+
+ACTIVATIONS: Final[Mapping[str, Callable[[Array], Array]]] = {
+    "gelu": _gelu,
+    "gelu_10": lambda x: np.clip(_gelu(x), -10, 10),
+    "gelu_accurate": _gelu_tanh,
+    "gelu_fast": _gelu_tanh,
+    "gelu_new": _gelu_tanh,
+    "gelu_python": _gelu,
+    "gelu_python_tanh": _gelu_tanh,
+    "gelu_pytorch_tanh": _gelu_tanh,
+    "laplace": lambda x: (1 + _erf((x - 0.707107) / (0.282095 * math.sqrt(2)))) / 2,
+    "leaky_relu": lambda x: np.where(x < 0, 0.01 * x, x),
+    "linear": lambda x: x,
+    "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
+    "quick_gelu": lambda x: x * _sigmoid(1.702 * x),
+    "relu": lambda x: np.maximum(x, 0),
+    "relu2": lambda x: np.maximum(x, 0) ** 2,
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "sigmoid": _sigmoid,
+    "silu": _silu,
+    "swish": _silu,
+    "tanh": np.tanh,
+}
+"""Every activation that ``ModelConfig`` takes, written from its definition."""

@@ -1,0 +1,134 @@
+"""safetensors files, single or sharded: headers first, then one tensor at a time.
+
+The ``safetensors`` package judges each header; the bytes are then read straight into one array, so
+that neither a memory map nor a second copy of a large tensor stays in memory.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from gpt2edge.errors import ExportError, ModelDirError
+from gpt2edge.model_dir import read_json
+
+SINGLE_FILE: Final = "model.safetensors"
+INDEX_FILE: Final = "model.safetensors.index.json"
+_DTYPES: Final = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_BUFFERS: Final = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # upstream's causal mask
+_PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One tensor on disk: the name that its file gives it, its shape, dtype and first byte."""
+
+    path: Path
+    stored_name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int
+
+    def read(self) -> NDArray[np.float32]:
+        """The tensor as float32, of ``shape``. Raises ExportError where the file is too short."""
+        count = math.prod(self.shape)
+        try:
+            raw = np.fromfile(self.path, _DTYPES[self.dtype], count, offset=self.offset)
+        except OSError as error:
+            raise ExportError(f"cannot read {str(self.path)!r}: {error.strerror}") from None
+        if raw.size != count:
+            raise ExportError(f"{self.path} ends inside tensor {self.stored_name!r}")
+        if self.dtype == "BF16":  # the upper half of a float32
+            raw = (raw.astype("<u4") << np.uint32(16)).view("<f4")
+        return raw.astype(np.float32, copy=False).reshape(self.shape)
+
+
+def find_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """All tensors of a checkpoint folder by name, without ``transformer.`` and upstream buffers.
+
+    Raises ExportError that names the file or tensor where something is missing or unreadable.
+    """
+    tensors: dict[str, StoredTensor] = {}
+    for path in _tensor_files(folder):
+        for stored in _read_header(path):
+            name = stored.stored_name.removeprefix("transformer.")
+            if _BUFFERS.fullmatch(name):
+                continue
+            if name in tensors:
+                raise ExportError(f"tensor {name!r} is stored twice, the second time in {path}")
+            if stored.dtype not in _DTYPES:
+                raise ExportError(
+                    f"tensor {name!r} is stored as {stored.dtype}; it must be F32, F16 or BF16"
+                )
+            tensors[name] = stored
+    return tensors
+
+
+def _tensor_files(folder: Path) -> list[Path]:
+    if (folder / SINGLE_FILE).is_file():
+        return [folder / SINGLE_FILE]
+    if (folder / INDEX_FILE).is_file():
+        return _shards(folder)
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise ExportError(
+            f"{folder / pickles[0]} is a pickle, which can run code when it is read; convert it "
+            'where you trust it: python -c "import transformers as t; t.AutoModelForCausalLM.'
+            f"from_pretrained('{folder}').save_pretrained('CONVERTED')\""
+        )
+    raise ExportError(f"{str(folder)!r} has neither {SINGLE_FILE} nor {INDEX_FILE}")
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / INDEX_FILE
+    try:
+        weight_map = read_json(index).get("weight_map")
+    except ModelDirError as error:
+        raise ExportError(str(error)) from None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ExportError(f"{index} has no weight_map")
+    for name, file in weight_map.items():
+        if not isinstance(file, str) or Path(file).name != file or "\\" in file:
+            raise ExportError(f"{index} puts tensor {name!r} in {file!r}, not a file of the folder")
+        if not (folder / file).is_file():
+            raise ExportError(f"{folder / file} is missing: {index.name} puts {name!r} there")
+    shards = [folder / file for file in dict.fromkeys(weight_map.values())]
+    _check_index(weight_map, shards)
+    return shards
+
+
+def _check_index(weight_map: Mapping[str, str], shards: list[Path]) -> None:
+    held = {(tensor.stored_name, path.name) for path in shards for tensor in _read_header(path)}
+    for name, file in weight_map.items():
+        if (name, file) not in held:
+            raise ExportError(f"tensor {name!r} is not in {file!r}, where {INDEX_FILE} puts it")
+
+
+def _read_header(path: Path) -> list[StoredTensor]:
+    """Every tensor that the file's header lists, once ``safetensors`` has accepted the header."""
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(length))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ExportError(f"{path} is not a valid safetensors file: {error}") from None
+    header.pop("__metadata__", None)
+    return [
+        StoredTensor(
+            path,
+            name,
+            tuple(entry["shape"]),
+            entry["dtype"],
+            8 + length + entry["data_offsets"][0],
+        )
+        for name, entry in header.items()
+    ]

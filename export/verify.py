@@ -1,0 +1,111 @@
+"""Does the graph on disk compute what the reference computes, prefill and decode?
+
+The graph runs as the engine runs it: past and present bound to the same buffer.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.errors import ExportError, ParityError
+from gpt2edge.export import reference
+from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.graph import LOGITS_TO_KEEP
+
+TOLERANCE: Final = 1e-4  # largest difference, where logits are of the order of 1
+_TOKENS: Final = 32
+_DECODED: Final = 4  # of those, one at a time
+_SEED: Final = 20190214
+
+FloatArray = NDArray[np.float32]
+
+
+def verify_graph(
+    checkpoint: Checkpoint, graph_path: Path, *, tolerance: float = TOLERANCE
+) -> float:
+    """Largest logits difference between the graph and the reference, on random token ids.
+
+    The tolerance grows with the largest logit where that is above 1. Raises ParityError where the
+    difference is larger, ExportError where onnxruntime refuses the graph.
+    """
+    config, head = checkpoint.config, checkpoint.head
+    count = min(_TOKENS, config.n_positions)
+    token_ids = np.random.default_rng(_SEED).integers(0, config.vocab_size, count)
+    hidden, _ = reference.forward(config, checkpoint.tensor, token_ids.tolist())
+    expected = reference.logits(hidden, checkpoint.tensor, head.weight, head.bias)
+    found = _run(graph_path, token_ids)
+    difference = np.abs(found - expected).max(axis=-1)  # [count]
+    worst = int(difference.argmax())
+    allowed = tolerance * max(1.0, float(np.abs(expected).max()))
+    if not difference[worst] <= allowed:  # also where it is NaN
+        phase = "prefill" if worst < count - _DECODED else "decode"
+        raise ParityError(
+            f"the exported graph's logits differ from the reference by {difference[worst]:.3g} at "
+            f"position {worst} ({phase}); {allowed:.3g} is allowed. Nothing was written"
+        )
+    return float(difference[worst])
+
+
+def _run(graph_path: Path, token_ids: NDArray[np.int64]) -> FloatArray:
+    """Logits [count, size]: all but the last few positions in one prefill, those one by one."""
+    import onnxruntime as ort
+
+    try:
+        stepper = _Stepper(_session(graph_path), len(token_ids))
+        split = max(1, len(token_ids) - _DECODED)
+        steps = [stepper.step(token_ids[:split], 0)]
+        steps += [stepper.step(token_ids[i : i + 1], i) for i in range(split, len(token_ids))]
+    except Exception as error:
+        raise ExportError(f"onnxruntime {ort.__version__} cannot run the graph: {error}") from error
+    return np.concatenate(steps)
+
+
+class _Stepper:
+    """Binds one cache buffer [1, n_head, length, head_dim] as past and as present."""
+
+    def __init__(self, session: Any, length: int) -> None:
+        import onnxruntime as ort
+
+        self._session = session
+        self._value = ort.OrtValue.ortvalue_from_numpy
+        self._buffers = {
+            value.name: self._value(
+                np.zeros((1, value.shape[1], length, value.shape[3]), np.float32)
+            )
+            for value in session.get_inputs()
+            if value.name.startswith("past_key_values.")
+        }
+
+    def step(self, token_ids: NDArray[np.int64], past: int) -> FloatArray:
+        """Logits [len(token_ids), size] of tokens that follow ``past`` others."""
+        binding, total = self._session.io_binding(), past + len(token_ids)
+        inputs = {
+            "input_ids": token_ids[None],
+            "attention_mask": np.ones((1, total), np.int64),
+            "position_ids": np.arange(past, total)[None],
+        }
+        if past:  # a decode step also goes through the choice of positions
+            inputs[LOGITS_TO_KEEP] = np.zeros((1, 1), np.int64)
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, self._value(array))
+        for name, buffer in self._buffers.items():
+            binding.bind_ortvalue_input(name, buffer)
+            present = name.replace("past_key_values", "present")
+            binding.bind_ortvalue_output(present, buffer)
+        binding.bind_output("logits")
+        self._session.run_with_iobinding(binding)
+        logits: FloatArray = binding.get_outputs()[-1].numpy()
+        return logits[0]
+
+
+def _session(graph_path: Path) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_prepacking", "1")  # no copy of the weights
+    return ort.InferenceSession(graph_path, options, providers=["CPUExecutionProvider"])
