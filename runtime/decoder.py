@@ -39,7 +39,8 @@ class Decoder:
         self._position_ids[:count, 0] = self.cache.lengths[:count]
         self.cache.advance(0, count, 1)
         binding.run()
-        return self._logits[:count, 0]
+        logits: NDArray[np.float32] = self._logits[:count, 0]
+        return logits
 
     def prefill(self, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Append ``token_ids`` to ``row``: logits [n_logits] after the last of them."""

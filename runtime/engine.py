@@ -251,7 +251,7 @@ class Engine:
     ) -> list[list[Generation]]:
         if n < 1:
             raise ValueError(f"n is {n}; it must be 1 or more")
-        groups = []
+        groups: list[list[Generation]] = []
         for prompt in prompts:
             prompt_ids = self.encode(prompt)
             text = prompt if isinstance(prompt, str) else self._decode(prompt_ids)

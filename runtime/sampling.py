@@ -52,9 +52,6 @@ class SamplingParams:
         return self.temperature == 0 or self.top_k == 1
 
 
-GREEDY: Final = SamplingParams(temperature=0.0)
-
-
 class Sampler:
     """Draws the tokens of one sequence from a random stream of its own."""
 
@@ -187,3 +184,7 @@ def _whole(name: str, value: int, limit: int) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not 0 <= value < limit:
         raise ValueError(f"{name} is {value!r}; it must be a whole number from 0 to {limit - 1}")
+
+
+GREEDY: Final = SamplingParams(temperature=0.0)
+"""Always the most likely token."""

@@ -1,0 +1,184 @@
+"""Sampling against distributions worked out by hand, and against a plain sort."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gpt2edge.runtime.sampling import (
+    GREEDY,
+    Logits,
+    Sampler,
+    SamplingParams,
+    apply_repetition_penalty,
+    log_softmax,
+    top_k_indices,
+)
+
+FOUR = np.log(np.array([0.1, 0.5, 0.15, 0.25], np.float32))
+
+
+def draws(params: SamplingParams, logits: Logits = FOUR, count: int = 4000) -> dict[int, float]:
+    """Share of each token in ``count`` draws from one stream."""
+    sampler = Sampler(params, (), (3, 0))
+    counted = Counter(sampler(logits, [], ()) for _ in range(count))
+    return {token: times / count for token, times in sorted(counted.items())}
+
+
+def sorted_reference(logits: Logits, params: SamplingParams) -> NDArray[np.float64]:
+    """Probabilities [n] after the cuts, by sorting everything, as transformers defines them."""
+    scaled = logits.astype(np.float64) / params.temperature
+    order = np.argsort(-scaled, kind="stable")
+    alive = np.ones(len(order), bool)
+    if params.top_k:
+        alive[params.top_k :] = False
+    weights = np.where(alive, np.exp(scaled[order] - scaled.max()), 0)
+    if params.top_p < 1:
+        before = np.concatenate([[0], (weights / weights.sum()).cumsum()[:-1]])
+        weights[before >= params.top_p] = 0
+    weights[weights < params.min_p * weights.max()] = 0
+    probabilities = np.zeros(len(order))
+    probabilities[order] = weights / weights.sum()
+    return probabilities
+
+
+def test_greedy_takes_the_most_likely() -> None:
+    assert draws(GREEDY, count=5) == {1: 1.0}
+    assert draws(SamplingParams(top_k=1), count=5) == {1: 1.0}
+
+
+def test_temperature_one_draws_the_distribution_itself() -> None:
+    assert draws(SamplingParams()) == pytest.approx({0: 0.1, 1: 0.5, 2: 0.15, 3: 0.25}, abs=0.03)
+
+
+def test_temperature_half_squares_the_probabilities() -> None:
+    squares = np.array([0.1, 0.5, 0.15, 0.25]) ** 2
+    expected = dict(enumerate(squares / squares.sum()))
+    assert draws(SamplingParams(temperature=0.5)) == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("params", "kept"),
+    [
+        (SamplingParams(top_k=2), {1: 2 / 3, 3: 1 / 3}),
+        (SamplingParams(top_p=0.5), {1: 1.0}),
+        (SamplingParams(top_p=0.51), {1: 2 / 3, 3: 1 / 3}),
+        (SamplingParams(top_k=3, top_p=0.8), {1: 2 / 3, 3: 1 / 3}),
+        (SamplingParams(min_p=0.4), {1: 2 / 3, 3: 1 / 3}),
+        (SamplingParams(min_p=1.0), {1: 1.0}),
+        (SamplingParams(logit_bias={1: -100.0}, top_k=1), {3: 1.0}),
+    ],
+)
+def test_cuts_by_hand(params: SamplingParams, kept: dict[int, float]) -> None:
+    assert draws(params) == pytest.approx(kept, abs=0.03)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([5, 130, 3000]),
+    top_k=st.sampled_from([0, 1, 3, 40, 5000]),
+    top_p=st.sampled_from([1.0, 0.99, 0.7, 0.05]),
+    min_p=st.sampled_from([0.0, 0.02, 0.5]),
+    temperature=st.sampled_from([0.3, 1.0, 2.5]),
+)
+def test_every_draw_is_one_that_sorting_allows(
+    seed: int, size: int, top_k: int, top_p: float, min_p: float, temperature: float
+) -> None:
+    params = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    logits = np.random.default_rng(seed).normal(0, 3, size).astype(np.float32)
+    reference = sorted_reference(logits, params)
+    sampler = Sampler(params, (), (seed, 0))
+    assert all(reference[sampler(logits, [], ())] > 0 for _ in range(20))
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+@pytest.mark.parametrize("top_k", [0, 50])
+def test_frequencies_over_a_large_vocabulary(top_k: int, top_p: float) -> None:
+    params = SamplingParams(top_k=top_k, top_p=top_p)
+    logits = np.random.default_rng(0).normal(0, 2.5, 20_000).astype(np.float32)
+    reference = sorted_reference(logits, params)
+    found = draws(params, logits, 3000)
+    likely = np.argsort(-reference)[:5]
+    assert [found.get(int(token), 0) for token in likely] == pytest.approx(
+        reference[likely], abs=0.03
+    )
+
+
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 60), ties=st.booleans())
+def test_top_k_is_the_head_of_a_stable_sort(seed: int, k: int, ties: bool) -> None:
+    values = np.random.default_rng(seed).normal(size=17_000).astype(np.float32)
+    values = values.round(1) if ties else values
+    assert top_k_indices(values, k).tolist() == np.argsort(-values, kind="stable")[:k].tolist()
+
+
+def test_repetition_penalty_counts_a_token_once() -> None:
+    logits = np.array([2.0, -1.0, 3.0], np.float32)
+    apply_repetition_penalty(logits, np.array([0, 0, 1]), 2.0)
+    assert logits.tolist() == [1.0, -2.0, 3.0]
+
+
+def test_a_processor_sees_the_tokens_so_far_and_its_answer_counts() -> None:
+    seen = []
+
+    def forbid_last(token_ids: NDArray[np.int64], logits: Logits) -> Logits:
+        seen.append(token_ids.tolist())
+        logits[token_ids[-1]] = -np.inf
+        return logits
+
+    sampler = Sampler(GREEDY, [forbid_last])
+    assert sampler(FOUR, [2, 1], ()) == 3
+    assert seen == [[2, 1]]
+    assert FOUR[1] == FOUR.max()  # the model's own logits are left alone
+
+
+def test_a_processor_of_the_wrong_shape_is_refused() -> None:
+    sampler = Sampler(GREEDY, [lambda _ids, logits: logits[:2]])
+    with pytest.raises(ValueError, match=r"returned \(2,\); it must return \(4,\)"):
+        sampler(FOUR, [], ())
+
+
+def test_banned_tokens_are_never_drawn() -> None:
+    assert Sampler(GREEDY)(FOUR, [], [1]) == 3
+    with pytest.raises(ValueError, match="no token is left"):
+        Sampler(GREEDY)(FOUR, [], [0, 1, 2, 3])
+
+
+def test_streams_differ_by_index_and_repeat_by_key() -> None:
+    flat = np.zeros(1000, np.float32)
+
+    def tokens(key: tuple[int, int]) -> list[int]:
+        sampler = Sampler(SamplingParams(), (), key)
+        return [sampler(flat, [], ()) for _ in range(8)]
+
+    assert tokens((7, 0)) == tokens((7, 0))
+    assert len({tuple(tokens((7, index))) for index in range(4)}) == 4
+
+
+def test_log_softmax_sums_to_one() -> None:
+    assert np.exp(log_softmax(FOUR)).sum() == pytest.approx(1.0, abs=1e-12)
+    assert log_softmax(FOUR * 1 + 500) == pytest.approx(log_softmax(FOUR), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("temperature", True),
+        ("top_p", 0.0),
+        ("top_p", 1.5),
+        ("min_p", -1),
+        ("repetition_penalty", 0),
+        ("top_k", -1),
+        ("top_k", 2.5),
+        ("seed", -1),
+        ("seed", 2**64),
+        ("logit_bias", {3: float("nan")}),
+    ],
+)
+def test_values_out_of_range_are_named(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} "):
+        SamplingParams(**{name: value})  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""Text to tokens and back; streaming never shows half a character."""
+
+from pathlib import Path
+
+import pytest
+import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
+
+from gpt2edge.errors import ModelDirError
+from gpt2edge.runtime.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level BPE with the 256 bytes, three merges and two added tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("h", "e"), ("Ġ", "he"), ("l", "l")]
+    vocab = {piece: at for at, piece in enumerate([*alphabet, *map("".join, merges)])}
+    library = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    library.add_special_tokens([AddedToken("<|endoftext|>", special=True)])
+    library.add_tokens([AddedToken("grin 😀", special=False)])
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    library.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(path: Path) -> Tokenizer:
+    return Tokenizer(path)
+
+
+def streamed(tokenizer: Tokenizer, token_ids: list[int]) -> list[str]:
+    decoder = tokenizer.stream_decoder()
+    return [*(decoder.push(token_id) for token_id in token_ids), decoder.finish()]
+
+
+def test_round_trip(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode(" hello")
+    assert [tokenizer.piece(token_id) for token_id in ids] == [" he", "ll", "o"]
+    assert tokenizer.decode(ids) == " hello"
+    assert tokenizer.encode("") == []
+
+
+def test_special_tokens_are_read_but_not_written(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("he<|endoftext|>he")
+    assert len(ids) == 3
+    assert ids[1] in tokenizer.special_ids
+    assert tokenizer.decode(ids) == "hehe"
+    assert tokenizer.piece(ids[1]) == "<|endoftext|>"
+
+
+def test_an_id_that_stands_for_nothing_is_empty(tokenizer: Tokenizer) -> None:
+    assert tokenizer.decode([tokenizer.vocab_size + 5]) == ""
+
+
+def test_every_unicode_plane_streams_whole(tokenizer: Tokenizer) -> None:
+    step = 97  # a prime, so that all values of the low byte come up in every plane
+    points = [point for point in range(0x20, 0x110000, step) if not 0xD800 <= point < 0xE000]
+    assert {point >> 16 for point in points} == set(range(17))
+    text = "".join(map(chr, points))
+    pieces = streamed(tokenizer, tokenizer.encode(text))
+    assert "".join(pieces) == text
+    assert not any("\ufffd" in piece for piece in pieces if chr(0xFFFD) not in text)
+
+
+def test_the_four_bytes_of_one_character_come_as_one_piece(tokenizer: Tokenizer) -> None:
+    ids = [tokenizer.encode(chr(0x1F600))[at] for at in range(4)]
+    assert streamed(tokenizer, ids) == ["", "", "", "😀", ""]
+    assert streamed(tokenizer, ids[:2]) == ["", "", "\ufffd"]
+
+
+@given(data=st.data())
+def test_any_tokens_stream_to_what_the_library_decodes(path: Path, data: st.DataObject) -> None:
+    tokenizer = Tokenizer(path)
+    library = tokenizers.Tokenizer.from_file(str(path))
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=40))
+    assert "".join(streamed(tokenizer, ids)) == library.decode(ids, skip_special_tokens=True)
+
+
+def test_a_tokenizer_without_bytes_streams_too(tmp_path: Path) -> None:
+    vocab = {"[UNK]": 0, "story": 1, "##teller": 2, "old": 3}
+    library = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    library.decoder = decoders.WordPiece()
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer(tmp_path / "tokenizer.json")
+    ids = tokenizer.encode("old storyteller")
+    assert streamed(tokenizer, ids) == ["old", " story", "teller", ""]
+    assert tokenizer.decode(ids) == "old storyteller"
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelDirError, match=r"tokenizer\.json is not a tokenizer file"):
+        Tokenizer(tmp_path / "tokenizer.json")
