@@ -1,1 +1,10 @@
-"""Int8 and int4 variants of an exported model."""
+"""Quantization: int8 and int4 variants of an exported model, their loss known and shown."""
+
+from gpt2edge._extras import require
+
+require("quant", "onnx")  # before the modules below import it
+
+from gpt2edge.quant.quantizer import quantize  # noqa: E402
+from gpt2edge.quant.recipes import INT4, INT8, INT8_BLOCK, RECIPES, QuantRecipe, named_recipe  # noqa: E402
+
+__all__ = ["INT4", "INT8", "INT8_BLOCK", "RECIPES", "QuantRecipe", "named_recipe", "quantize"]

@@ -1,0 +1,155 @@
+"""The products and embeddings of an exported graph, and the operators that take their place."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto
+from onnx.helper import get_attribute_value, make_node
+from onnx.numpy_helper import from_array
+
+from gpt2edge.quant.blocks import Blocks
+from gpt2edge.quant.tensors import TensorReader, TensorWriter, same_bytes
+
+MICROSOFT: Final = "com.microsoft"
+_FEWEST_OUTPUTS: Final = 16  # a classification head of a few labels gains nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product with a constant weight: ``node`` is its operator, ``k`` inputs, ``n`` outputs.
+
+    ``transposed`` says that the weight is stored [n, k] as the head is, not [k, n].
+    """
+
+    node: str
+    weight: str
+    bias: str
+    k: int
+    n: int
+    transposed: bool
+
+    @property
+    def is_head(self) -> bool:
+        """Whether this is the product that gives the logits."""
+        return not self.weight.startswith("h.")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A lookup of rows of ``weight`` [rows, width]."""
+
+    node: str
+    weight: str
+    rows: int
+    width: int
+
+
+def find_products(nodes: Iterable[NodeProto], tensors: TensorReader) -> dict[str, Product]:
+    """The products worth quantizing, by node name: Gemm and MatMul with a float32 2-D weight."""
+    products = {}
+    for node in nodes:
+        if node.op_type not in ("Gemm", "MatMul") or not tensors.is_float(node.input[1]):
+            continue
+        attributes = {item.name: get_attribute_value(item) for item in node.attribute}
+        transposed = bool(attributes.pop("transB", 0))
+        shape = tensors.shape(node.input[1])
+        plain = all(value == (name in ("alpha", "beta")) for name, value in attributes.items())
+        if len(shape) != 2 or not plain:
+            continue
+        n, k = shape if transposed else shape[::-1]
+        if n >= _FEWEST_OUTPUTS:
+            bias = node.input[2] if len(node.input) > 2 else ""
+            products[node.name] = Product(node.name, node.input[1], bias, k, n, transposed)
+    return products
+
+
+def find_embeddings(nodes: Iterable[NodeProto], tensors: TensorReader) -> dict[str, Embedding]:
+    """The lookups of float32 rows, by node name: tokens and positions."""
+    return {
+        node.name: Embedding(node.name, node.input[0], *tensors.shape(node.input[0]))
+        for node in nodes
+        if node.op_type == "Gather"
+        and tensors.is_float(node.input[0])
+        and len(tensors.shape(node.input[0])) == 2
+    }
+
+
+class GraphWriter:
+    """Appends quantized operators to a list of nodes, and their tensors to the weights file."""
+
+    def __init__(self, writer: TensorWriter) -> None:
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        self._writer = writer
+        self._stored: dict[str, TensorProto] = {}
+
+    def add_tensor(self, name: str, array: NDArray[Any]) -> str:
+        """An initializer; returns its name."""
+        self.initializers.append(self._writer.add(name, array))
+        return name
+
+    def holds_blocks(self, weight: str, bits: int) -> bool:
+        """Whether blocks of ``weight`` with these bits are in the file already."""
+        return _stem(weight, bits) in self._stored
+
+    def add_blocks(self, weight: str, blocks: Blocks) -> None:
+        """Write the blocks of ``weight`` once, for the products and the lookups that follow."""
+        stem = _stem(weight, blocks.bits)
+        self._stored[stem] = self._writer.add(f"{stem}.blocks", blocks.packed)
+        self.add_tensor(f"{stem}.scales", blocks.scales)
+
+    def add_block_product(
+        self, node: NodeProto, product: Product, *, bits: int, block_size: int, accuracy_level: int
+    ) -> None:
+        """MatMulNBits in the place of ``node``, on blocks that ``add_blocks`` has written."""
+        stem = _stem(product.weight, bits)
+        self.initializers.append(self._stored[stem])
+        inputs = [node.input[0], f"{stem}.blocks", f"{stem}.scales", "", "", product.bias]
+        self._add(
+            "MatMulNBits",
+            inputs[: 6 if product.bias else 3],
+            node.output[0],
+            K=product.k,
+            N=product.n,
+            bits=bits,
+            block_size=block_size,
+            accuracy_level=accuracy_level,
+        )
+
+    def add_block_lookup(
+        self, node: NodeProto, embedding: Embedding, *, bits: int, block_size: int
+    ) -> None:
+        """GatherBlockQuantized in the place of ``node``, on blocks written by ``add_blocks``.
+
+        Where blocks are padded, the padding is cut off behind the lookup.
+        """
+        stem, output = _stem(embedding.weight, bits), node.output[0]
+        shape = self._stored[stem].dims
+        rows = same_bytes(self._stored[stem], f"{stem}.rows", (shape[0], shape[1] * shape[2]))
+        self.initializers.append(rows)
+        whole = embedding.width % block_size == 0
+        self._add(
+            "GatherBlockQuantized",
+            [f"{stem}.rows", node.input[1], f"{stem}.scales"],
+            output if whole else f"{output}/padded",
+            bits=bits,
+            block_size=block_size,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+        if not whole:
+            names = [f"{output}/{part}" for part in ("start", "width", "axis")]
+            for name, value in zip(names, (0, embedding.width, 2), strict=True):
+                self.initializers.append(from_array(np.array([value], np.int64), name))
+            self.nodes.append(make_node("Slice", [f"{output}/padded", *names], [output], output))
+
+    def _add(self, op_type: str, inputs: list[str], output: str, **attributes: int) -> None:
+        node = make_node(op_type, inputs, [output], output, None, MICROSOFT, None, **attributes)
+        self.nodes.append(node)
+
+
+def _stem(weight: str, bits: int) -> str:
+    return f"{weight}.int{bits}"

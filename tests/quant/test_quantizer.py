@@ -1,0 +1,87 @@
+"""quantize: what it writes, what it keeps, what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import gpt2edge
+from gpt2edge.errors import ModelDirError, QuantizationError
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.quant import INT4, INT8_BLOCK, QuantRecipe, quantize
+
+TOKENS = list(range(3, 40))
+
+
+def test_logits_stay_close(fp32: ModelDir, tmp_path: Path) -> None:
+    expected = gpt2edge.load(fp32.path).logits(TOKENS)
+    for recipe, allowed in ((INT8_BLOCK, 0.03), (INT4, 0.35)):
+        model = quantize(fp32, tmp_path / recipe.name, recipe=recipe)
+        found = gpt2edge.load(model.path).logits(TOKENS)
+        assert np.linalg.norm(found - expected) < allowed * np.linalg.norm(expected)
+
+
+def test_the_same_input_gives_the_same_bytes(fp32: ModelDir, tmp_path: Path) -> None:
+    first, second = (quantize(fp32, tmp_path / name, recipe=INT4) for name in "ab")
+    assert first.manifest == second.manifest
+
+
+def test_bytes_are_what_the_bits_say(fp32: ModelDir, tmp_path: Path) -> None:
+    config = fp32.config
+    model = quantize(fp32, tmp_path / "out", recipe=INT8_BLOCK)
+    inside = config.n_layer * (4 * config.n_embd**2 + 2 * config.n_embd * config.n_inner)
+    ends = (config.vocab_size + config.n_positions) * config.n_embd  # the tied head is free
+    weights = model.manifest.files["model.onnx_data"].bytes
+    assert weights == pytest.approx((inside + ends) * 9 / 8, rel=0.03)
+
+
+def test_the_manifest_says_how(fp32: ModelDir, tmp_path: Path) -> None:
+    manifest = quantize(fp32, tmp_path / "out", recipe=INT4).manifest
+    assert manifest.variant == "int4"
+    assert manifest.recipe is not None
+    assert manifest.recipe["name"] == "int4"
+    assert "config.json" in manifest.files
+
+
+def test_odd_widths_untied_heads_and_biases(odd: ModelDir, tmp_path: Path) -> None:
+    expected = gpt2edge.load(odd.path).logits(TOKENS)
+    model = quantize(odd, tmp_path / "out", recipe=INT8_BLOCK)
+    found = gpt2edge.load(model.path).logits(TOKENS)
+    assert np.linalg.norm(found - expected) < 0.03 * np.linalg.norm(expected)
+
+
+def test_excluded_parts_stay_float32(fp32: ModelDir, tmp_path: Path) -> None:
+    recipe = QuantRecipe(name="own", bits=4, lm_head=32, embedding=32, exclude=("c_fc",))
+    model = quantize(fp32, tmp_path / "out", recipe=recipe)
+    graph = onnx.load(model.graph_path, load_external_data=False).graph
+    kept = {tensor.name for tensor in graph.initializer if tensor.data_type == 1}
+    assert {"wte.weight", "h.0.mlp.c_fc.weight"} <= kept
+    assert "h.0.mlp.c_proj.weight" not in kept
+
+
+def test_refuses_a_quantized_model(fp32: ModelDir, tmp_path: Path) -> None:
+    model = quantize(fp32, tmp_path / "out", recipe=INT4)
+    with pytest.raises(QuantizationError, match="quantized already"):
+        quantize(model, tmp_path / "again", recipe=INT4)
+    assert not (tmp_path / "again").exists()
+
+
+def test_refuses_an_existing_folder(fp32: ModelDir, tmp_path: Path) -> None:
+    quantize(fp32, tmp_path / "out", recipe=INT4)
+    with pytest.raises(ModelDirError, match="--overwrite"):
+        quantize(fp32, tmp_path / "out", recipe=INT4)
+    quantize(fp32, tmp_path / "out", recipe=INT8_BLOCK, overwrite=True)
+    assert ModelDir.open(tmp_path / "out").manifest.variant == "int8"
+
+
+def test_a_full_disk_leaves_nothing(
+    fp32: ModelDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gpt2edge.quant.tensors.TensorWriter.add", full)
+    with pytest.raises(ModelDirError, match="No space left"):
+        quantize(fp32, tmp_path / "out", recipe=INT4)
+    assert list(tmp_path.iterdir()) == []
