@@ -39,14 +39,13 @@ class Decoder:
         self._position_ids[:count, 0] = self.cache.lengths[:count]
         self.cache.advance(0, count, 1)
         binding.run()
-        logits: NDArray[np.float32] = self._logits[:count, 0]
-        return logits
+        return self._logits[:count].reshape(count, -1)
 
     def prefill(self, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Append ``token_ids`` to ``row``: logits [n_logits] after the last of them."""
-        chunks = self._chunks(token_ids)
-        logits = [self._forward(row, chunk, np.array([len(chunk) - 1])) for chunk in chunks]
-        return logits[-1][0]
+        for chunk in self._chunks(token_ids):
+            logits = self._forward(row, chunk, np.array([len(chunk) - 1]))
+        return logits.reshape(-1)
 
     def prefill_all(self, row: int, token_ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """Append ``token_ids`` to ``row``: logits [tokens, n_logits] after each, by chunks."""
@@ -74,7 +73,7 @@ class Decoder:
         binding.input("logits_to_keep", kept[None])  # [1, kept]
         binding.output("logits", logits)
         binding.run()
-        return logits[0]
+        return logits.reshape(len(kept), -1)
 
     def _bind_step(self, count: int) -> Binding:
         binding = self._step_bindings[count] = self._bind_cache(0, count)

@@ -2,29 +2,27 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
+from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.batching import decode_all
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.defaults import GenerationDefaults
-from gpt2edge.runtime.generation import Generation, Request, decode_all
+from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.kv_cache import KVCache
+from gpt2edge.runtime.requests import Prompt, Requests
 from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
 from gpt2edge.runtime.scoring import perplexity, score_completion
 from gpt2edge.runtime.session import RuntimeOptions, Session
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
 from gpt2edge.runtime.types import Chunk, Completion, Perplexity, Score
-
-Prompt: TypeAlias = str | Sequence[int]
-"""A text, or its token ids."""
 
 BUNDLED_MODEL: Final = Path(__file__).parent / "assets" / "storyteller"
 
@@ -54,6 +52,7 @@ class Engine:
         self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
         self._session = Session(self.model, self.options)
         self.load_s = perf_counter() - started
+        self._requests = Requests(self.model, self.tokenizer, self.defaults, self.load_s)
 
     def generate(
         self,
@@ -96,8 +95,8 @@ class Engine:
 
         The pieces of text join to what ``generate`` returns for the same arguments.
         """
-        request = self._request(max_new_tokens, sampling, stop, logprobs, processors)
-        groups = self._groups([prompt], 1, request)
+        request = self._requests.request(max_new_tokens, sampling, stop, logprobs, processors)
+        groups = self._requests.groups([prompt], 1, request)
         return Stream(groups[0][0], decode_all(self._decoder_for(groups), groups))
 
     def generate_batch(
@@ -116,8 +115,8 @@ class Engine:
         All are decoded together on one cache; a prompt's samples share one prefill. Sample ``i``
         of a prompt draws from the random stream (seed, i): it is the same text in any batch.
         """
-        request = self._request(max_new_tokens, sampling, stop, logprobs, processors)
-        groups = self._groups(prompts, n, request)
+        request = self._requests.request(max_new_tokens, sampling, stop, logprobs, processors)
+        groups = self._requests.groups(prompts, n, request)
         for _ in decode_all(self._decoder_for(groups), groups):
             pass
         return [generation.completion() for group in groups for generation in group]
@@ -125,14 +124,14 @@ class Engine:
     def score(self, prompt: Prompt, completions: Sequence[Prompt]) -> list[Score]:
         """Log-probability of each of ``completions`` after ``prompt``, which is prefilled once."""
         prompt_ids = self.encode(prompt)
-        encoded = [self._require_tokens(completion) for completion in completions]
+        encoded = [self._requests.encode_text(completion) for completion in completions]
         longest = len(prompt_ids) + max(map(len, encoded), default=1) - 1
         decoder = self.decoder(rows=1, max_length=longest)
         prompt_logits = decoder.prefill(0, prompt_ids)
         scores = []
         for completion, token_ids in zip(completions, encoded, strict=True):
             values, greedy = score_completion(decoder, prompt_logits, token_ids)
-            text = completion if isinstance(completion, str) else self._decode(token_ids)
+            text = completion if isinstance(completion, str) else self._requests.decode(token_ids)
             scores.append(
                 Score(
                     text=text,
@@ -159,7 +158,7 @@ class Engine:
                 f"context is {context} and stride {stride}; they must satisfy 1 <= stride < "
                 f"context <= {self.config.n_positions}"
             )
-        token_ids = self._require_tokens(text)
+        token_ids = self._requests.encode_text(text)
         if self.config.bos_token_id is not None:
             token_ids = [self.config.bos_token_id, *token_ids]
         if len(token_ids) < 2:
@@ -179,22 +178,7 @@ class Engine:
 
         Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
         """
-        if isinstance(prompt, str):
-            if self.tokenizer is None:
-                raise ValueError("this model has no tokenizer; give the prompt as token ids")
-            token_ids = self.tokenizer.encode(prompt)
-        else:
-            token_ids = [int(token_id) for token_id in prompt]
-        if not token_ids and self.config.bos_token_id is not None:
-            return [self.config.bos_token_id]
-        if not token_ids:
-            raise ValueError("the prompt is empty and the model has no begin-of-text token")
-        worst = max(token_ids) if min(token_ids) >= 0 else min(token_ids)
-        if not 0 <= worst < self.config.vocab_size:
-            raise ValueError(
-                f"token id {worst} is outside the vocabulary of {self.config.vocab_size}"
-            )
-        return token_ids
+        return self._requests.encode(prompt)
 
     def decoder(self, *, rows: int, max_length: int) -> Decoder:
         """A fresh cache of ``rows`` sequences, with the forward calls over it.
@@ -217,68 +201,6 @@ class Engine:
         )
         return Decoder(session, cache, prefill_chunk=self.options.prefill_chunk)
 
-    def _request(
-        self,
-        max_new_tokens: int | None,
-        sampling: SamplingParams | None,
-        stop: StopParams | str | Sequence[str] | None,
-        logprobs: int | None,
-        processors: Sequence[LogitsProcessor],
-    ) -> Request:
-        if max_new_tokens is not None and max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be 1 or more")
-        if logprobs is not None and not 0 <= logprobs <= self.config.vocab_size:
-            raise ValueError(f"logprobs is {logprobs}; it must be 0 to {self.config.vocab_size}")
-        if self.model.manifest.task != "text-generation":
-            raise Gpt2EdgeError(
-                f"this model's task is {self.model.manifest.task}: it scores and cannot generate"
-            )
-        sampling = sampling or self.defaults.sampling
-        return Request(
-            max_new_tokens=max_new_tokens or 0,
-            sampling=sampling,
-            stop=StopParams.of(stop),
-            seed=_seed(sampling),
-            logprobs=logprobs,
-            processors=processors,
-            eos_ids=self.defaults.eos_ids,
-            tokenizer=self.tokenizer,
-            load_s=self.load_s,
-        )
-
-    def _groups(
-        self, prompts: Sequence[Prompt], n: int, request: Request
-    ) -> list[list[Generation]]:
-        if n < 1:
-            raise ValueError(f"n is {n}; it must be 1 or more")
-        groups: list[list[Generation]] = []
-        for prompt in prompts:
-            prompt_ids = self.encode(prompt)
-            text = prompt if isinstance(prompt, str) else self._decode(prompt_ids)
-            limited = replace(
-                request, max_new_tokens=self._limit(len(prompt_ids), request.max_new_tokens)
-            )
-            first_row = n * len(groups)
-            groups.append(
-                [
-                    Generation(text, prompt_ids, limited, index=index, row=first_row + index)
-                    for index in range(n)
-                ]
-            )
-        return groups
-
-    def _limit(self, prompt_length: int, max_new_tokens: int) -> int:
-        """The token limit of one completion; 0 asks for the default, cut to the context."""
-        # the last token that is drawn never enters the cache
-        room = self.config.n_positions - prompt_length + 1
-        if room < max(1, max_new_tokens):
-            raise ContextLengthError(
-                f"a prompt of {prompt_length} tokens and {max(1, max_new_tokens)} new ones do not "
-                f"fit the model's context of {self.config.n_positions}: shorten the prompt or ask "
-                "for fewer new tokens"
-            )
-        return max_new_tokens or min(room, self.defaults.max_new_tokens)
-
     def _decoder_for(self, groups: Sequence[Sequence[Generation]]) -> Decoder:
         """A decoder with as many rows as there are generations and the cache budget allows."""
         generations = [generation for group in groups for generation in group]
@@ -288,14 +210,6 @@ class Engine:
         affordable = max(1, self.options.cache_bytes // row_bytes)
         rows = max(1, min(len(generations), affordable))
         return self.decoder(rows=rows, max_length=longest)
-
-    def _require_tokens(self, text: Prompt) -> list[int]:
-        if not len(text):
-            raise ValueError("the text is empty; it must have at least one token")
-        return self.encode(text)
-
-    def _decode(self, token_ids: Sequence[int]) -> str:
-        return self.tokenizer.decode(token_ids) if self.tokenizer else ""
 
 
 class Stream(Iterator[Chunk]):
@@ -317,10 +231,3 @@ class Stream(Iterator[Chunk]):
         """What was generated; a stream that was left early counts as cancelled."""
         self._generation.cancel()
         return self._generation.completion()
-
-
-def _seed(sampling: SamplingParams) -> int | None:
-    """The seed asked for, a fresh one where sampling needs one, None for greedy decoding."""
-    if sampling.seed is not None or sampling.is_greedy:
-        return sampling.seed
-    return int(np.random.SeedSequence().generate_state(1)[0])

@@ -1,14 +1,12 @@
-"""One completion in the making, and the loop that decodes many of them on one cache."""
+"""One completion in the making."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.sampling import (
     LogitsProcessor,
     Sampler,
@@ -157,63 +155,3 @@ class Generation:
                     for other in top_k_indices(logits, count)
                 )
             )
-
-
-class _Group:
-    """The generations of one prompt that wait for a row: the first prefills, the rest fork."""
-
-    def __init__(self, members: Sequence[Generation]) -> None:
-        self.waiting = deque(members)
-        self._members = frozenset(members)
-        self._prompt_ids = members[0].prompt_ids
-        self._logits: NDArray[np.float32] | None = None
-
-    def start(self, decoder: Decoder, active: Sequence[Generation]) -> tuple[Generation, Chunk]:
-        """Give the next member row ``len(active)`` with its prompt, and draw its first token."""
-        row = len(active)
-        sibling = next((at for at, other in enumerate(active) if other in self._members), None)
-        if sibling is None or self._logits is None:
-            decoder.cache.truncate(row, 0)
-            self._logits = decoder.prefill(row, self._prompt_ids)
-        else:
-            decoder.cache.fork(sibling, [row])
-            decoder.cache.truncate(row, len(self._prompt_ids))
-        generation = self.waiting.popleft()
-        return generation, generation.accept(self._logits)
-
-
-def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iterator[Chunk]:
-    """Decode groups of generations, one prompt a group, on the rows of one cache.
-
-    A row that ends is given to the next waiting generation at once. Rows in use are always the
-    first ones: the last moves into the place of one that ended.
-    """
-    waiting = deque(_Group(group) for group in groups if group)
-    active: list[Generation] = []
-    while waiting or active:
-        while waiting and len(active) < decoder.cache.rows:
-            generation, chunk = waiting[0].start(decoder, active)
-            if generation.finish_reason is None:
-                active.append(generation)
-            if not waiting[0].waiting:
-                waiting.popleft()
-            yield chunk
-        _release(decoder, active)
-        if active:
-            logits = decoder.decode([generation.token_ids[-1] for generation in active])
-            for generation, row in zip(active, logits, strict=True):
-                yield generation.accept(row)
-            _release(decoder, active)
-
-
-def _release(decoder: Decoder, active: list[Generation]) -> None:
-    """Free the rows of generations that have ended."""
-    for row in reversed(range(len(active))):
-        generation = active[row]
-        if generation.cancelled:
-            generation.cancel()
-        if generation.finish_reason is not None:
-            last = active.pop()
-            if last is not generation:
-                active[row] = last
-                decoder.cache.fork(len(active), [row])

@@ -6,25 +6,17 @@ import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import decoders, models, pre_tokenizers
 
 from gpt2edge.errors import ModelDirError
 from gpt2edge.runtime.tokenizer import Tokenizer
+from tests.runtime.models import write_tokenizer
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A byte-level BPE with the 256 bytes, three merges and two added tokens."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [("h", "e"), ("Ġ", "he"), ("l", "l")]
-    vocab = {piece: at for at, piece in enumerate([*alphabet, *map("".join, merges)])}
-    library = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=merges))
-    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    library.decoder = decoders.ByteLevel()
-    library.add_special_tokens([AddedToken("<|endoftext|>", special=True)])
-    library.add_tokens([AddedToken("grin 😀", special=False)])
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    library.save(str(path))
+    write_tokenizer(path)
     return path
 
 

@@ -1,0 +1,135 @@
+"""From a caller's arguments to generations that are ready to decode."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.defaults import GenerationDefaults
+from gpt2edge.runtime.generation import Generation, Request
+from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
+from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.tokenizer import Tokenizer
+
+Prompt: TypeAlias = str | Sequence[int]
+"""A text, or its token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Checks arguments against one model and fills in its defaults."""
+
+    model: ModelDir
+    tokenizer: Tokenizer | None
+    defaults: GenerationDefaults
+    load_s: float
+
+    def request(
+        self,
+        max_new_tokens: int | None,
+        sampling: SamplingParams | None,
+        stop: StopParams | str | Sequence[str] | None,
+        logprobs: int | None,
+        processors: Sequence[LogitsProcessor],
+    ) -> Request:
+        """The checked arguments of one call, its seed drawn."""
+        if max_new_tokens is not None and max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be 1 or more")
+        vocab_size = self.model.config.vocab_size
+        if logprobs is not None and not 0 <= logprobs <= vocab_size:
+            raise ValueError(f"logprobs is {logprobs}; it must be 0 to {vocab_size}")
+        if self.model.manifest.task != "text-generation":
+            raise Gpt2EdgeError(
+                f"this model's task is {self.model.manifest.task}: it scores and cannot generate"
+            )
+        sampling = sampling or self.defaults.sampling
+        stop = StopParams.of(stop)
+        self._check_ids([*sampling.logit_bias, *stop.token_ids])
+        return Request(
+            max_new_tokens=max_new_tokens or 0,
+            sampling=sampling,
+            stop=stop,
+            seed=_seed(sampling),
+            logprobs=logprobs,
+            processors=processors,
+            eos_ids=self.defaults.eos_ids,
+            tokenizer=self.tokenizer,
+            load_s=self.load_s,
+        )
+
+    def groups(self, prompts: Sequence[Prompt], n: int, request: Request) -> list[list[Generation]]:
+        """``n`` generations for each prompt, a list a prompt."""
+        if n < 1:
+            raise ValueError(f"n is {n}; it must be 1 or more")
+        groups: list[list[Generation]] = []
+        for prompt in prompts:
+            prompt_ids = self.encode(prompt)
+            text = prompt if isinstance(prompt, str) else self.decode(prompt_ids)
+            limited = replace(
+                request, max_new_tokens=self._limit(len(prompt_ids), request.max_new_tokens)
+            )
+            first_row = n * len(groups)
+            groups.append(
+                [
+                    Generation(text, prompt_ids, limited, index=index, row=first_row + index)
+                    for index in range(n)
+                ]
+            )
+        return groups
+
+    def _limit(self, prompt_length: int, max_new_tokens: int) -> int:
+        """The token limit of one completion; 0 asks for the default, cut to the context."""
+        # the last token that is drawn never enters the cache
+        context = self.model.config.n_positions
+        room = context - prompt_length + 1
+        if room < max(1, max_new_tokens):
+            raise ContextLengthError(
+                f"a prompt of {prompt_length} tokens and {max(1, max_new_tokens)} new ones do not "
+                f"fit the model's context of {context}: shorten the prompt or ask for fewer new "
+                "tokens"
+            )
+        return max_new_tokens or min(room, self.defaults.max_new_tokens)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt; an empty one becomes the begin-of-text token.
+
+        Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
+        """
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise ValueError("this model has no tokenizer; give the prompt as token ids")
+            token_ids = self.tokenizer.encode(prompt)
+        else:
+            token_ids = [int(token_id) for token_id in prompt]
+        if not token_ids and self.model.config.bos_token_id is not None:
+            return [self.model.config.bos_token_id]
+        if not token_ids:
+            raise ValueError("the prompt is empty and the model has no begin-of-text token")
+        self._check_ids(token_ids)
+        return token_ids
+
+    def _check_ids(self, token_ids: Sequence[int]) -> None:
+        vocab_size = self.model.config.vocab_size
+        for token_id in {min(token_ids, default=0), max(token_ids, default=0)}:
+            if not 0 <= token_id < vocab_size:
+                raise ValueError(f"token id {token_id} is outside the vocabulary of {vocab_size}")
+
+    def encode_text(self, text: Prompt) -> list[int]:
+        """Token ids of a text that must not be empty."""
+        if not len(text):
+            raise ValueError("the text is empty; it must have at least one token")
+        return self.encode(text)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of token ids, empty without a tokenizer."""
+        return self.tokenizer.decode(token_ids) if self.tokenizer else ""
+
+
+def _seed(sampling: SamplingParams) -> int | None:
+    """The seed asked for, a fresh one where sampling needs one, None for greedy decoding."""
+    if sampling.seed is not None or sampling.is_greedy:
+        return sampling.seed
+    return int(np.random.SeedSequence().generate_state(1)[0])

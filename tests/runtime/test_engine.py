@@ -1,0 +1,308 @@
+"""Engine: invariants that hold whatever the weights are."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import gpt2edge
+from gpt2edge import GREEDY, Chunk, Engine, SamplingParams
+from gpt2edge.errors import ContextLengthError, Gpt2EdgeError, ProviderError
+from gpt2edge.runtime.batching import Decoder
+from gpt2edge.runtime.session import RuntimeOptions
+from gpt2edge.runtime.stopping import StopParams
+from tests.runtime.models import EOS, KEYS, make_engine
+
+WARM = SamplingParams(temperature=0.9, top_k=40, top_p=0.95, seed=11)
+PROMPTS = ["Once upon a time", "he", "", "Ünïcödé 😀 and more than a few tokens", "hello hello"]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return make_engine(tmp_path_factory.mktemp("engine"))
+
+
+def joined(chunks: Iterator[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
+
+
+def test_decoding_with_the_cache_is_the_full_forward(engine: Engine) -> None:
+    token_ids = np.random.default_rng(0).integers(0, 260, 300).tolist()
+    full = engine.logits(token_ids)
+    decoder = engine.decoder(rows=1, max_length=300)
+    rows = [decoder.prefill(0, token_ids[:1])]
+    rows += [decoder.decode([token_id])[0].copy() for token_id in token_ids[1:]]
+    assert np.abs(np.array(rows) - full).max() < 1e-4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_any_lengths_equal_solo_rows_to_the_bit(engine: Engine, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lengths = [1, 1019, *rng.integers(1, 1020, 4)]
+    prompts = [rng.integers(0, 260, length).tolist() for length in lengths]
+    tokens = rng.integers(0, 260, (5, len(prompts)))
+    decoder = engine.decoder(rows=len(prompts), max_length=1024)
+    together = [[decoder.prefill(row, prompt) for row, prompt in enumerate(prompts)]]
+    together += [list(decoder.decode(step).copy()) for step in tokens]
+    for row, prompt in enumerate(prompts):
+        solo = engine.decoder(rows=1, max_length=1024)
+        alone = [solo.prefill(0, prompt)]
+        alone += [solo.decode([step[row]])[0].copy() for step in tokens]
+        for step, logits in zip(together, alone, strict=True):
+            assert np.array_equal(step[row], logits)
+
+
+def test_fork_truncate_and_go_on_equals_from_scratch(engine: Engine) -> None:
+    rng = np.random.default_rng(1)
+    prompt, other = rng.integers(0, 260, 50).tolist(), rng.integers(0, 260, 20).tolist()
+    decoder = engine.decoder(rows=3, max_length=100)
+    decoder.prefill(0, prompt)
+    for token_id in other:
+        decoder.decode([token_id])
+    decoder.cache.fork(0, [1, 2])
+    decoder.cache.truncate(1, 40)
+    logits = decoder.prefill(1, other)
+    scratch = engine.decoder(rows=1, max_length=100)
+    scratch.prefill(0, prompt[:40])
+    assert np.array_equal(logits, scratch.prefill(0, other))
+    decoder.cache.select([2, 1, 1])
+    step = decoder.decode([7, 8, 9])
+    assert np.array_equal(step[1], scratch.decode([8])[0])
+    scratch.cache.truncate(0, 60)
+    assert np.array_equal(step[2], scratch.decode([9])[0])
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM, SamplingParams(seed=3)])
+def test_a_batch_holds_the_solo_texts(engine: Engine, sampling: SamplingParams) -> None:
+    solo = [engine.generate(p, max_new_tokens=30, sampling=sampling).token_ids for p in PROMPTS]
+    batch = engine.generate_batch(PROMPTS, max_new_tokens=30, sampling=sampling)
+    assert [completion.token_ids for completion in batch] == solo
+    assert [completion.prompt for completion in batch] == PROMPTS
+
+
+def test_a_small_cache_gives_the_same_texts_in_turns(engine: Engine) -> None:
+    tight = Engine(engine.model.path, RuntimeOptions(cache_bytes=40_000))
+    wide = engine.generate_batch(PROMPTS, n=4, max_new_tokens=20, sampling=WARM)
+    narrow = tight.generate_batch(PROMPTS, n=4, max_new_tokens=20, sampling=WARM)
+    assert [c.token_ids for c in narrow] == [c.token_ids for c in wide]
+    assert [(c.prompt, c.index) for c in narrow] == [(p, i) for p in PROMPTS for i in range(4)]
+
+
+def test_samples_of_a_prompt_share_one_prefill(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefilled = []
+    original = Decoder.prefill
+
+    def counted(self: Decoder, row: int, token_ids: list[int]) -> NDArray[np.float32]:
+        prefilled.append(len(token_ids))
+        return original(self, row, token_ids)
+
+    monkeypatch.setattr(Decoder, "prefill", counted)
+    samples = engine.generate_batch(["Once upon"], n=8, max_new_tokens=12, sampling=WARM)
+    assert prefilled == [len(engine.encode("Once upon"))]
+    assert len({sample.token_ids for sample in samples}) > 4
+    assert (
+        samples[0].token_ids
+        == engine.generate("Once upon", max_new_tokens=12, sampling=WARM).token_ids
+    )
+    again = engine.generate_batch(["he", "Once upon"], n=3, max_new_tokens=12, sampling=WARM)
+    assert [c.token_ids for c in again[3:]] == [c.token_ids for c in samples[:3]]
+
+
+@pytest.mark.parametrize("stop", [None, "e", ["zz", "\x00"], StopParams(ignore_eos=True)])
+@pytest.mark.parametrize("seed", range(5))
+def test_streamed_pieces_join_to_the_text(engine: Engine, stop: object, seed: int) -> None:
+    sampling = SamplingParams(seed=seed)
+    whole = engine.generate("he", max_new_tokens=60, sampling=sampling, stop=stop)  # type: ignore[arg-type]
+    stream = engine.stream("he", max_new_tokens=60, sampling=sampling, stop=stop)  # type: ignore[arg-type]
+    chunks = list(stream)
+    assert "".join(chunk.text for chunk in chunks) == whole.text
+    assert tuple(chunk.token_id for chunk in chunks) == whole.token_ids
+    assert chunks[-1].finish_reason == whole.finish_reason == stream.completion.finish_reason
+    assert all(chunk.finish_reason is None for chunk in chunks[:-1])
+
+
+def test_each_end_has_its_reason(engine: Engine) -> None:
+    def bias(token_id: int) -> SamplingParams:
+        return SamplingParams(temperature=0.0, logit_bias={token_id: 1000.0})
+
+    ended = engine.generate("he", max_new_tokens=9, sampling=bias(EOS))
+    assert (ended.finish_reason, ended.token_ids, ended.text) == ("eos", (EOS,), "")
+    later = StopParams(min_new_tokens=4)
+    assert (
+        len(engine.generate("he", max_new_tokens=9, sampling=bias(EOS), stop=later).token_ids) == 5
+    )
+    ignored = StopParams(ignore_eos=True)
+    full = engine.generate("he", max_new_tokens=9, sampling=bias(EOS), stop=ignored)
+    assert (full.finish_reason, len(full.token_ids)) == ("length", 9)
+    (letter,) = engine.encode("a")
+    stopped = engine.generate("he", max_new_tokens=9, sampling=bias(letter), stop="aaa")
+    assert (stopped.finish_reason, stopped.text, len(stopped.token_ids)) == ("stop", "", 3)
+    by_id = StopParams(token_ids=(letter,))
+    assert engine.generate("he", max_new_tokens=9, sampling=bias(letter), stop=by_id).text == ""
+
+
+def test_a_cancelled_stream_keeps_what_it_has(engine: Engine) -> None:
+    stream = engine.stream("he", max_new_tokens=50, sampling=SamplingParams(seed=1))
+    chunks = []
+    for chunk in stream:
+        chunks.append(chunk)
+        if len(chunks) == 3:
+            stream.cancel()
+    assert len(chunks) == 3
+    assert stream.completion.finish_reason == "cancelled"
+    assert stream.completion.token_ids == tuple(chunk.token_id for chunk in chunks)
+
+
+def test_logprobs_are_the_models_own(engine: Engine) -> None:
+    hot = SamplingParams(temperature=2.0, top_k=5, seed=2)
+    done = engine.generate("he", max_new_tokens=6, sampling=hot, logprobs=3)
+    logits = engine.logits([*engine.encode("he"), *done.token_ids]).astype(np.float64)
+    expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    start = len(engine.encode("he")) - 1
+    for step, token_id in enumerate(done.token_ids):
+        row = expected[start + step]
+        assert done.logprobs[step] == pytest.approx(row[token_id], abs=1e-4)
+        top = done.top_logprobs[step]
+        assert [entry.token_id for entry in top] == np.argsort(-row)[:3].tolist()
+        assert [entry.logprob for entry in top] == pytest.approx(np.sort(row)[::-1][:3], abs=1e-4)
+    assert engine.generate("he", max_new_tokens=2).logprobs == ()
+
+
+def test_processors_steer(engine: Engine) -> None:
+    def only_a(token_ids: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits[:] = -np.inf
+        logits[engine.encode("ab"[len(token_ids) % 2])] = 0
+        return logits
+
+    assert engine.generate("zz", max_new_tokens=4, processors=[only_a]).text == "abab"
+
+
+def test_score_is_what_generation_says(engine: Engine) -> None:
+    done = engine.generate("Once upon", max_new_tokens=12, sampling=GREEDY, logprobs=0)
+    greedy, other, one = engine.score("Once upon", [done.token_ids, " a time", [5]])
+    assert greedy.is_greedy
+    assert greedy.logprobs == pytest.approx(done.logprobs, abs=1e-4)
+    assert greedy.logprob == pytest.approx(sum(done.logprobs), abs=1e-3)
+    assert not other.is_greedy
+    assert (len(other.logprobs), other.text) == (len(engine.encode(" a time")), " a time")
+    assert one.logprob == engine.score("Once upon", [[5]])[0].logprob
+
+
+@pytest.mark.parametrize(("context", "stride"), [(32, 16), (32, 31), (40, 7), (1024, 512)])
+def test_perplexity_equals_a_plain_computation(engine: Engine, context: int, stride: int) -> None:
+    token_ids = np.random.default_rng(4).integers(0, 256, 150).tolist()
+    ids = [EOS, *token_ids]
+    losses = {}
+    for start in range(0, len(ids), stride):
+        window = ids[start : start + context]
+        logits = engine.logits(window).astype(np.float64)
+        for at in range(1, len(window)):
+            row = logits[at - 1]
+            loss = np.log(np.exp(row - row.max()).sum()) + row.max() - row[window[at]]
+            losses.setdefault(start + at, loss)
+        if start + context >= len(ids):
+            break
+    result = engine.perplexity(token_ids, context=context, stride=stride)
+    values = np.array(list(losses.values()))
+    assert result.tokens == len(values) == 150
+    assert result.mean_nll == pytest.approx(values.mean(), rel=1e-5)
+    assert result.perplexity == pytest.approx(np.exp(values.mean()), rel=1e-4)
+    error = values.std(ddof=1) / np.sqrt(150)
+    assert result.standard_error == pytest.approx(result.perplexity * error, rel=1e-4)
+    assert result.bits_per_byte is None
+
+
+def test_bits_per_byte_counts_the_text(engine: Engine) -> None:
+    text = "A short text with ünïcödé."
+    result = engine.perplexity(text)
+    expected = result.mean_nll * result.tokens / np.log(2) / len(text.encode())
+    assert result.bits_per_byte == pytest.approx(expected)
+
+
+def test_the_context_is_an_error_before_any_work(engine: Engine) -> None:
+    prompt = [1] * 1000
+    assert len(engine.generate(prompt, max_new_tokens=25, sampling=GREEDY).token_ids) == 25
+    with pytest.raises(ContextLengthError, match=r"1000 tokens and 26 new ones do not fit .* 1024"):
+        engine.generate(prompt, max_new_tokens=26)
+    assert (
+        len(engine.generate(prompt, sampling=GREEDY, stop=StopParams(ignore_eos=True)).token_ids)
+        == 25
+    )
+    with pytest.raises(ContextLengthError):
+        engine.score([1] * 1020, [[2] * 6])
+
+
+def test_four_threads_share_one_engine(engine: Engine) -> None:
+    def text(seed: int) -> str:
+        return engine.generate("he", max_new_tokens=40, sampling=SamplingParams(seed=seed)).text
+
+    expected = [text(seed) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(text, range(8))) == expected
+
+
+def test_defaults_come_from_the_model(tmp_path: Path) -> None:
+    keys = {"do_sample": True, "temperature": 0.7, "top_k": 9, "max_new_tokens": 5}
+    engine = make_engine(tmp_path, generation_config={**keys, "eos_token_id": [3, EOS]})
+    assert engine.defaults.sampling == SamplingParams(temperature=0.7, top_k=9)
+    assert engine.defaults.eos_ids == {3, EOS}
+    done = engine.generate("he")
+    assert len(done.token_ids) <= 5
+    assert done.seed is not None
+    again = engine.generate("he", sampling=SamplingParams(temperature=0.7, top_k=9, seed=done.seed))
+    assert again.token_ids == done.token_ids
+
+
+def test_token_ids_without_a_tokenizer(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path, {**KEYS, "bos_token_id": None}, tokenizer=False)
+    done = engine.generate([1, 2, 3], max_new_tokens=4)
+    assert (len(done.token_ids), done.text, done.prompt) == (4, "", "")
+    with pytest.raises(ValueError, match="no tokenizer"):
+        engine.generate("text")
+    with pytest.raises(ValueError, match="no begin-of-text token"):
+        engine.generate([])
+
+
+def test_a_classifier_scores_every_token_and_cannot_generate(tmp_path: Path) -> None:
+    head = {"architectures": ["GPT2ForTokenClassification"], "id2label": {"0": "value"}}
+    engine = make_engine(tmp_path, {**KEYS, **head})
+    assert engine.logits("hello").shape == (len(engine.encode("hello")), 1)
+    with pytest.raises(Gpt2EdgeError, match="token-classification"):
+        engine.generate("hello")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
+        ({"logprobs": 261}, "logprobs is 261"),
+        ({"stop": ""}, "stop string is empty"),
+        ({"sampling": SamplingParams(logit_bias={260: 1.0})}, "token id 260 is outside"),
+        ({"stop": StopParams(token_ids=(-1,))}, "token id -1 is outside"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    engine: Engine, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        engine.generate("he", **arguments)
+
+
+def test_bad_prompts_and_devices(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="token id 260 is outside the vocabulary of 260"):
+        engine.generate([260])
+    with pytest.raises(ValueError, match="n is 0"):
+        engine.generate_batch(["he"], n=0)
+    with pytest.raises(ValueError, match="stride 1024"):
+        engine.perplexity("he", stride=1024)
+    with pytest.raises(ValueError, match="text is empty"):
+        engine.score("he", [""])
+    with pytest.raises(ProviderError, match="'tpu' cannot be used"):
+        gpt2edge.load(engine.model.path, device="tpu")
+    assert engine.generate_batch([]) == []
