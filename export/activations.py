@@ -17,6 +17,7 @@ _FUSED: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
     "quick_gelu": ("QuickGelu", MICROSOFT, {"alpha": 1.702}),
     "silu": ("QuickGelu", MICROSOFT, {"alpha": 1.0}),
     "swish": ("QuickGelu", MICROSOFT, {"alpha": 1.0}),
+    "hardswish": ("HardSwish", "", {}),
     "leaky_relu": ("LeakyRelu", "", {"alpha": 0.01}),
     "relu": ("Relu", "", {}),
     "sigmoid": ("Sigmoid", "", {}),
@@ -41,6 +42,9 @@ def add_activation(nodes: Nodes, kind: str, x: str, name: str) -> str:
     if kind == "relu2":
         relu = nodes.add("Relu", [x], f"{name}/relu")
         return nodes.add("Mul", [relu, relu], name)
+    if kind == "sqrtsoftplus":
+        softplus = nodes.add("Softplus", [x], f"{name}/softplus")
+        return nodes.add("Sqrt", [softplus], name)
     if kind == "mish":
         softplus = nodes.add("Softplus", [x], f"{name}/softplus")
         tanh = nodes.add("Tanh", [softplus], f"{name}/tanh")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.config import ModelConfig
-from gpt2edge.errors import ExportError, ModelDirError
+from gpt2edge.errors import ExportError
 from gpt2edge.export.layout import Head, check_layout, find_head, transformer_shapes
+from gpt2edge.export.source_files import read_source_json
 from gpt2edge.export.tensor_files import StoredTensor, find_tensors
-from gpt2edge.model_dir import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,4 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ExportError(f"no checkpoint folder at {str(folder)!r}: give a Hugging Face folder")
     if (folder / "manifest.json").is_file() and (folder / "model.onnx").is_file():
         raise ExportError(f"{str(folder)!r} is an exported model already, not a checkpoint")
-    try:
-        return read_json(folder / "config.json")
-    except ModelDirError as error:
-        raise ExportError(str(error)) from None
+    return read_source_json(folder / "config.json")

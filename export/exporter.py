@@ -9,6 +9,7 @@ from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.external_data import ExternalData
 from gpt2edge.export.graph import IR_VERSION, OPSET, PROFILE, build_graph
 from gpt2edge.export.nodes import Nodes
+from gpt2edge.export.source_files import read_source_json
 from gpt2edge.export.tokenizer import write_tokenizer
 from gpt2edge.export.verify import verify_graph
 from gpt2edge.model_dir import (
@@ -16,7 +17,6 @@ from gpt2edge.model_dir import (
     WEIGHTS_FILE,
     Manifest,
     ModelDir,
-    read_json,
     staged_folder,
     write_json,
     write_manifest,
@@ -56,7 +56,7 @@ def write_graph(checkpoint: Checkpoint, folder: Path) -> None:
 def _copy_generation_config(source: Path, folder: Path) -> None:
     path = source / "generation_config.json"
     if path.is_file():
-        write_json(folder / path.name, read_json(path))
+        write_json(folder / path.name, read_source_json(path))
 
 
 def _manifest(checkpoint: Checkpoint) -> Manifest:

@@ -204,25 +204,23 @@ class _Gpt2Graph:
 
     def _inputs(self) -> list[ValueInfoProto]:
         ids = ["batch_size", "sequence_length"]
-        past = ["batch_size", self._config.n_head, "past_sequence_length", self._head_dim]
         return [
             _integers("input_ids", ids),
             _integers("attention_mask", ["batch_size", "total_sequence_length"]),
             _integers("position_ids", ids),
-            *self._cache("past_key_values", past),
+            *self._cache("past_key_values", "past_sequence_length"),
             _integers(LOGITS_TO_KEEP, ["logits_batch", "logits_kept"]),
         ]
 
     def _outputs(self) -> list[ValueInfoProto]:
-        length = "past_sequence_length + sequence_length"
-        present = ["batch_size", self._config.n_head, length, self._head_dim]
-        logits = ["batch_size", "logits_length", self._head.size]
+        logits: list[str | int] = ["batch_size", "logits_length", self._head.size]
         return [
             make_tensor_value_info("logits", TensorProto.FLOAT, logits),
-            *self._cache("present", present),
+            *self._cache("present", "past_sequence_length + sequence_length"),
         ]
 
-    def _cache(self, prefix: str, shape: list[str | int]) -> list[ValueInfoProto]:
+    def _cache(self, prefix: str, length: str) -> list[ValueInfoProto]:
+        shape: list[str | int] = ["batch_size", self._config.n_head, length, self._head_dim]
         return [
             make_tensor_value_info(f"{prefix}.{layer}.{part}", TensorProto.FLOAT, shape)
             for layer in range(self._config.n_layer)

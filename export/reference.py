@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.config import ModelConfig
 
-Array = NDArray[Any]  # float32 or float64: whatever the weights are
+Array = NDArray[np.floating[Any]]  # float32 or float64, as the weights are
 Weights = Callable[[str], Array]
 Cache = list[tuple[Array, Array]]  # per layer: keys and values [n_head, n_past, head_dim]
 
@@ -40,7 +40,7 @@ def forward(
 
 def logits(hidden: Array, weights: Weights, weight: str, bias: str | None = None) -> Array:
     """[n, n_embd] -> [n, size], where ``weight`` names a tensor [size, n_embd]."""
-    product = hidden @ weights(weight).T
+    product: Array = hidden @ weights(weight).T
     return product if bias is None else product + weights(bias)
 
 
@@ -96,23 +96,26 @@ def _scale(config: ModelConfig, layer: int) -> float:
 
 def _linear(weights: Weights, x: Array, name: str) -> Array:
     """[n, in] -> [n, out]; upstream's Conv1D keeps its weight as [in, out]."""
-    return x @ weights(f"{name}.weight") + weights(f"{name}.bias")
+    product: Array = x @ weights(f"{name}.weight")
+    return product + weights(f"{name}.bias")
 
 
 def _layer_norm(config: ModelConfig, weights: Weights, x: Array, name: str) -> Array:
-    mean = x.mean(axis=-1, keepdims=True)
-    variance = x.var(axis=-1, keepdims=True)
-    normed = (x - mean) / np.sqrt(variance + config.layer_norm_epsilon)
-    return normed * weights(f"{name}.weight") + weights(f"{name}.bias")
+    mean: Array = x.mean(axis=-1, keepdims=True)  # [n, 1]
+    variance: Array = x.var(axis=-1, keepdims=True)
+    deviation: Array = np.sqrt(variance + config.layer_norm_epsilon)
+    return (x - mean) / deviation * weights(f"{name}.weight") + weights(f"{name}.bias")
 
 
 def _softmax(x: Array) -> Array:
-    powers = np.exp(x - x.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    powers: Array = np.exp(x - x.max(axis=-1, keepdims=True))
+    total: Array = powers.sum(axis=-1, keepdims=True)
+    return powers / total
 
 
 def _erf(x: Array) -> Array:
-    return np.vectorize(math.erf, otypes=[x.dtype])(x)
+    result: Array = np.vectorize(math.erf, otypes=[x.dtype])(x)
+    return result
 
 
 def _gelu(x: Array) -> Array:
@@ -120,7 +123,8 @@ def _gelu(x: Array) -> Array:
 
 
 def _gelu_tanh(x: Array) -> Array:
-    return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+    bent: Array = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+    return x * (1 + bent) / 2
 
 
 def _sigmoid(x: Array) -> Array:
@@ -140,6 +144,7 @@ ACTIVATIONS: Final[Mapping[str, Callable[[Array], Array]]] = {
     "gelu_python": _gelu,
     "gelu_python_tanh": _gelu_tanh,
     "gelu_pytorch_tanh": _gelu_tanh,
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "laplace": lambda x: (1 + _erf((x - 0.707107) / (0.282095 * math.sqrt(2)))) / 2,
     "leaky_relu": lambda x: np.where(x < 0, 0.01 * x, x),
     "linear": lambda x: x,
@@ -150,6 +155,7 @@ ACTIVATIONS: Final[Mapping[str, Callable[[Array], Array]]] = {
     "relu6": lambda x: np.clip(x, 0, 6),
     "sigmoid": _sigmoid,
     "silu": _silu,
+    "sqrtsoftplus": lambda x: np.sqrt(np.logaddexp(0, x)),
     "swish": _silu,
     "tanh": np.tanh,
 }

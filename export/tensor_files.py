@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from gpt2edge.errors import ExportError, ModelDirError
-from gpt2edge.model_dir import read_json
+from gpt2edge.errors import ExportError
+from gpt2edge.export.source_files import read_source_json
 
 SINGLE_FILE: Final = "model.safetensors"
 INDEX_FILE: Final = "model.safetensors.index.json"
@@ -88,10 +88,7 @@ def _tensor_files(folder: Path) -> list[Path]:
 
 def _shards(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
-    try:
-        weight_map = read_json(index).get("weight_map")
-    except ModelDirError as error:
-        raise ExportError(str(error)) from None
+    weight_map = read_source_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ExportError(f"{index} has no weight_map")
     for name, file in weight_map.items():

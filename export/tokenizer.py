@@ -6,8 +6,8 @@ from typing import Final
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from gpt2edge.errors import ExportError, ModelDirError
-from gpt2edge.model_dir import read_json
+from gpt2edge.errors import ExportError
+from gpt2edge.export.source_files import read_source_json
 
 _PAIRS: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 _END_OF_TEXT: Final = "<|endoftext|>"
@@ -55,8 +55,9 @@ def _byte_level_bpe(source: Path, vocab: Path, merges: Path) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     added = _added_tokens(source)
-    if tokenizer.token_to_id(_END_OF_TEXT) is not None:
-        added.setdefault(_END_OF_TEXT, tokenizer.token_to_id(_END_OF_TEXT))
+    end_of_text = tokenizer.token_to_id(_END_OF_TEXT)
+    if end_of_text is not None:
+        added[_END_OF_TEXT] = end_of_text
     for token, token_id in sorted(added.items(), key=lambda item: item[1]):
         tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
         if tokenizer.token_to_id(token) != token_id:
@@ -72,9 +73,9 @@ def _added_tokens(source: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     try:
-        return {str(token): int(token_id) for token, token_id in read_json(path).items()}
-    except (ModelDirError, TypeError, ValueError) as error:
-        raise ExportError(f"{path}: {error}") from None
+        return {token: int(token_id) for token, token_id in read_source_json(path).items()}
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"{path} does not map tokens to ids: {error}") from None
 
 
 def _why_none(source: Path) -> str:

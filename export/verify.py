@@ -3,7 +3,6 @@
 The graph runs as the engine runs it: past and present bound to the same buffer.
 """
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from gpt2edge.errors import ExportError, ParityError
 from gpt2edge.export import reference
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.graph import LOGITS_TO_KEEP
+from gpt2edge.runtime.threads import available_threads
 
 TOLERANCE: Final = 1e-4  # largest difference, where logits are of the order of 1
 _TOKENS: Final = 32
@@ -97,15 +97,16 @@ class _Stepper:
             binding.bind_ortvalue_output(present, buffer)
         binding.bind_output("logits")
         self._session.run_with_iobinding(binding)
-        logits: FloatArray = binding.get_outputs()[-1].numpy()
-        return logits[0]
+        logits: FloatArray = binding.get_outputs()[-1].numpy()[0]
+        return logits
 
 
 def _session(graph_path: Path) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.log_severity_level = 3
+    options.intra_op_num_threads = available_threads()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.disable_prepacking", "1")  # no copy of the weights
     return ort.InferenceSession(graph_path, options, providers=["CPUExecutionProvider"])

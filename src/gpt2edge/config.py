@@ -14,6 +14,7 @@ ACTIVATIONS: Final = (
     "gelu_python",
     "gelu_python_tanh",
     "gelu_pytorch_tanh",
+    "hardswish",
     "laplace",
     "leaky_relu",
     "linear",
@@ -24,6 +25,7 @@ ACTIVATIONS: Final = (
     "relu6",
     "sigmoid",
     "silu",
+    "sqrtsoftplus",
     "swish",
     "tanh",
 )
