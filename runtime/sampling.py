@@ -1,8 +1,8 @@
 """From logits to a token: processors, cuts and the draw, in numpy.
 
 The order is transformers': repetition penalty, user processors, logit bias, end-token ban,
-temperature, top-k, top-p, min-p. The cuts never sort the vocabulary: a bound on the k-th largest
-logit, or a probability mass, picks the candidates first, and only they are sorted.
+temperature, top-k, top-p, min-p. The cuts seldom sort the vocabulary: a bound on the k-th largest
+logit, or on what a nucleus can hold, picks the candidates first, and only they are sorted.
 """
 
 import math
@@ -18,6 +18,7 @@ LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
 """``(token_ids so far [length], logits [vocab_size]) -> logits [vocab_size]``."""
 
 _BLOCK: Final = 128
+_NEGLIGIBLE: Final = np.float32(1e-4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +78,11 @@ class Sampler:
             logits = self._process(logits.copy(), token_ids, banned)
         if self._params.is_greedy:
             return int(logits.argmax())
-        candidates, weights = _candidates(logits, self._params)
-        cumulative = weights.cumsum()
+        kept, weights = _candidates(logits, self._params)
+        cumulative = weights.cumsum(dtype=np.float64)
         draw = self._random.random() * cumulative[-1]
-        place = int(cumulative.searchsorted(draw, side="right"))
-        return int(candidates[min(place, len(candidates) - 1)])
+        place = min(int(cumulative.searchsorted(draw, side="right")), weights.size - 1)
+        return place if kept is None else int(kept[place])
 
     def _process(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> Logits:
         penalty = self._params.repetition_penalty
@@ -115,28 +116,47 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def _candidates(
     logits: Logits, params: SamplingParams
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Token ids that may be drawn, the likeliest first where cut, and their weights."""
-    scaled = logits / np.float32(params.temperature)
+) -> tuple[NDArray[np.int64] | None, NDArray[np.float32]]:
+    """Token ids that may be drawn (None for all of them) and their weights, not normalized."""
+    scaled = logits / np.float32(params.temperature) if params.temperature != 1 else logits
     top = scaled.max()
+    kept = None
     if params.top_k and params.top_k < scaled.size:
         kept = top_k_indices(scaled, params.top_k)
-    elif params.top_p < 1:
-        kept = _nucleus_bound(scaled, top, params.top_p)
-    elif params.min_p > 0:
-        kept = np.flatnonzero(scaled >= top + np.float32(math.log(params.min_p)))
-    else:
-        return np.arange(scaled.size), np.exp((scaled - top).astype(np.float64))
-    kept = kept[np.argsort(-scaled[kept], kind="stable")]
-    weights = np.exp((scaled[kept] - top).astype(np.float64))
+        scaled = scaled[kept]
+    weights = np.exp(scaled - top)
     if params.top_p < 1:
-        total = weights.sum() if params.top_k else np.exp(scaled - top, dtype=np.float64).sum()
-        size = int(weights.cumsum().searchsorted(params.top_p * total, side="left")) + 1
-        kept, weights = kept[:size], weights[:size]
+        kept, weights = _keep(kept, weights, _nucleus(weights, params.top_p))
     if params.min_p > 0:
-        size = max(1, int(np.count_nonzero(weights >= params.min_p)))
-        kept, weights = kept[:size], weights[:size]
+        kept, weights = _keep(kept, weights, np.flatnonzero(weights >= params.min_p))
     return kept, weights
+
+
+def _keep(
+    kept: NDArray[np.int64] | None, weights: NDArray[np.float32], places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    return (places if kept is None else kept[places]), weights[places]
+
+
+def _nucleus(weights: NDArray[np.float32], mass: float) -> NDArray[np.int64]:
+    """Places of the fewest largest ``weights`` that hold ``mass`` of their sum (Holtzman 2019).
+
+    Weights are relative to the largest: those under a bound are left out of the sort where the
+    others hold enough. Of equal weights the first ones are taken.
+    """
+    needed = mass * weights.sum(dtype=np.float64)
+    places = np.flatnonzero(weights >= _NEGLIGIBLE)
+    if weights[places].sum(dtype=np.float64) < needed:
+        places = np.arange(weights.size)
+    largest = np.sort(weights[places])[::-1]
+    size = int(largest.cumsum(dtype=np.float64).searchsorted(needed)) + 1
+    smallest = largest[min(size, largest.size) - 1]
+    inside: NDArray[np.int64] = places[weights[places] >= smallest]
+    surplus = inside.size - min(size, largest.size)
+    if surplus:  # equals of the smallest, the last of which are too many
+        equals = np.flatnonzero(weights[inside] == smallest)
+        return np.delete(inside, equals[equals.size - surplus :])
+    return inside
 
 
 def top_k_indices(values: Logits, k: int) -> NDArray[np.int64]:
@@ -152,18 +172,6 @@ def top_k_indices(values: Logits, k: int) -> NDArray[np.int64]:
         bound = np.partition(maxima, maxima.size - k)[maxima.size - k]
         found = np.flatnonzero(values >= bound)
     return found[np.argsort(-values[found], kind="stable")[:k]]
-
-
-def _nucleus_bound(scaled: Logits, top: np.float32, mass: float) -> NDArray[np.int64]:
-    """Indices of the largest values that together hold at least ``mass`` of the probability."""
-    weights = np.exp(scaled - top)
-    needed = mass * weights.sum(dtype=np.float64)
-    for bound in (1e-2, 1e-3, 1e-4, 1e-6):
-        kept = np.flatnonzero(weights >= bound)
-        # a margin for float32 sums: the exact cut is made on these in float64
-        if weights[kept].sum(dtype=np.float64) > needed * (1 + 1e-6):
-            return kept
-    return np.arange(scaled.size)
 
 
 def _checked(logits: Logits, shape: tuple[int, ...]) -> Logits:
