@@ -1,0 +1,32 @@
+"""``gpt2edge export``."""
+
+from pathlib import Path
+
+import click
+
+from gpt2edge.cli.output import note, size
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
+def export(source: Path, out: Path, overwrite: bool) -> None:
+    """Turn the checkpoint SOURCE into the model folder OUT.
+
+    SOURCE is a Hugging Face GPT-2 folder: config.json, model.safetensors (or shards with their
+    index), and a tokenizer where there is one. The graph is built from these, without torch, and
+    its logits are compared with a numpy reference before OUT appears: OUT is whole or absent.
+
+    Needs the export extra: pip install 'gpt2edge[export]'
+
+    \b
+    Examples:
+      gpt2edge export checkpoints/gpt2 models/gpt2
+      gpt2edge export checkpoints/gpt2 models/gpt2 --overwrite
+      gpt2edge generate -m models/gpt2 "Edge inference is"
+    """
+    from gpt2edge.export import export_checkpoint
+
+    model = export_checkpoint(source, out, overwrite=overwrite)
+    note(f"{out}: {size(model.nbytes)}, {model.manifest.variant}, logits verified")

@@ -1,0 +1,109 @@
+"""``gpt2edge inspect``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpt2edge.cli.graph_facts import GraphFacts, read_graph
+from gpt2edge.cli.options import json_option, open_model
+from gpt2edge.cli.output import note, print_facts, print_json, print_table, size
+from gpt2edge.errors import MissingExtraError, ModelDirError
+
+if TYPE_CHECKING:
+    from gpt2edge.config import ModelConfig
+    from gpt2edge.model_dir import ModelDir
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@json_option
+def inspect(model: Path | None, as_json: bool) -> None:
+    """Show what MODEL holds, and check its files.
+
+    Sizes and checksums of the files, the model's shape, and how each layer's weights are stored,
+    with the graph's operators, inputs and outputs. Without MODEL, the bundled one. A file whose
+    checksum is wrong makes the exit code 1. The graph is read by onnx, from the export extra.
+
+    With --json: path, task, variant, profile, source, recipe, config, parameters, bytes, files,
+    graph (null without onnx).
+
+    \b
+    Examples:
+      gpt2edge inspect
+      gpt2edge inspect models/gpt2-int4
+      gpt2edge inspect models/gpt2 --json
+    """
+    opened = open_model(model)
+    damaged = opened.damaged_files()
+    try:
+        graph = read_graph(opened.graph_path)
+    except MissingExtraError as error:
+        graph = None
+        note(f"the graph is not shown: {error}")
+    if as_json:
+        print_json(_report(opened, damaged, graph))
+    else:
+        _print(opened, damaged, graph)
+    if damaged:
+        raise ModelDirError(f"damaged, by its sha256: {', '.join(damaged)}")
+
+
+def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> dict[str, Any]:
+    manifest = asdict(opened.manifest)
+    records = manifest.pop("files").items()
+    files = [{"name": name, **record, "intact": name not in damaged} for name, record in records]
+    return {
+        "path": str(opened.path),
+        **manifest,
+        "config": asdict(opened.config),
+        "parameters": parameters(opened.config),
+        "bytes": opened.nbytes,
+        "files": files,
+        "graph": asdict(graph) if graph else None,
+    }
+
+
+def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> None:
+    config, manifest = opened.config, opened.manifest
+    facts: dict[str, object] = {
+        "task": manifest.task,
+        "variant": f"{manifest.variant}, profile {manifest.profile}",
+        "source": manifest.source or "-",
+        "recipe": manifest.recipe.get("name", "-") if manifest.recipe else "-",
+        "parameters": f"{parameters(config):,}",
+        "shape": f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}",
+        "context": f"{config.n_positions:,} tokens, vocabulary {config.vocab_size:,}",
+        "activation": config.activation_function,
+        "made with": ", ".join(f"{tool} {v}" for tool, v in manifest.tool_versions.items()),
+    }
+    print_facts(str(opened.path), facts)
+    rows: list[tuple[object, ...]] = [
+        (name, size(record.bytes), "DAMAGED" if name in damaged else "intact")
+        for name, record in manifest.files.items()
+    ]
+    click.echo()
+    print_table([("file", "size", "sha256"), *rows, ("total", size(opened.nbytes), "")], right=(1,))
+    if graph is None:
+        return
+    click.echo()
+    layers = [(layer, summary, size(nbytes)) for layer, summary, nbytes in graph.layers()]
+    print_table([("layer", "weights", "size"), *layers], right=(2,))
+    click.echo()
+    print_table([("operator", "count"), *graph.operators.items()], right=(1,))
+    for title, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        click.echo()
+        shapes = [(t.name, t.type, f"[{', '.join(map(str, t.shape))}]") for t in tensors]
+        print_table([(title, "type", "shape"), *shapes])
+
+
+def parameters(config: "ModelConfig") -> int:
+    """Weights of the transformer and an untied language-model head, the tied one counted once."""
+    width, inner = config.n_embd, config.n_inner
+    attention = 4 * width * width + 4 * width
+    mlp = 2 * width * inner + inner + width
+    block = attention + mlp + 4 * width
+    heads = 1 if config.tie_word_embeddings else 2
+    embeddings = (heads * config.vocab_size + config.n_positions) * width
+    return config.n_layer * block + embeddings + 2 * width

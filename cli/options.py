@@ -1,0 +1,161 @@
+"""What several commands share: the model option, options bundled into records, reading text."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from gpt2edge.model_dir import ModelDir
+    from gpt2edge.runtime.engine import Engine
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+LARGEST_PROMPT: Final = 1 << 24
+"""Bytes of a prompt from stdin; far more than any context holds."""
+
+model_option: Final = click.option(
+    "-m",
+    "--model",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Model folder, as written by export or quantize.  [default: the bundled model]",
+)
+threads_option: Final = click.option(
+    "-t",
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Threads.  [default: physical cores, within affinity and cgroup quota]",
+)
+json_option: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
+)
+ids_option: Final = click.option(
+    "--token-ids", is_flag=True, help='Texts are token ids, such as "1 2 3".'
+)
+
+
+def bundled(name: str, record: type[Any], *options: Decorator) -> Decorator:
+    """Give a command one argument ``name``: a ``record`` whose fields are those ``options``."""
+    names = [field.name for field in fields(record)]
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_record(**values: Any) -> Any:
+            values[name] = record(**{key: values.pop(key) for key in names})
+            return command(**values)
+
+        decorated: Command = with_record
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the prompt comes from."""
+
+    given: str | None
+    token_ids: bool
+
+    def prompt(self) -> str | list[int]:
+        """The argument, or stdin where it is ``-`` or absent in a pipe.
+
+        One newline at the end of stdin is not part of the prompt.
+        """
+        if self.given is None and sys.stdin.isatty():
+            raise click.UsageError(
+                "Missing argument 'PROMPT': give a text, '' to start afresh, or pipe one in."
+            )
+        piped = self.given is None or self.given == "-"
+        text = read_stdin().removesuffix("\n") if piped else _checked(self.given or "")
+        return parse_ids(text) if self.token_ids else text
+
+    @staticmethod
+    def options(*, required: bool = False) -> Decorator:
+        """Decorator for a command that takes ``source``."""
+        metavar = "PROMPT" if required else "[PROMPT]"
+        argument = click.argument("given", metavar=metavar, required=required)
+        return bundled("source", Source, argument, ids_option)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which model runs, and on how many threads."""
+
+    model: Path | None
+    threads: int | None
+
+    def load(self) -> "Engine":
+        """The engine over it."""
+        from gpt2edge.runtime.engine import load
+
+        return load(self.model, threads=self.threads)
+
+    @staticmethod
+    def options() -> Decorator:
+        """Decorator for a command that takes ``target``."""
+        return bundled("target", Target, model_option, threads_option)
+
+
+def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]]:
+    """Texts from arguments, or token ids where they are written so."""
+    return [parse_ids(text) if token_ids else _checked(text) for text in given]
+
+
+def read_stdin() -> str:
+    """All of stdin, which must be UTF-8."""
+    data = click.get_binary_stream("stdin").read(LARGEST_PROMPT + 1)
+    if len(data) > LARGEST_PROMPT:
+        raise ValueError(f"stdin holds more than {LARGEST_PROMPT:,} bytes; give a shorter prompt")
+    return decode_utf8(data, "stdin").replace("\r\n", "\n")
+
+
+def read_file(path: str) -> str:
+    """A UTF-8 text file, or stdin for ``-``."""
+    data = click.get_binary_stream("stdin").read() if path == "-" else Path(path).read_bytes()
+    return decode_utf8(data, "stdin" if path == "-" else path)
+
+
+def decode_utf8(data: bytes, origin: str) -> str:
+    """Text of ``data``. Raises ValueError that names the origin and the first wrong byte."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{origin} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}"
+        ) from None
+
+
+def parse_ids(text: str) -> list[int]:
+    """Token ids from whole numbers between blanks or commas."""
+    words = text.replace(",", " ").split()
+    wrong = next((word for word in words if not (word.isascii() and word.isdecimal())), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong[:40]!r} is not a token id; give whole numbers, such as '1 2 3'")
+    return [int(word) for word in words]
+
+
+def _checked(text: str) -> str:
+    """An argument as text. Raises ValueError where its bytes were no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("an argument is not UTF-8 text") from None
+    return text
+
+
+def open_model(path: Path | None) -> "ModelDir":
+    """The model folder given, or the bundled one."""
+    from gpt2edge.model_dir import ModelDir
+    from gpt2edge.runtime.engine import BUNDLED_MODEL
+
+    return ModelDir.open(path or BUNDLED_MODEL)

@@ -1,0 +1,64 @@
+"""Printing: JSON for machines, aligned columns for people, notes on stderr."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on one line; a number that JSON cannot hold becomes null."""
+    click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+
+
+def print_table(rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> None:
+    """Rows in aligned columns, the first row in bold; columns ``right`` are aligned right."""
+    for at, line in enumerate(aligned(rows, right=right)):
+        click.secho(line, bold=at == 0)
+
+
+def print_facts(title: str, facts: Mapping[str, object]) -> None:
+    """A bold title, and names with their values under it."""
+    click.secho(title, bold=True)
+    for line in aligned([(f"  {name}", value) for name, value in facts.items()]):
+        click.echo(line)
+
+
+def aligned(rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> list[str]:
+    """Rows as lines of aligned columns, two blanks apart."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal, on stderr."""
+    click.echo(text, err=True)
+
+
+def quoted(text: str) -> str:
+    """``text`` on one line, in quotes, control characters escaped."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def size(nbytes: int) -> str:
+    """Bytes for people: '1.3 MB'."""
+    return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 100_000 else f"{nbytes / 1e3:,.1f} kB"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
