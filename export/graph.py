@@ -213,7 +213,7 @@ class _Gpt2Graph:
         ]
 
     def _outputs(self) -> list[ValueInfoProto]:
-        logits: list[str | int] = ["batch_size", "logits_length", self._head.size]
+        logits: list[str | int] = ["batch_size", "sequence_length", self._head.size]
         return [
             make_tensor_value_info("logits", TensorProto.FLOAT, logits),
             *self._cache("present", "past_sequence_length + sequence_length"),

@@ -107,10 +107,11 @@ def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> NDAr
     normal = rng.standard_normal(shape).astype(np.float32)
     if name.endswith("bias"):
         return 0.1 * normal
+    if name == "ln_f.weight":
+        return 3 + 0.6 * normal
     if "ln_" in name:
         return 1 + 0.2 * normal
-    if name in ("wte.weight", "wpe.weight") or len(shape) == 1:
-        return normal * (3 / shape[-1] ** 0.5)
-    if name.endswith(("lm_head.weight", "score.weight", "classifier.weight")):
-        return normal * (3 / shape[-1] ** 0.5)
-    return normal / shape[0] ** 0.5  # Conv1D: [in, out]
+    if name == "wpe.weight":  # large beside wte, so that greedy text does not repeat one token
+        return normal * (6 / shape[-1] ** 0.5)
+    fan_in = shape[0] if name.startswith("h.") else shape[-1]  # Conv1D keeps [in, out]
+    return normal / fan_in**0.5

@@ -18,6 +18,7 @@ from tests.checkpoints import SMALL, save_tensors, write_checkpoint
 from tests.export.running import greedy, open_session, run
 from tests.export.shared_models import SORTER, TOY_CHAT, shared_model
 
+TINY = Path(__file__).parents[1] / "data" / "tiny"
 KEYS = {**SMALL, "_name_or_path": "somewhere", "task_specific_params": {"x": 1}}
 
 
@@ -41,6 +42,13 @@ def test_the_model_folder(tmp_path: Path) -> None:
     assert (manifest.task, manifest.recipe) == ("text-generation", None)
     assert manifest.tool_versions["onnx"] == onnx.__version__
     assert [path.name for path in tmp_path.iterdir()] in (["hf", "out"], ["out", "hf"])
+
+
+def test_the_tiny_checkpoint_of_the_repository(tmp_path: Path) -> None:
+    model = export_checkpoint(TINY, tmp_path / "out")
+    assert model.tokenizer_path is not None
+    assert model.tokenizer_path.read_bytes() == (TINY / "tokenizer.json").read_bytes()
+    assert model.nbytes < 300_000
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_inputs_and_outputs_have_optimums_names(tmp_path: Path) -> None:
         *(f"past_key_values.{name}" for name in cached),
     ]
     assert [value.name for value in session.get_overridable_initializers()] == ["logits_to_keep"]
-    assert session.get_outputs()[0].shape == ["batch_size", "logits_length", 97]
+    assert session.get_outputs()[0].shape == ["batch_size", "sequence_length", 97]
     assert [value.name for value in session.get_outputs()[1:]] == [f"present.{n}" for n in cached]
     assert session.get_outputs()[1].shape == [
         "batch_size",
