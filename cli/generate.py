@@ -44,6 +44,11 @@ class View:
         """Whether the prompt is printed before its completion."""
         return sys.stdout.isatty() if self.echo is None else self.echo
 
+    def announce(self, settings: Settings) -> None:
+        """The effective settings, where they were asked for."""
+        if self.verbose:
+            note("\n".join(aligned(settings.lines())))
+
 
 VIEW_OPTIONS = (
     click.option(
@@ -109,8 +114,6 @@ def generate(
         raise ValueError(
             f"{view.n} greedy completions would all be the same: pass --temperature, such as 0.8"
         )
-    if view.verbose:
-        note("\n".join(aligned(settings.lines())))
     run = _batch if view.n > 1 else _single
     completions = run(engine, prompt, settings, view)
     if view.as_json:
@@ -134,6 +137,7 @@ def _single(
     )
     printer = _Printer(engine, view)
     with _cancelled_by_interrupt(stream):
+        view.announce(settings)
         if not view.as_json and view.logprobs is None:
             printer.prompt(prompt)
         for chunk in stream:
@@ -149,6 +153,7 @@ def _batch(
     engine: "Engine", prompt: "Prompt", settings: Settings, view: View
 ) -> "list[Completion]":
     """Several completions, shown under numbered headings when all are done."""
+    view.announce(settings)
     completions = engine.generate_batch(
         [prompt],
         n=view.n,

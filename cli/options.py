@@ -113,7 +113,7 @@ def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]
 
 def read_stdin() -> str:
     """All of stdin, which must be UTF-8."""
-    data = click.get_binary_stream("stdin").read(LARGEST_PROMPT + 1)
+    data = sys.stdin.buffer.read(LARGEST_PROMPT + 1)
     if len(data) > LARGEST_PROMPT:
         raise ValueError(f"stdin holds more than {LARGEST_PROMPT:,} bytes; give a shorter prompt")
     return decode_utf8(data, "stdin").replace("\r\n", "\n")
@@ -121,7 +121,7 @@ def read_stdin() -> str:
 
 def read_file(path: str) -> str:
     """A UTF-8 text file, or stdin for ``-``."""
-    data = click.get_binary_stream("stdin").read() if path == "-" else Path(path).read_bytes()
+    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     return decode_utf8(data, "stdin" if path == "-" else path)
 
 

@@ -12,10 +12,16 @@ from gpt2edge.cli.output import note, print_facts, print_json, size
 @click.command()
 @click.option("--text", "path", required=True, metavar="FILE", help="UTF-8 text; - is stdin.")
 @click.option(
-    "--context", type=int, metavar="N", help="Tokens in the window.  [default: the model's context]"
+    "--context",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Tokens in the window.  [default: the model's context]",
 )
 @click.option(
-    "--stride", type=int, metavar="N", help="Tokens it moves by.  [default: half the window]"
+    "--stride",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tokens it moves by.  [default: half the window]",
 )
 @Target.options()
 @json_option

@@ -1,0 +1,98 @@
+# One command each: `make help`. Needs Python 3.10 or later; everything else goes into .venv*/.
+
+PYTHON  ?= python3
+JOBS    ?= 2
+TORCH   ?= torch==2.13.0
+PROMPT  ?= Once upon a time
+
+ROOMS   := src cli export quant runtime
+SOURCES := pyproject.toml $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
+PIP     := -m pip --disable-pip-version-check --quiet
+PYTEST  := -m pytest -n $(JOBS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test interop lint format types docs bench train-story clean
+
+help: ## Show these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+
+demo: .venv/installed ## Install into .venv and tell a story
+	.venv/bin/gpt2edge generate "$(PROMPT)"
+
+test: .venv-test/installed ## Run the tests
+	.venv-test/bin/python $(PYTEST) -m "not interop"
+
+interop: .venv-interop/installed ## Compare with PyTorch and transformers
+	.venv-interop/bin/python $(PYTEST) -m interop
+
+lint: .venv-lint/tools ## Check style
+	.venv-lint/bin/ruff check .
+	.venv-lint/bin/ruff format --check .
+
+format: .venv-lint/tools ## Apply style
+	.venv-lint/bin/ruff check --fix .
+	.venv-lint/bin/ruff format .
+
+types: .venv-lint/installed ## Check types, of an installed package as users have it
+	.venv-lint/bin/mypy --strict -p gpt2edge
+
+docs: .venv-test/installed ## Write docs/cli.md from --help
+	.venv-test/bin/python -m gpt2edge.cli.reference > docs/cli.md
+
+bench: .venv-test/installed ## Measure speed and quality of the bundled model
+	.venv-test/bin/python -m benchmarks.latency
+
+train-story: .venv-interop/installed ## Train the bundled storyteller again (an hour and more)
+	.venv-interop/bin/python training/story.py
+
+clean: ## Remove environments and caches
+	rm -rf .venv .venv-test .venv-lint .venv-interop build dist ./*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is made once; its stamp says for which pyproject.toml or sources it was filled.
+
+%/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "gpt2edge needs Python 3.10 or later: make PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv $*
+
+.venv/installed: .venv/bin/python $(SOURCES)
+	rm -rf build
+	.venv/bin/python $(PIP) install .
+	@touch $@
+
+.venv-test/installed: .venv-test/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-test)
+	$(call install-groups,.venv-test,--editable '.[all]',test)
+	@touch $@
+
+.venv-interop/installed: .venv-interop/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-interop)
+	.venv-interop/bin/python $(PIP) install '$(TORCH)' || .venv-interop/bin/python $(PIP) install torch
+	$(call install-groups,.venv-interop,--editable '.[all]',test interop)
+	@touch $@
+
+.venv-lint/tools: .venv-lint/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-lint)
+	$(call install-groups,.venv-lint,,lint)
+	@touch $@
+
+.venv-lint/installed: .venv-lint/tools $(SOURCES)
+	rm -rf build
+	.venv-lint/bin/python $(PIP) install '.[all]'
+	@touch $@
+
+# Dependency groups need pip 25.1; where pip cannot be upgraded, their contents are read here.
+define upgrade-pip
+	-$(1)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+endef
+define install-groups
+	if $(1)/bin/python -m pip install --help | grep -q -- '--group'; then \
+		$(1)/bin/python $(PIP) install $(2) $(addprefix --group ,$(3)); \
+	else \
+		$(1)/bin/python $(PIP) install $(2) $$(sed -n '/^\[dependency-groups\]/,/^\[tool/p' pyproject.toml | \
+			grep -E '^($(subst $() $(),|,$(strip $(3)))) = ' | grep -oE '"[^"]+"' | tr -d '"'); \
+	fi
+endef

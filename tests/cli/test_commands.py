@@ -1,0 +1,176 @@
+"""Score, perplexity, tokenize, inspect, doctor, export, quantize."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from gpt2edge import Engine, ModelDir
+from gpt2edge.cli.doctor import cpu_facts
+from gpt2edge.cli.inspect import parameters
+from gpt2edge.config import ModelConfig
+from tests.checkpoints import SMALL, random_tensors
+from tests.cli.running import error, invoke, output, output_json
+
+TEXT = "The quick brown fox jumps over the lazy dog. " * 8
+
+
+def test_score(tiny_model: ModelDir) -> None:
+    report = output_json("score", "-m", tiny_model.path, "hello", " there", " world")
+    expected = Engine(tiny_model.path).score("hello", [" there", " world"])
+    assert report["prompt"] == "hello"
+    assert [score["text"] for score in report["scores"]] == [" there", " world"]
+    assert [score["logprob"] for score in report["scores"]] == [s.logprob for s in expected]
+    assert set(report["scores"][0]) == {"text", "token_ids", "logprob", "logprobs", "is_greedy"}
+    table = output("score", "-m", tiny_model.path, "hello", " there", " world").splitlines()
+    assert table[0].split() == ["logprob", "per", "token", "tokens", "greedy", "completion"]
+    assert table[1].endswith('" there"')
+    assert float(table[1].split()[0]) == pytest.approx(expected[0].logprob, abs=1e-4)
+
+
+def test_score_finds_the_greedy_completion(token_model: ModelDir) -> None:
+    ids = Engine(token_model.path).generate([1, 2], max_new_tokens=4).token_ids
+    greedy, other = " ".join(map(str, ids)), "0 0"
+    args = ["score", "-m", token_model.path, "--token-ids", "1 2", greedy, other]
+    assert [score["is_greedy"] for score in output_json(*args)["scores"]] == [True, False]
+    assert output(*args).splitlines()[1].endswith(greedy)
+
+
+def test_score_reads_its_prompt_from_stdin(tiny_model: ModelDir) -> None:
+    piped = output_json("score", "-m", tiny_model.path, "-", " there", stdin="hello\n")
+    assert piped == output_json("score", "-m", tiny_model.path, "hello", " there")
+
+
+def test_score_needs_a_completion(tiny_model: ModelDir) -> None:
+    error("score", "-m", tiny_model.path, "hello", code=2)
+
+
+def test_perplexity(tiny_model: ModelDir, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    args = ["perplexity", "-m", tiny_model.path, "--context", 64, "--stride", 16]
+    report = output_json(*args, "--text", path)
+    expected = Engine(tiny_model.path).perplexity(TEXT, context=64, stride=16)
+    assert report["perplexity"] == expected.perplexity
+    assert report["standard_error"] == expected.standard_error
+    assert report["bits_per_byte"] == expected.bits_per_byte
+    assert (report["context"], report["stride"]) == (64, 16)
+    assert output_json(*args, "--text", "-", stdin=TEXT) == report
+    result = invoke(*args, "--text", path)
+    assert f"{expected.perplexity:.4f} ± {expected.standard_error:.4f}" in result.stdout
+    assert result.stderr == ""
+
+
+def test_numbers_that_json_cannot_hold_become_null(tiny_model: ModelDir) -> None:
+    report = output_json("perplexity", "-m", tiny_model.path, "--text", "-", stdin="x")
+    assert report["standard_error"] is None
+    assert math.isfinite(report["perplexity"])
+
+
+def test_tokenize(tiny_model: ModelDir) -> None:
+    tokenizer = Engine(tiny_model.path).tokenizer
+    assert tokenizer is not None
+    report = output_json("tokenize", "-m", tiny_model.path, "hell é\n")
+    assert report["token_ids"] == tokenizer.encode("hell é\n")
+    assert "".join(report["pieces"][:1]) == tokenizer.piece(report["token_ids"][0])
+    result = invoke("tokenize", "-m", tiny_model.path, "-", stdin="hell é\n")
+    assert len(result.stdout.splitlines()) == 1 + len(report["token_ids"])
+    assert result.stdout.splitlines()[-1].endswith('"\\n"')
+    assert result.stderr == f"{len(report['token_ids'])} tokens\n"
+
+
+def test_inspect(tiny_model: ModelDir) -> None:
+    report = output_json("inspect", tiny_model.path)
+    assert report["variant"] == "fp32"
+    assert report["bytes"] == tiny_model.nbytes
+    assert all(file["intact"] for file in report["files"])
+    graph = report["graph"]
+    assert graph["operators"]["GroupQueryAttention"] == 2
+    assert [tensor["name"] for tensor in graph["inputs"]][:2] == ["input_ids", "attention_mask"]
+    assert graph["outputs"][0]["shape"][-1] == 512
+    assert {weight["precision"] for weight in graph["weights"]} == {"fp32"}
+    head = next(weight for weight in graph["weights"] if weight["node"] == "lm_head")
+    assert head["bytes"] == 0  # the tied embedding is stored once
+    text = output("inspect", tiny_model.path)
+    assert "h.0 to h.1  4 x " in text
+    assert "intact" in text
+    assert "DAMAGED" not in text
+
+
+def test_parameters_are_counted_as_upstream_does() -> None:
+    tied = sum(tensor.size for tensor in random_tensors(SMALL).values())
+    assert parameters(ModelConfig.from_dict(SMALL)) == tied
+    assert parameters(ModelConfig()) == 124_439_808
+    untied = {**SMALL, "tie_word_embeddings": False, "n_inner": 50}
+    expected = sum(tensor.size for tensor in random_tensors(untied).values())
+    assert parameters(ModelConfig.from_dict(untied)) == expected
+
+
+def test_export_then_generate(tiny_checkpoint: Path, tiny_model: ModelDir, tmp_path: Path) -> None:
+    out = tmp_path / "made" / "model"
+    result = invoke("export", tiny_checkpoint, out)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert str(out) in result.stderr
+    assert output("generate", "-m", out, "-n", 5, "hello") == output(
+        "generate", "-m", tiny_model.path, "-n", 5, "hello"
+    )
+    assert "pass --overwrite" in error("export", tiny_checkpoint, out)
+    assert invoke("export", tiny_checkpoint, out, "--overwrite").exit_code == 0
+
+
+def test_export_of_something_else(tmp_path: Path) -> None:
+    error("export", tmp_path / "none", tmp_path / "out")
+    error("export", tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_quantize_then_inspect(tiny_model: ModelDir, tmp_path: Path) -> None:
+    result = invoke("quantize", tiny_model.path, tmp_path / "int8", "--recipe", "int8")
+    assert result.exit_code == 0, result.stderr
+    report = output_json("inspect", tmp_path / "int8")
+    assert report["variant"] == "int8"
+    assert report["bytes"] < tiny_model.nbytes
+    error("quantize", tiny_model.path, tmp_path / "none", "--recipe", "nonsense", code=_usage())
+
+
+def test_doctor(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpt2edge.runtime.engine.BUNDLED_MODEL", tiny_model.path)
+    report = output_json("doctor")
+    assert list(report) == ["cpu", "threads", "onnxruntime", "packages", "bundled_model"]
+    assert report["threads"]["used"] >= 1
+    assert "CPUExecutionProvider" in report["onnxruntime"]["providers"]
+    assert report["packages"]["gpt2edge"]
+    assert report["bundled_model"]["intact"] is True
+    assert "CPUExecutionProvider" in output("doctor")
+
+
+def test_doctor_reports_a_missing_bundled_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt2edge.runtime.engine.BUNDLED_MODEL", tmp_path / "none")
+    result = invoke("doctor", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["bundled_model"]["intact"] is False
+    assert result.stderr.startswith("Error: the bundled model: ")
+
+
+def test_cpu_facts_of_other_machines(tmp_path: Path) -> None:
+    listing = tmp_path / "cpuinfo"
+    listing.write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 fma\n\nmodel name\t: Other\n")
+    assert cpu_facts(listing)["model"] == "Some CPU"
+    assert cpu_facts(listing)["features"] == ["avx2", "fma"]
+    listing.write_text("processor\t: 0\nFeatures\t: fp asimd asimddp\n")
+    assert cpu_facts(listing)["features"] == ["asimd", "asimddp"]
+    assert cpu_facts(tmp_path / "none")["features"] == []
+
+
+def _usage() -> int:
+    """Whether the recipe is a click.Choice is the command's own affair."""
+    from gpt2edge.cli.main import cli
+
+    command = cli.get_command(None, "quantize")  # type: ignore[arg-type]
+    assert command is not None
+    recipe = next(param for param in command.params if param.name == "recipe")
+    return 2 if type(recipe.type).__name__ == "Choice" else 1

@@ -1,0 +1,44 @@
+"""Fixtures for every room: data beside the repository, and a tiny exported model."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from gpt2edge.export import export_checkpoint
+from gpt2edge.model_dir import ModelDir
+from tests.checkpoints import SMALL, write_checkpoint
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of models and texts beside the repository; skips where it is absent."""
+    folder = Path(os.environ.get("GPT2EDGE_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: set GPT2EDGE_SHARED to a folder with models/ and data/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint() -> Path:
+    """A Hugging Face folder: 128 positions, 512 byte-level tokens, greedy by default."""
+    return ROOT / "tests" / "data" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
+    """The same, exported."""
+    return export_checkpoint(tiny_checkpoint, tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def token_model(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
+    """A model without a tokenizer or special tokens, with room for a long completion."""
+    keys: dict[str, Any] = {**SMALL, "n_positions": 8192}
+    keys |= {"bos_token_id": None, "eos_token_id": None}
+    folder = tmp_path_factory.mktemp("tokens")
+    write_checkpoint(folder / "hf", keys, seed=7)
+    return export_checkpoint(folder / "hf", folder / "onnx")

@@ -1,0 +1,105 @@
+"""The house: who may import whom, how long a function may be."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.conftest import ROOT
+
+ROOMS: Final = ("runtime", "export", "quant", "cli")
+MAY_IMPORT: Final = {
+    "core": {"core"},
+    "runtime": {"core", "runtime"},
+    "export": {"core", "export", "runtime"},
+    "quant": {"core", "quant", "runtime"},
+    "cli": {"core", "cli", "runtime", "export", "quant"},
+}
+"""Rooms of gpt2edge that a room may import."""
+NEVER: Final = {
+    "core": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
+    "runtime": {"onnx", "torch", "transformers", "safetensors", "click", "optimum"},
+    "export": {"click"},
+    "quant": {"click", "torch", "transformers"},
+    "cli": {"torch", "transformers", "numpy", "onnx", "onnxruntime"},
+}
+"""Packages that a room may not import by name; cli asks for extras by ``require``."""
+OUTSIDE: Final = {"tests", "benchmarks", "training"}
+LONGEST_FUNCTION: Final = 60
+LONGEST_FILE: Final = 400
+LONGEST_COMMAND: Final = 40
+
+FACADE: Final = {"__init__.py", "__main__.py"}
+"""The core's doors to the other rooms."""
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for room, folder in {"core": ROOT / "src" / "gpt2edge", **{r: ROOT / r for r in ROOMS}}.items():
+        for path in sorted(folder.rglob("*.py")):
+            yield room, path
+
+
+MODULES: Final = list(_modules())
+NAMES: Final = [str(path.relative_to(ROOT)) for _, path in MODULES]
+every_module = pytest.mark.parametrize(("room", "path"), MODULES, ids=NAMES)
+
+
+def _imports(path: Path) -> set[str]:
+    """Dotted names that a module imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} is a relative import"
+            assert node.module is not None
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _room_of(name: str) -> str | None:
+    parts = name.split(".")
+    if parts[0] != "gpt2edge":
+        return None
+    return parts[1] if len(parts) > 1 and parts[1] in ROOMS else "core"
+
+
+def test_rooms_are_found() -> None:
+    assert {room for room, _ in MODULES} == set(MAY_IMPORT)
+
+
+@every_module
+def test_room_imports_only_what_it_may(room: str, path: Path) -> None:
+    if room == "core" and path.name in FACADE:
+        return
+    names = _imports(path)
+    foreign = {name for name in names if (_room_of(name) or room) not in MAY_IMPORT[room]}
+    assert not foreign
+    packages = {name.split(".")[0] for name in names}
+    assert not packages & (NEVER[room] | OUTSIDE | set(ROOMS))
+
+
+@every_module
+def test_only_the_session_knows_onnxruntime(room: str, path: Path) -> None:
+    if room == "runtime" and path.name != "session.py":
+        assert "onnxruntime" not in {name.split(".")[0] for name in _imports(path)}
+
+
+@pytest.mark.parametrize("path", [path for _, path in MODULES], ids=NAMES)
+def test_nothing_is_too_long(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= LONGEST_FUNCTION, node.name
+            if any(ast.unparse(item).startswith("click.command") for item in node.decorator_list):
+                assert length - _docstring_lines(node) <= LONGEST_COMMAND, node.name
+
+
+def _docstring_lines(node: ast.FunctionDef) -> int:
+    first = node.body[0]
+    assert ast.get_docstring(node), f"{node.name} needs a docstring: it is the help"
+    return (first.end_lineno or 0) - first.lineno + 1

@@ -1,0 +1,76 @@
+"""The package: nothing left out of the wheel, a facade that is true and light."""
+
+import ast
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import gpt2edge
+from tests.conftest import ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HEAVY = ("numpy", "onnxruntime", "tokenizers", "onnx", "click", "json")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    """pyproject.toml."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def test_packages_are_those_on_disk(project: dict[str, Any]) -> None:
+    setuptools = project["tool"]["setuptools"]
+    found = set()
+    for package, folder in setuptools["package-dir"].items():
+        for path in (ROOT / folder).rglob("__init__.py"):
+            inner = path.parent.relative_to(ROOT / folder).parts
+            found.add(".".join([package, *inner]))
+    assert set(setuptools["packages"]) == found
+    assert setuptools["packages"] == sorted(setuptools["packages"])
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    for room in ("runtime", "export", "quant", "cli", "src/gpt2edge"):
+        for path in (ROOT / room).rglob("*.py"):
+            assert (path.parent / "__init__.py").is_file(), path
+
+
+def test_facade_exports_what_it_names() -> None:
+    tree = ast.parse((ROOT / "src" / "gpt2edge" / "__init__.py").read_text(encoding="utf-8"))
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If)]
+    names = {"__version__"}
+    for node in checked.body:
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.name for alias in node.names}
+    assert set(gpt2edge.__all__) == names
+    assert len(gpt2edge.__all__) == len(names)
+    assert all(getattr(gpt2edge, name) is not None for name in gpt2edge.__all__)
+    assert set(dir(gpt2edge)) == names
+
+
+def test_facade_refuses_other_names() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = gpt2edge.nonsense
+
+
+def test_import_loads_nothing_heavy() -> None:
+    code = f"import sys, gpt2edge; print([n for n in {HEAVY!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_version_is_the_projects(project: dict[str, Any]) -> None:
+    assert gpt2edge.__version__ == project["project"]["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## Unreleased" in changelog
+
+
+def test_typed() -> None:
+    assert (ROOT / "src" / "gpt2edge" / "py.typed").is_file()
