@@ -27,38 +27,38 @@ _LAPLACE_MEAN: Final = 0.707107
 _LAPLACE_DEVIATION: Final = 0.282095
 
 
-def add_activation(nodes: Nodes, kind: str, x: str, name: str) -> str:
+def add_activation(nodes: Nodes, kind: str, *, x: str, output: str) -> str:
     """Append activation ``kind`` (of ``ACTIVATIONS``) of value ``x``; returns the output's name."""
     if kind in _FUSED:
         op_type, domain, attributes = _FUSED[kind]
-        return nodes.add(op_type, [x], name, domain=domain, attributes=attributes)
+        return nodes.add(op_type, [x], output, domain=domain, attributes=attributes)
     if kind == "linear":
         return x
     if kind == "gelu_10":
-        gelu = nodes.add("Gelu", [x], f"{name}/gelu", domain=MICROSOFT)
-        return nodes.add("Clip", [gelu, nodes.scalar(-10.0), nodes.scalar(10.0)], name)
+        gelu = nodes.add("Gelu", [x], f"{output}/gelu", domain=MICROSOFT)
+        return nodes.add("Clip", [gelu, nodes.scalar(-10.0), nodes.scalar(10.0)], output)
     if kind == "relu6":
-        return nodes.add("Clip", [x, nodes.scalar(0.0), nodes.scalar(6.0)], name)
+        return nodes.add("Clip", [x, nodes.scalar(0.0), nodes.scalar(6.0)], output)
     if kind == "relu2":
-        relu = nodes.add("Relu", [x], f"{name}/relu")
-        return nodes.add("Mul", [relu, relu], name)
+        relu = nodes.add("Relu", [x], f"{output}/relu")
+        return nodes.add("Mul", [relu, relu], output)
     if kind == "sqrtsoftplus":
-        softplus = nodes.add("Softplus", [x], f"{name}/softplus")
-        return nodes.add("Sqrt", [softplus], name)
+        softplus = nodes.add("Softplus", [x], f"{output}/softplus")
+        return nodes.add("Sqrt", [softplus], output)
     if kind == "mish":
-        softplus = nodes.add("Softplus", [x], f"{name}/softplus")
-        tanh = nodes.add("Tanh", [softplus], f"{name}/tanh")
-        return nodes.add("Mul", [x, tanh], name)
+        softplus = nodes.add("Softplus", [x], f"{output}/softplus")
+        tanh = nodes.add("Tanh", [softplus], f"{output}/tanh")
+        return nodes.add("Mul", [x, tanh], output)
     if kind == "laplace":
-        return _add_laplace(nodes, x, name)
+        return _add_laplace(nodes, x, output=output)
     raise ValueError(f"activation {kind!r} has no graph")
 
 
-def _add_laplace(nodes: Nodes, x: str, name: str) -> str:
+def _add_laplace(nodes: Nodes, x: str, *, output: str) -> str:
     """The normal distribution's cumulative function: (1 + erf((x - mean) / deviation / √2)) / 2."""
     slope = 1 / (_LAPLACE_DEVIATION * math.sqrt(2))
-    scaled = nodes.add("Mul", [x, nodes.scalar(slope)], f"{name}/scaled")
-    shifted = nodes.add("Add", [scaled, nodes.scalar(-_LAPLACE_MEAN * slope)], f"{name}/shifted")
-    erf = nodes.add("Erf", [shifted], f"{name}/erf")
-    halved = nodes.add("Mul", [erf, nodes.scalar(0.5)], f"{name}/halved")
-    return nodes.add("Add", [halved, nodes.scalar(0.5)], name)
+    scaled = nodes.add("Mul", [x, nodes.scalar(slope)], f"{output}/scaled")
+    shifted = nodes.add("Add", [scaled, nodes.scalar(-_LAPLACE_MEAN * slope)], f"{output}/shifted")
+    erf = nodes.add("Erf", [shifted], f"{output}/erf")
+    halved = nodes.add("Mul", [erf, nodes.scalar(0.5)], f"{output}/halved")
+    return nodes.add("Add", [halved, nodes.scalar(0.5)], output)

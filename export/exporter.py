@@ -38,7 +38,7 @@ def export_checkpoint(
     checkpoint = Checkpoint.open(source)
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)
-        write_tokenizer(checkpoint.path, folder, checkpoint.config.vocab_size)
+        write_tokenizer(checkpoint.path, folder, vocab_size=checkpoint.config.vocab_size)
         _copy_generation_config(checkpoint.path, folder)
         write_graph(checkpoint, folder)
         verify_graph(checkpoint, folder / GRAPH_FILE)
@@ -49,7 +49,9 @@ def export_checkpoint(
 def write_graph(checkpoint: Checkpoint, folder: Path) -> None:
     """Write ``model.onnx`` and ``model.onnx_data``; one tensor is in memory at a time."""
     with ExternalData(folder / WEIGHTS_FILE) as store:
-        model = build_graph(checkpoint.config, checkpoint.head, checkpoint.tensor, Nodes(store))
+        model = build_graph(
+            checkpoint.config, checkpoint.head, weights=checkpoint.tensor, nodes=Nodes(store)
+        )
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
 
 

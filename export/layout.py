@@ -83,6 +83,11 @@ def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str,
 
 def check_layout(config: ModelConfig, head: Head, stored: Mapping[str, HasShape]) -> None:
     """Compare the stored names and shapes with the configuration's. Raises ExportError."""
+    for layer in range(config.n_layer):  # before a config.json that lies makes a huge table
+        if f"h.{layer}.ln_1.weight" not in stored:
+            raise ExportError(
+                f"tensor 'h.{layer}.ln_1.weight' is missing; n_layer is {config.n_layer}"
+            )
     expected = transformer_shapes(config)
     expected.setdefault(head.weight, (head.size, config.n_embd))
     if head.bias is not None:

@@ -1,6 +1,7 @@
 """One ``tokenizer.json``, whatever tokenizer files a checkpoint came with."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -9,12 +10,13 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from gpt2edge.errors import ExportError
 from gpt2edge.export.source_files import read_source_json
 
+_FILE: Final = "tokenizer.json"
 _PAIRS: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 _END_OF_TEXT: Final = "<|endoftext|>"
 _log = logging.getLogger("gpt2edge")
 
 
-def write_tokenizer(source: Path, folder: Path, vocab_size: int) -> bool:
+def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
     """Write ``folder / "tokenizer.json"`` from the files in ``source``; False where none serve.
 
     A model without a tokenizer works on token ids, and a warning says so. Raises ExportError for
@@ -30,14 +32,17 @@ def write_tokenizer(source: Path, folder: Path, vocab_size: int) -> bool:
             f"{source}: the tokenizer gives {token!r} the id {token_id}; "
             f"the model's vocab_size is {vocab_size}"
         )
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    if (source / _FILE).is_file():
+        shutil.copyfile(source / _FILE, folder / _FILE)
+    else:
+        tokenizer.save(str(folder / _FILE), pretty=False)
     return True
 
 
 def _load(source: Path) -> Tokenizer | None:
     try:
-        if (source / "tokenizer.json").is_file():
-            return Tokenizer.from_file(str(source / "tokenizer.json"))
+        if (source / _FILE).is_file():
+            return Tokenizer.from_file(str(source / _FILE))
         for vocab, merges in _PAIRS:
             if (source / vocab).is_file() and (source / merges).is_file():
                 return _byte_level_bpe(source, source / vocab, source / merges)

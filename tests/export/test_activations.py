@@ -27,7 +27,7 @@ X = np.concatenate(
 def run_graph(kind: str, folder: Path) -> NDArray[np.float32]:
     with ExternalData(folder / "unused") as store:
         nodes = Nodes(store)
-        nodes.add("Identity", [add_activation(nodes, kind, "x", "act")], "y")
+        nodes.add("Identity", [add_activation(nodes, kind, x="x", output="act")], "y")
     x, y = (make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
     graph = make_graph(nodes.nodes, kind, [x], [y], initializer=nodes.initializers)
     opsets = [make_opsetid("", OPSET), make_opsetid("com.microsoft", 1)]
@@ -50,4 +50,4 @@ def test_the_reference_knows_every_activation() -> None:
 
 def test_unknown_activation(tmp_path: Path) -> None:
     with ExternalData(tmp_path / "unused") as store, pytest.raises(ValueError, match="softmax"):
-        add_activation(Nodes(store), "softmax", "x", "act")
+        add_activation(Nodes(store), "softmax", x="x", output="act")

@@ -15,8 +15,7 @@ from gpt2edge.export import export_checkpoint, reference, verify
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, save_tensors, write_checkpoint
-from tests.export.running import greedy, open_session, run
-from tests.export.shared_models import SORTER, TOY_CHAT, shared_model
+from tests.export.running import SORTER, TOY_CHAT, greedy, open_session, run
 
 TINY = Path(__file__).parents[1] / "data" / "tiny"
 KEYS = {**SMALL, "_name_or_path": "somewhere", "task_specific_params": {"x": 1}}
@@ -136,15 +135,15 @@ def test_very_short_contexts(n_positions: int, tmp_path: Path) -> None:
     assert export_checkpoint(tmp_path / "hf", tmp_path / "out").config.n_positions == n_positions
 
 
-def test_sorter_sorts_every_input(tmp_path: Path) -> None:
-    model = export_checkpoint(shared_model(SORTER), tmp_path / "out")
+def test_sorter_sorts_every_input(shared_data: Path, tmp_path: Path) -> None:
+    model = export_checkpoint(shared_data / SORTER, tmp_path / "out")
     session = open_session(model)
     for letters in product(range(3), repeat=6):
         assert greedy(session, letters, 6) == sorted(letters)
 
 
-def test_toy_chat_is_the_reference(tmp_path: Path) -> None:
-    checkpoint = Checkpoint.open(shared_model(TOY_CHAT))
+def test_toy_chat_is_the_reference(shared_data: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.open(shared_data / TOY_CHAT)
     session = open_session(export_checkpoint(checkpoint.path, tmp_path / "out"))
     ids = np.random.default_rng(3).integers(0, 4096, 190).tolist()
     hidden, _ = reference.forward(checkpoint.config, checkpoint.tensor, ids)

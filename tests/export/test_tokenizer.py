@@ -27,7 +27,7 @@ def write_source(
 
 def tokenizer_from(source: Path, out: Path, vocab_size: int = 20) -> Tokenizer:
     out.mkdir()
-    assert write_tokenizer(source, out, vocab_size)
+    assert write_tokenizer(source, out, vocab_size=vocab_size)
     return Tokenizer.from_file(str(out / "tokenizer.json"))
 
 
@@ -54,7 +54,7 @@ def test_added_tokens(tmp_path: Path) -> None:
     assert tokenizer.encode("he<a>ll<b>").ids == [10, 15, 11, 16]
     (source / "added_tokens.json").write_text(json.dumps({"<a>": 17}))
     with pytest.raises(ExportError, match="'<a>' the id 17"):
-        write_tokenizer(source, tmp_path, 20)
+        write_tokenizer(source, tmp_path, vocab_size=20)
 
 
 def test_a_ready_one_is_copied(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_ready_one_is_copied(tmp_path: Path) -> None:
 def test_ids_that_the_model_does_not_have(tmp_path: Path) -> None:
     source = write_source(tmp_path / "in")
     with pytest.raises(ExportError, match=r"'<\|endoftext\|>' the id 14.* vocab_size is 14"):
-        write_tokenizer(source, tmp_path, 14)
+        write_tokenizer(source, tmp_path, vocab_size=14)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_none_is_fine_and_said(
 ) -> None:
     source = write_source(tmp_path / "in", vocab, None)
     with caplog.at_level(logging.WARNING, logger="gpt2edge"):
-        assert not write_tokenizer(source, tmp_path, 20)
+        assert not write_tokenizer(source, tmp_path, vocab_size=20)
     assert reason in caplog.text
     assert not (tmp_path / "tokenizer.json").exists()
 
@@ -90,4 +90,4 @@ def test_unreadable_files(file: str, tmp_path: Path) -> None:
     source = write_source(tmp_path / "in")
     (source / file).write_text('{"broken"\nx\n')
     with pytest.raises(ExportError, match="tokenizer's files are not valid"):
-        write_tokenizer(source, tmp_path, 20)
+        write_tokenizer(source, tmp_path, vocab_size=20)

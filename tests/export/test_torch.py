@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from gpt2edge.export import export_checkpoint
 from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.tokenizer import write_tokenizer
 from tests.checkpoints import write_checkpoint
 from tests.export.configurations import CASES
-from tests.export.running import greedy, open_session, run
-from tests.export.shared_models import SORTER, TOY_CHAT, shared_model
+from tests.export.running import SORTER, TOY_CHAT, greedy, open_session, run
 
 torch = pytest.importorskip("torch", reason="interop: needs torch")
 transformers = pytest.importorskip("transformers", reason="interop: needs transformers")
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]
+
+torch.set_num_threads(1)  # the models are tiny
 
 TOLERANCE = 1e-4
 PROMPT = 24
@@ -45,8 +48,8 @@ def test_same_as_torch(name: str, tmp_path: Path) -> None:
         assert greedy(session, ids[:8], GREEDY) == _torch_greedy(model, ids[:8], GREEDY, bias)
 
 
-def test_sorter_is_torch_on_every_input(tmp_path: Path) -> None:
-    source = shared_model(SORTER)
+def test_sorter_is_torch_on_every_input(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / SORTER
     session = open_session(export_checkpoint(source, tmp_path / "onnx"))
     model = _torch_model(source, json.loads((source / "config.json").read_text()))
     rows = torch.tensor(list(product(range(3), repeat=6)))  # [729, 6]
@@ -60,8 +63,8 @@ def test_sorter_is_torch_on_every_input(tmp_path: Path) -> None:
         assert greedy(session, row[:6], 6) == row[6:]
 
 
-def test_toy_chat_is_torch(tmp_path: Path) -> None:
-    source = shared_model(TOY_CHAT)
+def test_toy_chat_is_torch(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / TOY_CHAT
     session = open_session(export_checkpoint(source, tmp_path / "onnx"))
     model = _torch_model(source, json.loads((source / "config.json").read_text()))
     bias = Checkpoint.open(source).tensor("lm_head.bias")
@@ -70,6 +73,26 @@ def test_toy_chat_is_torch(tmp_path: Path) -> None:
     found, _ = run(session, ids)
     assert np.abs(found - expected).max() <= TOLERANCE * max(1, np.abs(expected).max() / 10)
     assert greedy(session, ids[:16], 150) == _torch_greedy(model, ids[:16], 150, bias)
+
+
+TEXTS = [
+    "Hello world,  it's   3.14!\n\tdef f(x):\r\n",
+    "naïve café Übung 東京 \u0627\u0644\u0644\u063a\u0629 🎉👩‍👩‍👧 \u00a0\u2028x",
+    "a<|endoftext|>b <|endoftext|> <|endoftex|>",
+    "".join(map(chr, range(0x2100))),
+]
+
+
+def test_tokenizer_from_openais_files_is_transformers(shared_data: Path, tmp_path: Path) -> None:
+    files = shared_data / "data" / "tokenizer"
+    assert write_tokenizer(files, tmp_path, vocab_size=50257)
+    ours = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    theirs = transformers.GPT2Tokenizer(
+        vocab=str(files / "encoder.json"), merges=str(files / "vocab.bpe")
+    )
+    for text in TEXTS:
+        assert ours.encode(text).ids == theirs(text)["input_ids"]
+        assert ours.decode(ours.encode(text).ids, skip_special_tokens=False) == text
 
 
 def _torch_model(source: Path, keys: Any) -> Any:
