@@ -11,9 +11,11 @@ from onnx.helper import get_attribute_value, make_node
 from onnx.numpy_helper import from_array
 
 from gpt2edge.quant.blocks import Blocks
+from gpt2edge.quant.columns import Columns
 from gpt2edge.quant.tensors import TensorReader, TensorWriter, same_bytes
 
 MICROSOFT: Final = "com.microsoft"
+_TINY: Final = "const/tiny"
 _FEWEST_OUTPUTS: Final = 16  # a classification head of a few labels gains nothing
 
 
@@ -145,6 +147,40 @@ class GraphWriter:
             for name, value in zip(names, (0, embedding.width, 2), strict=True):
                 self.initializers.append(from_array(np.array([value], np.int64), name))
             self.nodes.append(make_node("Slice", [f"{output}/padded", *names], [output], output))
+
+    def add_dynamic_product(
+        self, node: NodeProto, product: Product, columns: Columns, *, by_row: bool
+    ) -> None:
+        """DynamicQuantizeMatMul in the place of ``node``.
+
+        It has one activation scale for all rows; ``by_row`` divides each row by its largest
+        magnitude before and multiplies it back behind, so that no row pays for another's outliers.
+        """
+        stem, x, output = f"{product.weight}.int8", node.input[0], node.output[0]
+        weight = [self.add_tensor(stem, columns.values)]
+        weight.append(self.add_tensor(f"{stem}.scales", columns.scales))
+        if not by_row:
+            self._add("DynamicQuantizeMatMul", [x, *weight, "", product.bias], output)
+            return
+        self._constant(_TINY, np.array([1e-30], np.float32))
+        part = f"{output}/row"
+        self._standard("Abs", [x], f"{part}/abs")
+        self._standard("ReduceMax", [f"{part}/abs"], f"{part}/max", axes=[-1], keepdims=1)
+        self._standard("Max", [f"{part}/max", _TINY], f"{part}/scale")
+        self._standard("Div", [x, f"{part}/scale"], f"{part}/input")
+        product_output = f"{part}/product"
+        self._add("DynamicQuantizeMatMul", [f"{part}/input", *weight, "", ""], product_output)
+        scaled = f"{part}/output" if product.bias else output
+        self._standard("Mul", [product_output, f"{part}/scale"], scaled)
+        if product.bias:
+            self._standard("Add", [scaled, product.bias], output)
+
+    def _constant(self, name: str, array: NDArray[Any]) -> None:
+        if all(tensor.name != name for tensor in self.initializers):
+            self.initializers.append(from_array(array, name))
+
+    def _standard(self, op_type: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        self.nodes.append(make_node(op_type, inputs, [output], output, **attributes))
 
     def _add(self, op_type: str, inputs: list[str], output: str, **attributes: int) -> None:
         node = make_node(op_type, inputs, [output], output, None, MICROSOFT, None, **attributes)
