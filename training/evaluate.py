@@ -40,9 +40,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def token_losses(model: GPT, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Nats and "was it the likeliest" of every target: two [batch, time]; 0 and True at padding."""
-    logits = model(inputs).transpose(1, 2)  # [batch, vocab_size, time]
-    losses = functional.cross_entropy(logits, targets, ignore_index=PAD, reduction="none")
-    return losses, (logits.argmax(1) == targets) | (targets == PAD)
+    logits = model(inputs)  # [batch, time, vocab_size]
+    flat, wanted = logits.flatten(0, 1), targets.flatten()
+    losses = functional.cross_entropy(flat, wanted, ignore_index=PAD, reduction="none")
+    return losses.view_as(targets), (logits.argmax(2) == targets) | (targets == PAD)
 
 
 def strided(tokens: NDArray[np.int64], length: int, stride: int) -> Iterator[NDArray[np.int64]]:

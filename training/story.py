@@ -21,7 +21,7 @@ from torch import Tensor
 GOLDEN = 0.6180339887498949
 MUON_LR, ADAM_LR = 0.02, 0.002
 WARM_UP, DECAY_FROM = 0.01, 0.30  # shares of the budget
-LONG_FROM = 0.75  # the share of the budget after which windows have full length
+STAGES = ((0.85, 1), (0.50, 2), (0.0, 4))  # from this share on, windows of n_positions / this
 TALES_ONLY_FROM, TALE_SHARE = 0.70, 0.70
 AVERAGE_EVERY, AVERAGE_KEEP = 10, 0.90
 
@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, tokens and hf/")
     parser.add_argument("--minutes", type=float, default=95, help="length of the schedule")
     parser.add_argument("--preset", choices=[*PRESETS], default="storyteller")
-    parser.add_argument("--batch-tokens", type=int, default=8192)
+    parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch decides")
     parser.add_argument("--export-every", type=float, default=10, help="minutes between exports")
     parser.add_argument("--no-compile", action="store_true")
@@ -108,7 +108,7 @@ class Trainer:
 
     def step(self, done: float) -> Tensor:
         """One update; returns the loss in nats per token."""
-        length = self.config.n_positions // (1 if done >= LONG_FROM else 2)
+        length = self.config.n_positions // next(part for since, part in STAGES if done >= since)
         rows = max(1, self.args.batch_tokens // length)
         loss = self.forward(next_batch(self.corpus, self.progress, done, rows, length))
         loss.backward()
