@@ -1,5 +1,6 @@
 """From folder to folder: what is written, what is verified, what a failure leaves behind."""
 
+import errno
 import json
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ExportError, MissingExtraError, ModelDirError, ParityError
 from gpt2edge.export import export_checkpoint, reference, verify
 from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.external_data import ExternalData
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, save_tensors, write_checkpoint
 from tests.export.running import SORTER, TOY_CHAT, greedy, open_session, run
@@ -125,6 +127,18 @@ def test_a_bad_weight_found_late_leaves_nothing(tmp_path: Path) -> None:
     tensors["ln_f.bias"][0] = np.inf
     save_tensors(tmp_path / "hf", tensors)
     with pytest.raises(ExportError, match=r"'ln_f\.bias'"):
+        export_checkpoint(tmp_path / "hf", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path / "hf")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ExternalData, "add", full)
+    with pytest.raises(ModelDirError, match="No space left"):
         export_checkpoint(tmp_path / "hf", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 

@@ -48,6 +48,37 @@ def test_same_as_torch(name: str, tmp_path: Path) -> None:
         assert greedy(session, ids[:8], GREEDY) == _torch_greedy(model, ids[:8], GREEDY, bias)
 
 
+SAVED = [
+    ("GPT2LMHeadModel", {}, {}),
+    ("GPT2LMHeadModel", {"tie_word_embeddings": False}, {"max_shard_size": "40KB"}),
+    ("GPT2Model", {}, {}),
+    ("GPT2DoubleHeadsModel", {"num_labels": 1}, {}),
+    ("GPT2ForSequenceClassification", {"num_labels": 2}, {}),
+    ("GPT2ForSequenceClassification", {"num_labels": 3}, {}),
+    ("GPT2ForTokenClassification", {"num_labels": 1}, {}),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(("name", "changes", "saving"), SAVED)
+def test_what_transformers_saves(
+    name: str, changes: Any, saving: Any, dtype: Any, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        n_layer=2, n_head=4, n_embd=32, n_positions=64, vocab_size=97, **changes
+    )
+    model = getattr(transformers, name)(config).to(dtype).eval()
+    model.save_pretrained(tmp_path / "hf", **saving)
+    session = open_session(export_checkpoint(tmp_path / "hf", tmp_path / "onnx"))
+    ids = list(range(40))
+    with torch.no_grad():
+        hidden = getattr(model.float(), "transformer", model)(torch.tensor([ids]))[0]
+        tied = model.get_input_embeddings().weight.T
+        expected = hidden @ tied if name == "GPT2Model" else _head(model)(hidden)
+    assert np.abs(run(session, ids)[0] - expected[0].numpy()).max() <= TOLERANCE
+
+
 def test_sorter_is_torch_on_every_input(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / SORTER
     session = open_session(export_checkpoint(source, tmp_path / "onnx"))
