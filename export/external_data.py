@@ -40,7 +40,7 @@ class ExternalData:
             return from_array(array, name)
         self._align(_PAGE if array.nbytes >= _PAGE_FROM else _VECTOR)
         offset = self._file.tell()
-        self._file.write(memoryview(array).cast("B"))  # not tofile: it hides what went wrong
+        self._file.write(array.data.cast("B"))  # not tofile: it hides what went wrong
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
         tensor.data_location = TensorProto.EXTERNAL
         entries = {"location": self._location, "offset": offset, "length": array.nbytes}
