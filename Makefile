@@ -25,7 +25,7 @@ test: .venv-test/installed ## Run the tests
 	.venv-test/bin/python $(PYTEST) -m "not interop"
 
 interop: .venv-interop/installed ## Compare with PyTorch and transformers
-	.venv-interop/bin/python $(PYTEST) -m interop
+	OMP_NUM_THREADS=1 .venv-interop/bin/python $(PYTEST) -m interop
 
 lint: .venv-lint/tools ## Check style
 	.venv-lint/bin/ruff check .

@@ -242,8 +242,8 @@ def _cancelled_by_interrupt(stream: "Stream") -> Iterator[None]:
 
 def _report(completions: "Sequence[Completion]", settings: Settings) -> dict[str, Any]:
     first = completions[0]
-    shared = {"prompt": first.prompt, "seed": first.seed, "settings": dict(settings.values)}
-    shared["settings"]["seed"] = first.seed
+    values = {**settings.values, "seed": first.seed}
+    shared = {"prompt": first.prompt, "seed": first.seed, "settings": values}
     if len(completions) == 1:
         return {**_fields(first), **shared}
     return {"completions": [_fields(completion) for completion in completions], **shared}
