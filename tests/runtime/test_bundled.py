@@ -34,11 +34,6 @@ def test_it_knows_the_language_of_tales(storyteller: Engine) -> None:
     assert shuffled.perplexity > 4 * told.perplexity
 
 
-def test_it_prefers_the_right_word(storyteller: Engine) -> None:
-    right, wrong = storyteller.score("Once upon a", [" time", " table"])
-    assert right.logprob > wrong.logprob + 1
-
-
 def test_its_defaults_sample_without_loops(storyteller: Engine) -> None:
     defaults = storyteller.defaults.sampling
     assert not defaults.is_greedy
