@@ -4,6 +4,7 @@ PYTHON  ?= python3
 JOBS    ?= 2
 TORCH   ?= torch==2.13.0
 PROMPT  ?= Once upon a time
+BOOKS   ?= ../shared/data/books
 
 ROOMS   := src cli export quant runtime
 SOURCES := pyproject.toml $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
@@ -41,11 +42,11 @@ types: .venv-lint/installed ## Check types, of an installed package as users hav
 docs: .venv-test/installed ## Write docs/cli.md from --help
 	.venv-test/bin/python -m gpt2edge.cli.reference > docs/cli.md
 
-bench: .venv-test/installed ## Measure speed and quality of the bundled model
-	.venv-test/bin/python -m benchmarks.latency
+bench: .venv-test/installed ## Measure speed, beside the peers that are built
+	.venv-test/bin/python benchmarks/latency.py
 
 train-story: .venv-interop/installed ## Train the bundled storyteller again (an hour and more)
-	.venv-interop/bin/python training/story.py
+	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/story
 
 clean: ## Remove environments and caches
 	rm -rf .venv .venv-test .venv-lint .venv-interop build dist ./*.egg-info

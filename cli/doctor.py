@@ -1,7 +1,6 @@
 """``gpt2edge doctor``."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,6 +109,8 @@ def _providers() -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # slow: not for --help
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -13,6 +13,7 @@ from gpt2edge import ModelDir
 from gpt2edge.cli.generate import _cancelled_by_interrupt
 from tests.cli.running import start
 
+HEAVY = ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]
 LONG = ["--token-ids", "1 2 3", "-n", 8000]
 
 
@@ -84,8 +85,8 @@ def test_reader_that_leaves_causes_no_noise(token_model: ModelDir) -> None:
 @pytest.mark.parametrize(
     ("args", "absent"),
     [
-        (["--help"], ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]),
-        (["generate", "--help"], ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]),
+        (["--help"], [*HEAVY, "importlib.metadata"]),
+        (["generate", "--help"], [*HEAVY, "importlib.metadata"]),
         (["--version"], ["numpy", "onnxruntime", "tokenizers", "onnx", "gpt2edge.cli.generate"]),
         (["quantize", "--help"], ["onnxruntime", "onnx", "gpt2edge.cli.generate"]),
         (["doctor"], ["onnx", "rich", "safetensors", "gpt2edge.cli.generate"]),

@@ -1,0 +1,43 @@
+"""README's Python runs as it stands, and its commands exist."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gpt2edge import ModelDir
+from gpt2edge.cli.main import COMMANDS
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_python_examples_run(
+    tiny_model: ModelDir,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("gpt2edge.runtime.engine.BUNDLED_MODEL", tiny_model.path)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_checkpoint, tmp_path / "checkpoints" / "gpt2")
+    examples = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), {})
+    assert "models/gpt2-int8" in capsys.readouterr().out
+
+
+def test_commands_are_those_that_exist() -> None:
+    used = set(re.findall(r"^\$ gpt2edge (\w+)", README, re.MULTILINE))
+    listed = set(re.findall(r"`(\w+)`", README[README.index("| Command") : README.index("Every")]))
+    assert used <= set(COMMANDS)
+    assert listed == set(COMMANDS)
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README.replace("\n", " ")):
+        if "://" not in target:
+            assert (ROOT / target.replace(" ", "")).exists(), target
