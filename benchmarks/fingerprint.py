@@ -1,0 +1,84 @@
+"""What a result row says about the machine and the code that made it."""
+
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from gpt2edge.runtime.threads import allowed_cpus, cgroup_quota, physical_cores
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+_FLAGS: Final = ("avx2", "fma", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_tile")
+_ARM_FLAGS: Final = ("asimd", "asimddp", "i8mm", "bf16", "sve")
+
+
+def provenance(command: str, threads: int) -> dict[str, Any]:
+    """The part of a row that says where it comes from."""
+    return {
+        "command": command,
+        "threads": threads,
+        "test_time": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "git_commit": git_commit(),
+        "machine": machine(),
+        "versions": versions("gpt2edge", "onnxruntime", "numpy", "onnx"),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """CPU, cores, governor, memory, system, Python."""
+    info = _cpuinfo()
+    flags = set(info.get("flags", info.get("Features", "")).split())
+    return {
+        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cpu_features": [flag for flag in (*_FLAGS, *_ARM_FLAGS) if flag in flags],
+        "cores": len(physical_cores(allowed_cpus())),
+        "cgroup_quota": cgroup_quota(),
+        "governor": _governor(),
+        "memory_bytes": _memory(),
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the working tree, with ``-dirty`` where tracked files differ from it."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of those ``packages`` that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpuinfo() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    pairs = [line.split(":", 1) for line in lines if ":" in line]
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _governor() -> str | None:
+    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,140 @@
+"""Speed of gpt2edge beside its peers: the same prompts, token counts and threads, in turn.
+
+    python benchmarks/latency.py                                  # gpt2edge, and the peers built
+    sh benchmarks/peers/setup.sh build/envs                       # build the peers (minutes)
+    python benchmarks/latency.py --variant int8=models/gpt2-int8  # more variants, by folder
+
+Every system is a process of its own that stays loaded; each repetition asks all of them one after
+the other, forwards and backwards in turn, so that drift of the machine hits all alike. Timed are
+token ids in, token ids out, greedy, end-of-text ignored: no tokenizer on any side. Loading is not
+timed with them.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from checkpoint import SIZES, Shape, write_checkpoint
+from fingerprint import ROOT, provenance
+from plan import DEFAULT_TESTS, Test, summary
+from report import Row, latency_table, publish, write_rows
+from systems import (
+    PEER_SCRIPTS,
+    System,
+    Worker,
+    engine_system,
+    environment_python,
+    peer_system,
+)
+
+from gpt2edge.export import export_checkpoint
+from gpt2edge.runtime.threads import available_threads
+
+
+def run_test(test: Test, workers: Sequence[Worker], vocab: int, repeats: int) -> list[list[Any]]:
+    """The answers of every worker, one a repetition; the warm-up is left out."""
+    prompts = test.prompts(vocab)
+    rounds = [
+        _ask_all(workers, prompts, test.n_gen, repeat % 2 == 1) for repeat in range(repeats + 1)
+    ]
+    return list(map(list, zip(*rounds[1:], strict=True)))
+
+
+def _ask_all(
+    workers: Sequence[Worker], prompts: list[list[int]], new: int, backwards: bool
+) -> list[Any]:
+    order = range(len(workers))
+    answers = {
+        place: workers[place].measure(prompts, new)
+        for place in (reversed(order) if backwards else order)
+    }
+    return [answers[place] for place in order]
+
+
+def run(systems: Sequence[System], tests: Sequence[Test], vocab: int, repeats: int) -> list[Row]:
+    """One row for each system in each test, the first system's rows first in every test."""
+    workers = [Worker(system) for system in systems]
+    rows = []
+    for test in tests:
+        answers = run_test(test, workers, vocab, repeats)
+        for worker, own in zip(workers, answers, strict=True):
+            row = {
+                "label": worker.system.label,
+                **worker.facts,
+                "test": test.name,
+                "n_prompt": test.n_prompt,
+                "n_gen": test.n_gen,
+                "n_depth": test.n_depth,
+                "batch": test.batch,
+                **summary(test, own),
+                "same_tokens": own[-1]["tokens"] == answers[0][-1]["tokens"],
+            }
+            rows.append(row)
+            print(f"{test.name:14s} {row['label']:12s} {row['p50_ts']:9.1f} t/s", file=sys.stderr)
+    for worker in workers:
+        worker.close()
+    return rows
+
+
+def prepare(work: Path, size: str) -> tuple[Path, Path]:
+    """The checkpoint and its fp32 model folder under ``work``, made where they are missing."""
+    checkpoint, folder = work / f"checkpoint-{size}", work / f"fp32-{size}"
+    if not (checkpoint / "model.safetensors").is_file():
+        write_checkpoint(checkpoint, Shape.of(size))
+    export_checkpoint(checkpoint, folder, overwrite=True)
+    return checkpoint, folder
+
+
+def choose_systems(args: argparse.Namespace, checkpoint: Path, fp32: Path) -> list[System]:
+    """gpt2edge fp32 first, then its variants, then the peers."""
+    systems = [engine_system(fp32, label="gpt2edge", threads=args.threads)]
+    for variant in args.variant:
+        label, _, folder = variant.partition("=")
+        systems.append(engine_system(Path(folder), label=label, threads=args.threads))
+    built = [name for name in PEER_SCRIPTS if environment_python(args.envs, name)]
+    for name in built if args.peers is None else args.peers:
+        systems.append(peer_system(name, args.envs, checkpoint, threads=args.threads))
+    return systems
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=SIZES, default="124M")
+    parser.add_argument("--variant", action="append", default=[], metavar="LABEL=FOLDER")
+    parser.add_argument("--peers", nargs="*", choices=PEER_SCRIPTS, help="default: all built")
+    parser.add_argument("--envs", type=Path, default=ROOT / "build" / "envs")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument(
+        "--tests", nargs="+", type=Test.of, default=list(map(Test.of, DEFAULT_TESTS))
+    )
+    parser.add_argument("--threads", type=int, default=available_threads())
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", action="store_true", help="rows on stdout instead of the table")
+    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, and keep where asked."""
+    args = arguments()
+    checkpoint, fp32 = prepare(args.work, args.size)
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    command = f"python benchmarks/latency.py --size {args.size} --repeats {args.repeats}"
+    shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}
+    systems = choose_systems(args, checkpoint, fp32)
+    figures = run(systems, args.tests, config["vocab_size"], args.repeats)
+    rows = [{**shared, **row} for row in figures]
+    write_rows(args.work / "latency.jsonl", rows)
+    print("\n".join(map(json.dumps, rows)) if args.json else latency_table(rows))
+    if args.publish:
+        publish("latency", rows)
+
+
+if __name__ == "__main__":
+    main()

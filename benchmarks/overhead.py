@@ -1,0 +1,139 @@
+"""Python's own share of a decode step: what a step takes outside onnxruntime.
+
+    python benchmarks/overhead.py [FOLDER ...]     # default: 124M fp32, and the bundled model
+
+Two calls are taken apart: ``Engine.stream``, all that an application's loop costs, and
+``Decoder.decode`` with numpy's argmax, the least that one can do. The clock runs around the one
+call into onnxruntime (``Binding.run``); it is itself counted as Python.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from fingerprint import ROOT, provenance
+from latency import prepare
+from plan import Test, median
+from report import Row, overhead_table, publish, write_rows
+
+from gpt2edge.runtime.engine import BUNDLED_MODEL, Engine
+from gpt2edge.runtime.sampling import GREEDY, SamplingParams
+from gpt2edge.runtime.session import Binding, RuntimeOptions
+from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.threads import available_threads
+
+Steps = list[tuple[float, float]]
+"""(seconds of a step, seconds of it in onnxruntime)."""
+
+SAMPLED = SamplingParams(temperature=0.8, top_k=50, top_p=0.95, seed=1)
+
+
+@contextmanager
+def run_clock() -> Iterator[Callable[[], float]]:
+    """Within the block, the yielded call gives the seconds spent in onnxruntime so far."""
+    total, run = 0.0, Binding.run
+
+    def timed(self: Binding) -> None:
+        nonlocal total
+        started = perf_counter()
+        run(self)
+        total += perf_counter() - started
+
+    Binding.run = timed  # type: ignore[method-assign]
+    try:
+        yield lambda: total
+    finally:
+        Binding.run = run  # type: ignore[method-assign]
+
+
+def stream_steps(engine: Engine, prompt: list[int], new: int, sampling: SamplingParams) -> Steps:
+    """The steps of one ``Engine.stream``, after its first token."""
+    steps: Steps = []
+    with run_clock() as in_run:
+        stream = engine.stream(
+            prompt, max_new_tokens=new + 1, sampling=sampling, stop=StopParams(ignore_eos=True)
+        )
+        next(stream)
+        before, ran = perf_counter(), in_run()
+        for _ in stream:
+            now, running = perf_counter(), in_run()
+            steps.append((now - before, running - ran))
+            before, ran = now, running
+    return steps
+
+
+def decode_steps(engine: Engine, prompt: list[int], new: int) -> Steps:
+    """The steps of a bare loop over ``Decoder.decode``."""
+    steps: Steps = []
+    with run_clock() as in_run:
+        decoder = engine.decoder(rows=1, max_length=len(prompt) + new)
+        token = int(decoder.prefill(0, prompt).argmax())
+        before, ran = perf_counter(), in_run()
+        for _ in range(new):
+            token = int(decoder.decode([token])[0].argmax())
+            now, running = perf_counter(), in_run()
+            steps.append((now - before, running - ran))
+            before, ran = now, running
+    return steps
+
+
+def figures(folder: Path, name: str, args: argparse.Namespace) -> list[Row]:
+    """A row for each call on one model."""
+    engine = Engine(folder, RuntimeOptions(threads=args.threads))
+    test = Test.of(f"tg{args.new}@d{args.depth}")
+    (prompt,) = test.prompts(engine.config.vocab_size)
+    calls: dict[str, Callable[[], Steps]] = {
+        "Engine.stream, greedy": lambda: stream_steps(engine, prompt, args.new, GREEDY),
+        "Engine.stream, sampled": lambda: stream_steps(engine, prompt, args.new, SAMPLED),
+        "Decoder.decode + argmax": lambda: decode_steps(engine, prompt, args.new),
+    }
+    for call in calls.values():
+        call()
+    rounds = [{name: call() for name, call in calls.items()} for _ in range(args.repeats)]
+    return [
+        {"model": name, "call": call, **_split([step for steps in rounds for step in steps[call]])}
+        for call in calls
+    ]
+
+
+def _split(steps: Steps) -> dict[str, Any]:
+    step, python = median([step for step, _ in steps]), median([step - run for step, run in steps])
+    return {
+        "steps": len(steps),
+        "step_us": step * 1e6,
+        "run_us": median([run for _, run in steps]) * 1e6,
+        "python_us": python * 1e6,
+        "python_share": python / step,
+    }
+
+
+def main() -> None:
+    """Measure, print, and keep where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--threads", type=int, default=available_threads())
+    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--depth", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    args = parser.parse_args()
+    models = {folder.name: folder for folder in args.folders}
+    if not models:
+        models["124M fp32"] = prepare(args.work, "124M")[1]
+        models["bundled"] = BUNDLED_MODEL
+    shared = provenance("python benchmarks/overhead.py", args.threads)
+    rows = [
+        {**shared, **row} for name, folder in models.items() for row in figures(folder, name, args)
+    ]
+    write_rows(args.work / "overhead.jsonl", rows)
+    print(overhead_table(rows))
+    if args.publish:
+        publish("overhead", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""PyTorch: transformers' own GPT-2, eager, with its DynamicCache or StaticCache."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache, GPT2LMHeadModel, StaticCache
+from worker import Measurement, StepClock, parser, serve, versions
+
+
+class TorchRunner:
+    """A checkpoint in fp32; logits of the last position only, as ``generate`` asks for."""
+
+    def __init__(self, folder: str, *, cache: str, attention: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._cache = cache
+        self._attention = attention
+        self._model = GPT2LMHeadModel.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation=attention
+        ).eval()
+
+    def facts(self) -> dict[str, object]:
+        return {
+            "system": "PyTorch",
+            "variant": "fp32",
+            "settings": f"{self._attention}, {self._cache} cache",
+            "versions": versions("torch", "transformers"),
+        }
+
+    @torch.inference_mode()
+    def measure(self, prompts: Sequence[Sequence[int]], new: int) -> Measurement:
+        ids = torch.tensor(prompts)  # [batch, length]
+        clock, cache = StepClock(), self._new_cache(ids.shape[1] + new)
+        token = self._step(ids, cache)
+        chosen = [token[:, 0].tolist()]
+        clock.mark()
+        for _ in range(new):
+            token = self._step(token, cache)
+            chosen.append(token[:, 0].tolist())
+            clock.mark()
+        return clock.measurement(list(map(list, zip(*chosen, strict=True))))
+
+    def _step(self, ids: Any, cache: Any) -> Any:
+        """[batch, n] -> the next token of each row, [batch, 1]."""
+        output = self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return output.logits[:, -1].argmax(-1, keepdim=True)
+
+    def _new_cache(self, length: int) -> Any:
+        config = self._model.config
+        if self._cache == "static":
+            return StaticCache(config=config, max_cache_len=length)
+        return DynamicCache(config=config)
+
+
+def main() -> None:
+    """Serve the checkpoint named on the command line."""
+    arguments = parser()
+    arguments.add_argument("--cache", choices=("dynamic", "static"), default="dynamic")
+    arguments.add_argument("--attention", choices=("sdpa", "eager"), default="sdpa")
+    args = arguments.parse_args()
+    serve(
+        lambda: TorchRunner(
+            args.model, cache=args.cache, attention=args.attention, threads=args.threads
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
