@@ -20,7 +20,8 @@ help: ## Show these commands
 		while IFS="$$(printf '\t')" read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
 
 demo: .venv/installed ## Install into .venv and tell a story
-	.venv/bin/gpt2edge generate "$(PROMPT)"
+	@printf '$$ gpt2edge generate "%s"\n' '$(PROMPT)'
+	@.venv/bin/gpt2edge generate "$(PROMPT)"
 
 test: .venv-test/installed ## Run the tests
 	.venv-test/bin/python $(PYTEST) -m "not interop"
@@ -56,7 +57,7 @@ clean: ## Remove environments and caches
 # An environment is made once; its stamp says for which pyproject.toml or sources it was filled.
 
 %/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "gpt2edge needs Python 3.10 or later: make PYTHON=/path/to/python3")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "gpt2edge needs Python 3.10 or later: make PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv $*
 
 .venv/installed: .venv/bin/python $(SOURCES)
@@ -85,7 +86,7 @@ clean: ## Remove environments and caches
 	.venv-lint/bin/python $(PIP) install '.[all]'
 	@touch $@
 
-# Dependency groups need pip 25.1; where pip cannot be upgraded, their contents are read here.
+# Dependency groups need pip 25.1; where pip cannot be upgraded, their packages are read here.
 define upgrade-pip
 	-$(1)/bin/python $(PIP) install --upgrade 'pip>=25.1'
 endef
@@ -93,7 +94,10 @@ define install-groups
 	if $(1)/bin/python -m pip install --help | grep -q -- '--group'; then \
 		$(1)/bin/python $(PIP) install $(2) $(addprefix --group ,$(3)); \
 	else \
-		$(1)/bin/python $(PIP) install $(2) $$(sed -n '/^\[dependency-groups\]/,/^\[tool/p' pyproject.toml | \
-			grep -E '^($(subst $() $(),|,$(strip $(3)))) = ' | grep -oE '"[^"]+"' | tr -d '"'); \
+		$(1)/bin/python -c 'from pip._vendor import tomli; \
+			groups = tomli.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
+			print(*(line for name in "$(3)".split() for line in groups[name]), sep="\n")' \
+			> $(1)/requirements.txt && \
+		$(1)/bin/python $(PIP) install $(2) --requirement $(1)/requirements.txt; \
 	fi
 endef
