@@ -191,22 +191,14 @@ class Engine:
                 f"{max_length} tokens do not fit the model's context of "
                 f"{self.config.n_positions}: shorten the prompt or ask for fewer new tokens"
             )
-        session = self._session
-        cache = KVCache(
-            rows,
-            max_length,
-            n_layer=session.n_layer,
-            n_head=session.n_head,
-            head_dim=session.cache_dim,
-        )
-        return Decoder(session, cache, prefill_chunk=self.options.prefill_chunk)
+        cache = KVCache(rows, max_length, self._session.cache_layout)
+        return Decoder(self._session, cache, prefill_chunk=self.options.prefill_chunk)
 
     def _decoder_for(self, groups: Sequence[Sequence[Generation]]) -> Decoder:
         """A decoder with as many rows as there are generations and the cache budget allows."""
         generations = [generation for group in groups for generation in group]
         longest = max((generation.cached_tokens for generation in generations), default=1)
-        session = self._session
-        row_bytes = longest * session.n_layer * session.n_head * session.cache_dim * 2 * 4
+        row_bytes = longest * self._session.cache_layout.token_bytes
         affordable = max(1, self.options.cache_bytes // row_bytes)
         rows = max(1, min(len(generations), affordable))
         return self.decoder(rows=rows, max_length=longest)

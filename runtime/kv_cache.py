@@ -1,24 +1,46 @@
 """KVCache: keys and values of every layer, preallocated and updated in place."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+_FLOAT32: Final = np.dtype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLayout:
+    """Shape and dtype of one token's keys and values, as the graph declares them.
+
+    ``head_dim`` may be larger than the model's own: the exporter pads heads for the kernel.
+    """
+
+    n_layer: int
+    n_head: int
+    head_dim: int
+    dtype: np.dtype[Any] = _FLOAT32
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of keys and values of one token."""
+        return 2 * self.n_layer * self.n_head * self.head_dim * self.dtype.itemsize
 
 
 class KVCache:
     """Keys and values of ``rows`` sequences, each up to ``max_length`` tokens long.
 
-    ``data`` is float32 [n_layer, 2, rows, n_head, max_length, head_dim]; pages that no token has
-    reached are reserved, not used. ``lengths`` [rows] says how many tokens each row holds, and
+    ``data`` is [n_layer, 2, rows, n_head, max_length, head_dim]; pages that no token has reached
+    are reserved, not used. ``lengths`` [rows] says how many tokens each row holds, and
     ``attention_mask`` [rows, max_length] int64 says the same in ones and zeros for the graph.
     Change lengths only through the methods.
     """
 
-    def __init__(
-        self, rows: int, max_length: int, *, n_layer: int, n_head: int, head_dim: int
-    ) -> None:
-        self.data = np.empty((n_layer, 2, rows, n_head, max_length, head_dim), np.float32)
+    def __init__(self, rows: int, max_length: int, layout: CacheLayout) -> None:
+        self.layout = layout
+        shape = (layout.n_layer, 2, rows, layout.n_head, max_length, layout.head_dim)
+        self.data: NDArray[Any] = np.empty(shape, layout.dtype)
         self.lengths: NDArray[np.int64] = np.zeros(rows, np.int64)
         self.attention_mask: NDArray[np.int64] = np.zeros((rows, max_length), np.int64)
 
@@ -35,13 +57,7 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes of keys and values that hold tokens now."""
-        return int(self.lengths.sum()) * self.token_bytes
-
-    @property
-    def token_bytes(self) -> int:
-        """Bytes of keys and values of one token."""
-        n_layer, _, _, n_head, _, head_dim = self.data.shape
-        return 2 * n_layer * n_head * head_dim * self.data.itemsize
+        return int(self.lengths.sum()) * self.layout.token_bytes
 
     def advance(self, first: int, count: int, tokens: int) -> None:
         """Count ``tokens`` more in rows ``first`` to ``first + count - 1``.

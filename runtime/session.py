@@ -9,9 +9,15 @@ from numpy.typing import NDArray
 
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.threads import available_threads
 
 _DEVICES: Final = {"cpu": "CPUExecutionProvider"}
+_DTYPES: Final = {
+    "tensor(float)": np.float32,
+    "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,7 @@ class RuntimeOptions:
 
 
 class Session:
-    """A loaded model: its graph in onnxruntime, with the names and shapes of its cache."""
+    """A loaded model: its graph in onnxruntime, and what its cache looks like."""
 
     def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
         self.threads = options.threads or available_threads()
@@ -54,11 +60,18 @@ class Session:
         active = self._session.get_providers()
         if self.provider not in active:
             raise ProviderError(f"{self.provider} was asked for, but the session runs on {active}")
-        inputs = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
-        self.n_layer = sum(name.endswith(".key") for name in inputs)
-        _, self.n_head, _, self.cache_dim = inputs["past_key_values.0.key"]
         self.n_logits: int = outputs["logits"][-1]
+        keys = [
+            tensor
+            for tensor in self._session.get_inputs()
+            if tensor.name.startswith("past_key_values.") and tensor.name.endswith(".key")
+        ]
+        _, n_head, _, head_dim = keys[0].shape
+        dtype = np.dtype(_DTYPES[keys[0].type])
+        self.cache_layout = CacheLayout(
+            n_layer=len(keys), n_head=n_head, head_dim=head_dim, dtype=dtype
+        )
 
     def binding(self) -> "Binding":
         """A fresh set of bound inputs and outputs."""

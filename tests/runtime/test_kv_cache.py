@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from gpt2edge.runtime.kv_cache import KVCache
+from gpt2edge.runtime.kv_cache import CacheLayout, KVCache
 
 
 @pytest.fixture
 def cache() -> KVCache:
     """Four rows of lengths 3, 0, 5, 2; every element holds its row's number."""
-    cache = KVCache(4, 6, n_layer=2, n_head=3, head_dim=8)
+    cache = KVCache(4, 6, CacheLayout(n_layer=2, n_head=3, head_dim=8))
     for row, length in enumerate([3, 0, 5, 2]):
         cache.data[:, :, row] = row
         cache.advance(row, 1, length)
@@ -26,8 +26,8 @@ def check_mask(cache: KVCache) -> None:
 
 
 def test_sizes(cache: KVCache) -> None:
-    assert cache.token_bytes == 2 * 2 * 3 * 8 * 4
-    assert cache.nbytes == 10 * cache.token_bytes
+    assert cache.layout.token_bytes == 2 * 2 * 3 * 8 * 4
+    assert cache.nbytes == 10 * cache.layout.token_bytes
     assert (cache.rows, cache.max_length) == (4, 6)
     check_mask(cache)
 
