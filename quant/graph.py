@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,21 @@ from onnx.numpy_helper import from_array
 
 from gpt2edge.quant.blocks import Blocks
 from gpt2edge.quant.columns import Columns
-from gpt2edge.quant.tensors import TensorReader, TensorWriter, same_bytes
+from gpt2edge.quant.tensors import TensorWriter, same_bytes
 
 MICROSOFT: Final = "com.microsoft"
 _TINY: Final = "const/tiny"
 _FEWEST_OUTPUTS: Final = 16  # a classification head of a few labels gains nothing
+
+
+class Tensors(Protocol):
+    """What a search of the graph asks of its initializers."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor, without reading it."""
+
+    def is_float(self, name: str) -> bool:
+        """Whether a tensor of this name exists and is float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class Embedding:
     width: int
 
 
-def find_products(nodes: Iterable[NodeProto], tensors: TensorReader) -> dict[str, Product]:
+def find_products(nodes: Iterable[NodeProto], tensors: Tensors) -> dict[str, Product]:
     """The products worth quantizing, by node name: Gemm and MatMul with a float32 2-D weight."""
     products = {}
     for node in nodes:
@@ -68,7 +78,7 @@ def find_products(nodes: Iterable[NodeProto], tensors: TensorReader) -> dict[str
     return products
 
 
-def find_embeddings(nodes: Iterable[NodeProto], tensors: TensorReader) -> dict[str, Embedding]:
+def find_embeddings(nodes: Iterable[NodeProto], tensors: Tensors) -> dict[str, Embedding]:
     """The lookups of float32 rows, by node name: tokens and positions."""
     return {
         node.name: Embedding(node.name, node.input[0], *tensors.shape(node.input[0]))

@@ -1,0 +1,143 @@
+"""Rewriter: a float32 graph copied node by node, with the recipe's operators in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto
+
+from gpt2edge.quant.blocks import Blocks, round_to_blocks
+from gpt2edge.quant.calibrate import Observer, Progress
+from gpt2edge.quant.columns import round_to_columns
+from gpt2edge.quant.equalize import EqualizedTensors
+from gpt2edge.quant.graph import Embedding, GraphWriter, Product, find_embeddings, find_products
+from gpt2edge.quant.recipes import FLOAT_BITS, QuantRecipe, names_any
+from gpt2edge.quant.rounding import round_with_compensation, round_with_search
+
+FloatArray = NDArray[np.float32]
+
+_MOMENT_BYTES: Final = 400 << 20
+
+
+class Moments:
+    """Second moments of products' inputs, measured for as many products as fit in memory."""
+
+    def __init__(
+        self, observer: Observer, tensors: EqualizedTensors, progress: Progress | None
+    ) -> None:
+        self._observer = observer
+        self._factors = tensors.input_factors
+        self._progress = progress
+        self._names = list(observer.products)
+        self._held: dict[str, FloatArray] = {}
+
+    def take(self, weight: str) -> FloatArray:
+        """Mean of x^T x [k, k] over the inputs x of a product, after equalization."""
+        if weight not in self._held:
+            self._held = self._observer.second_moments(self._group(weight), self._progress)
+        moments = self._held.pop(weight)
+        factors = self._factors.get(weight)
+        return moments if factors is None else moments / np.outer(factors, factors)
+
+    def _group(self, first: str) -> Sequence[str]:
+        names: list[str] = []
+        room = _MOMENT_BYTES
+        for name in self._names[self._names.index(first) :]:
+            room -= 4 * self._observer.products[name].k ** 2
+            if names and room < 0:
+                break
+            names.append(name)
+        return names
+
+
+@dataclass(slots=True)
+class Rewriter:
+    """Rewrites one graph; ``quantized`` names the weights whose float32 form is gone."""
+
+    tensors: EqualizedTensors
+    writer: GraphWriter
+    recipe: QuantRecipe
+    moments: Moments | None = None
+    quantized: set[str] = field(default_factory=set)
+
+    def rewrite(self, model: ModelProto) -> ModelProto:
+        """The quantized model; tensors go to the writer's file in the order of their use."""
+        nodes = model.graph.node
+        products = find_products(nodes, self.tensors)
+        embeddings = find_embeddings(nodes, self.tensors)
+        kept: set[str] = set()
+        for node in nodes:
+            if node.name in products and self._replace_product(node, products[node.name]):
+                continue
+            if node.name in embeddings and self._replace_lookup(node, embeddings[node.name]):
+                continue
+            kept.update(node.input)
+            self.writer.nodes.append(node)
+        for tensor in model.graph.initializer:
+            if tensor.name not in self.quantized or tensor.name in kept:
+                self.writer.add_tensor(tensor.name, self.tensors.read(tensor.name))
+        return self._assemble(model)
+
+    def _replace_product(self, node: NodeProto, product: Product) -> bool:
+        recipe, weight = self.recipe, product.weight
+        wide = names_any(recipe.wide, weight)
+        bits = recipe.lm_head if product.is_head else 8 if wide else recipe.bits
+        if bits == FLOAT_BITS or names_any(recipe.exclude, weight):
+            return False
+        self.quantized.add(weight)
+        if recipe.scheme == "dynamic" and not product.is_head and not wide:
+            columns = round_to_columns(self._read(product).T, portable=recipe.portable)
+            by_row = names_any(recipe.by_row, weight)
+            self.writer.add_dynamic_product(node, product, columns, by_row=by_row)
+            return True
+        if not self.writer.holds_blocks(weight, bits):
+            self.writer.add_blocks(weight, self._round(product, bits))
+        self.writer.add_block_product(
+            node,
+            product,
+            bits=bits,
+            block_size=recipe.block_size,
+            accuracy_level=recipe.accuracy_level,
+        )
+        return True
+
+    def _replace_lookup(self, node: NodeProto, embedding: Embedding) -> bool:
+        recipe, weight = self.recipe, embedding.weight
+        if recipe.embedding == FLOAT_BITS or names_any(recipe.exclude, weight):
+            return False
+        self.quantized.add(weight)
+        rounded = self._round_plainly(self.tensors.read(weight), recipe.embedding)
+        self.writer.add_blocks(weight, rounded)
+        self.writer.add_block_lookup(
+            node, embedding, bits=recipe.embedding, block_size=recipe.block_size
+        )
+        return True
+
+    def _round(self, product: Product, bits: int) -> Blocks:
+        weight = self._read(product)
+        if self.moments is None or product.is_head:
+            return self._round_plainly(weight, bits)
+        moments = self.moments.take(product.weight)
+        return round_with_compensation(weight, bits, self.recipe.block_size, moments)
+
+    def _round_plainly(self, weight: FloatArray, bits: int) -> Blocks:
+        """Nearest, or with searched scales where few bits make it worth the time."""
+        searched = self.recipe.rounding != "nearest" and bits < 8
+        return (round_with_search if searched else round_to_blocks)(
+            weight, bits, self.recipe.block_size
+        )
+
+    def _read(self, product: Product) -> FloatArray:
+        """The weight as [n, k]."""
+        weight: FloatArray = self.tensors.read(product.weight)
+        return weight if product.transposed else weight.T
+
+    def _assemble(self, original: ModelProto) -> ModelProto:
+        model = ModelProto()
+        model.CopyFrom(original)
+        del model.graph.node[:], model.graph.initializer[:]
+        model.graph.node.extend(self.writer.nodes)
+        model.graph.initializer.extend(self.writer.initializers)
+        return model
