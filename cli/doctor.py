@@ -45,7 +45,8 @@ def doctor(as_json: bool) -> None:
         "cpu": cpu_facts(),
         "threads": thread_facts(),
         "onnxruntime": _providers(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {"python": platform.python_version()}
+        | {name: _version(name) for name in _PACKAGES},
         "bundled_model": bundled_facts(),
     }
     if as_json:
@@ -68,6 +69,7 @@ def cpu_facts(listing: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
     return {
         "model": keys.get("model name") or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
+        "system": platform.platform(),
         "features": [name for name in _FEATURES if name in flags],
     }
 

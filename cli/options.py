@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -18,6 +18,8 @@ Decorator = Callable[[Command], Command]
 
 LARGEST_PROMPT: Final = 1 << 24
 """Bytes of a prompt from stdin; far more than any context holds."""
+LARGEST_TEXT: Final = 1 << 28
+"""Bytes of a text to measure; more is hours of work."""
 
 model_option: Final = click.option(
     "-m",
@@ -112,17 +114,24 @@ def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]
 
 
 def read_stdin() -> str:
-    """All of stdin, which must be UTF-8."""
-    data = sys.stdin.buffer.read(LARGEST_PROMPT + 1)
-    if len(data) > LARGEST_PROMPT:
-        raise ValueError(f"stdin holds more than {LARGEST_PROMPT:,} bytes; give a shorter prompt")
-    return decode_utf8(data, "stdin").replace("\r\n", "\n")
+    """A prompt from stdin."""
+    return _read(sys.stdin.buffer, "stdin", LARGEST_PROMPT).replace("\r\n", "\n")
 
 
 def read_file(path: str) -> str:
-    """A UTF-8 text file, or stdin for ``-``."""
-    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    return decode_utf8(data, "stdin" if path == "-" else path)
+    """A text file, or stdin for ``-``."""
+    if path == "-":
+        return _read(sys.stdin.buffer, "stdin", LARGEST_TEXT)
+    with Path(path).open("rb") as file:
+        return _read(file, path, LARGEST_TEXT)
+
+
+def _read(file: BinaryIO, origin: str, limit: int) -> str:
+    """UTF-8 text. Raises ValueError where it is longer than ``limit`` bytes or not UTF-8."""
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{origin} holds more than {limit:,} bytes; give a shorter text")
+    return decode_utf8(data, origin)
 
 
 def decode_utf8(data: bytes, origin: str) -> str:

@@ -92,6 +92,13 @@ def test_stdin_too_large(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) 
     assert "more than 100 bytes" in error("generate", "-m", tiny_model.path, stdin="x" * 101)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no endless file here")
+def test_endless_text(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpt2edge.cli.options.LARGEST_TEXT", 100)
+    line = error("perplexity", "-m", tiny_model.path, "--text", "/dev/zero")
+    assert "/dev/zero holds more than 100 bytes" in line
+
+
 def test_input_that_is_not_utf8(tiny_model: ModelDir, tmp_path: Path) -> None:
     line = error("generate", "-m", tiny_model.path, stdin=b"caf\xe9")
     assert line == "Error: stdin is not UTF-8 text: byte 0xe9 at offset 3"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,15 @@ def test_reader_that_leaves_causes_no_noise(token_model: ModelDir) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_full_disk_is_one_line(tiny_model: ModelDir) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "gpt2edge", "generate", "-m", str(tiny_model.path), "hi"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == b"Error: No space left on device\n"
 
 
 @pytest.mark.parametrize(
