@@ -62,7 +62,7 @@ def run(systems: Sequence[System], tests: Sequence[Test], vocab: int, repeats: i
         answers = run_test(test, workers, vocab, repeats)
         for worker, own in zip(workers, answers, strict=True):
             row = {
-                "label": worker.system.label,
+                "label": worker.label,
                 **worker.facts,
                 "test": test.name,
                 "n_prompt": test.n_prompt,
@@ -73,7 +73,7 @@ def run(systems: Sequence[System], tests: Sequence[Test], vocab: int, repeats: i
                 "same_tokens": own[-1]["tokens"] == answers[0][-1]["tokens"],
             }
             rows.append(row)
-            print(f"{test.name:14s} {row['label']:12s} {row['p50_ts']:9.1f} t/s", file=sys.stderr)
+            print(f"{test.name:14s} {row['label']:16s} {row['p50_ts']:9.1f} t/s", file=sys.stderr)
     for worker in workers:
         worker.close()
     return rows
@@ -90,7 +90,7 @@ def prepare(work: Path, size: str) -> tuple[Path, Path]:
 
 def choose_systems(args: argparse.Namespace, checkpoint: Path, fp32: Path) -> list[System]:
     """gpt2edge fp32 first, then its variants, then the peers."""
-    systems = [engine_system(fp32, label="gpt2edge", threads=args.threads)]
+    systems = [engine_system(fp32, threads=args.threads)]
     for variant in args.variant:
         label, _, folder = variant.partition("=")
         systems.append(engine_system(Path(folder), label=label, threads=args.threads))

@@ -100,7 +100,7 @@ def _systems(rows: Sequence[Row]) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         agree = [other["same_tokens"] for other in rows if other["label"] == row["label"]]
         lines.append(
-            f"- {row['label']}: {row['system']} {row['variant']}, {versions}; "
+            f"- {row['label']}: {versions}; "
             f"{row.get('settings') or 'defaults'}; peak memory "
             f"{(row['peak_rss_bytes'] or 0) / 1e6:.0f} MB; the first system's tokens in "
             f"{sum(agree)} of {len(agree)} tests."

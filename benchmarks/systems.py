@@ -17,13 +17,13 @@ PEER_SCRIPTS: Final = {"pytorch": "pytorch.py", "llamacpp": "llamacpp.py"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """How to start one worker. ``label`` is its column."""
+    """How to start one worker. ``label`` is its column; where empty, its own name for itself."""
 
-    label: str
     command: Sequence[str]
+    label: str = ""
 
 
-def engine_system(folder: Path, *, label: str, threads: int) -> System:
+def engine_system(folder: Path, *, threads: int, label: str = "") -> System:
     """A model folder in gpt2edge, in this very environment."""
     script = _PEERS / "gpt2edge_engine.py"
     command = [sys.executable, str(script), str(folder), "--threads", str(threads)]
@@ -39,7 +39,7 @@ def peer_system(name: str, envs: Path, checkpoint: Path, *, threads: int) -> Sys
         )
     script = _PEERS / PEER_SCRIPTS[name]
     command = [str(python), str(script), str(checkpoint), "--threads", str(threads)]
-    return System(label=name, command=command)
+    return System(command=command)
 
 
 def environment_python(envs: Path, name: str) -> Path | None:
@@ -52,11 +52,12 @@ class Worker:
     """A started system: one JSON line out for each JSON line in."""
 
     def __init__(self, system: System) -> None:
-        self.system = system
+        self._command = system.command
         self._process = subprocess.Popen(
             system.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
         self.facts = self._answer()
+        self.label = system.label or f"{self.facts['system']} {self.facts['variant']}"
 
     def measure(self, prompts: Sequence[Sequence[int]], new: int) -> dict[str, Any]:
         """Run one request: see ``peers/worker.py``."""
@@ -72,6 +73,6 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.system.label} ended early: {' '.join(self.system.command)}")
+            raise SystemExit(f"a worker ended early: {' '.join(self._command)}")
         answer: dict[str, Any] = json.loads(line)
         return answer

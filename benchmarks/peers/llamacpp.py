@@ -33,11 +33,11 @@ class LlamaRunner:
         self._batch = llama_cpp.llama_batch_init(rows * self._length, 0, 1)
 
     def facts(self) -> dict[str, object]:
-        info = llama_cpp.llama_print_system_info().decode()
+        info = llama_cpp.llama_print_system_info().decode().strip(" |\n")
         return {
             "system": "llama.cpp",
             "variant": "fp32",
-            "settings": info.strip(" |\n"),
+            "settings": f"f16 cache (its default); {info}".replace(" | ", ", "),
             "versions": versions("llama-cpp-python"),
         }
 
