@@ -38,6 +38,15 @@ def test_version() -> None:
     assert output("--version") == f"gpt2edge, version {__version__}\n"
 
 
+def test_shell_completion_knows_commands_and_options() -> None:
+    from click.shell_completion import BashComplete
+
+    complete = BashComplete(cli, {}, "gpt2edge", "_GPT2EDGE_COMPLETE")
+    assert [item.value for item in complete.get_completions([], "ge")] == ["generate"]
+    options = complete.get_completions(["generate"], "--top")
+    assert [item.value for item in options] == ["--top-k", "--top-p"]
+
+
 def test_colour_follows_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 
