@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,14 @@ from tests.cli.running import start
 
 HEAVY = ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]
 LONG = ["--token-ids", "1 2 3", "-n", 8000]
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_as_in_a_terminal() -> Iterator[None]:
+    """A job in the background of a script starts with interrupts ignored, its children too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_module_and_pipe(tiny_model: ModelDir) -> None:
@@ -65,12 +73,9 @@ def test_second_interrupt_takes_the_default_action() -> None:
 
 def test_ignored_interrupts_stay_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with _cancelled_by_interrupt(None):  # type: ignore[arg-type]
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    with _cancelled_by_interrupt(None):  # type: ignore[arg-type]
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_reader_that_leaves_causes_no_noise(token_model: ModelDir) -> None:
