@@ -18,6 +18,7 @@ COMMANDS: Final = (
     "inspect",
     "export",
     "quantize",
+    "compare",
     "doctor",
 )
 """Each is a function of this name in ``gpt2edge.cli.<name>``."""
