@@ -17,7 +17,7 @@ Logits: TypeAlias = NDArray[np.float32]
 LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
 """``(token_ids so far [length], logits [vocab_size]) -> logits [vocab_size]``."""
 
-_BLOCK: Final = 128
+_LARGEST_BLOCK: Final = 128
 _NEGLIGIBLE: Final = np.float32(1e-4)
 
 
@@ -54,7 +54,11 @@ class SamplingParams:
 
 
 class Sampler:
-    """Draws the tokens of one sequence from a random stream of its own."""
+    """Draws the tokens of one sequence from a random stream of its own.
+
+    Arrays as large as the vocabulary are kept between calls: new ones would come from fresh
+    pages of memory, which costs more than the arithmetic on them.
+    """
 
     def __init__(
         self,
@@ -68,23 +72,34 @@ class Sampler:
         self._bias_ids = np.fromiter(params.logit_bias.keys(), np.int64)
         self._bias = np.fromiter(params.logit_bias.values(), np.float32)
         self._untouched = not (processors or params.logit_bias or params.repetition_penalty != 1)
+        self._processed: Logits = np.empty(0, np.float32)
+        self._weights: Logits = np.empty(0, np.float32)
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
         """The next token id, from ``logits`` [vocab_size], which stay as they are.
 
         ``token_ids`` are prompt and completion so far; ``banned`` cannot be drawn.
         """
+        params = self._params
+        if self._untouched and params.is_greedy:
+            likeliest = int(logits.argmax())
+            if likeliest not in banned:
+                return likeliest
         if banned or not self._untouched:
-            logits = self._process(logits.copy(), token_ids, banned)
-        if self._params.is_greedy:
+            logits = self._process(logits, token_ids, banned)
+        if params.is_greedy:
             return int(logits.argmax())
-        kept, weights = _candidates(logits, self._params)
+        kept, weights = self._candidates(logits)
         cumulative = weights.cumsum(dtype=np.float64)
         draw = self._random.random() * cumulative[-1]
         place = min(int(cumulative.searchsorted(draw, side="right")), weights.size - 1)
         return place if kept is None else int(kept[place])
 
     def _process(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> Logits:
+        if self._processed.shape != logits.shape:
+            self._processed = np.empty_like(logits)
+        np.copyto(self._processed, logits)
+        logits = self._processed
         penalty = self._params.repetition_penalty
         if penalty != 1:
             apply_repetition_penalty(logits, np.asarray(token_ids, np.int64), penalty)
@@ -100,6 +115,31 @@ class Sampler:
             raise ValueError("no token is left to draw: the largest processed logit is not finite")
         return logits
 
+    def _candidates(self, logits: Logits) -> tuple[NDArray[np.int64] | None, Logits]:
+        """Token ids that may be drawn (None for all of them) and their weights, not normalized."""
+        params = self._params
+        top = logits.max()
+        kept = None
+        if params.top_k and params.top_k < logits.size:
+            kept = top_k_indices(logits, params.top_k)
+        elif params.top_p == 1 and params.min_p > 0:
+            bound = np.float32(params.temperature * math.log(params.min_p))
+            kept = np.flatnonzero(logits >= top + bound)
+        weights = self._relative_weights(logits if kept is None else logits[kept], top)
+        if params.top_p < 1:
+            kept, weights = _keep(kept, weights, _nucleus(weights, params.top_p))
+        if params.min_p > 0:
+            kept, weights = _keep(kept, weights, np.flatnonzero(weights >= params.min_p))
+        return kept, weights
+
+    def _relative_weights(self, logits: Logits, top: np.float32) -> Logits:
+        """exp((logits - top) / temperature): the likeliest weighs 1."""
+        if self._weights.shape != logits.shape:
+            self._weights = np.empty_like(logits)
+        weights = np.subtract(logits, top, out=self._weights)
+        weights /= np.float32(self._params.temperature)
+        return np.exp(weights, out=weights)
+
 
 def apply_repetition_penalty(logits: Logits, token_ids: NDArray[np.int64], penalty: float) -> None:
     """Make ``token_ids`` less likely in place (CTRL, Keskar et al. 2019, section 4.1)."""
@@ -112,24 +152,6 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return result
-
-
-def _candidates(
-    logits: Logits, params: SamplingParams
-) -> tuple[NDArray[np.int64] | None, NDArray[np.float32]]:
-    """Token ids that may be drawn (None for all of them) and their weights, not normalized."""
-    scaled = logits / np.float32(params.temperature) if params.temperature != 1 else logits
-    top = scaled.max()
-    kept = None
-    if params.top_k and params.top_k < scaled.size:
-        kept = top_k_indices(scaled, params.top_k)
-        scaled = scaled[kept]
-    weights = np.exp(scaled - top)
-    if params.top_p < 1:
-        kept, weights = _keep(kept, weights, _nucleus(weights, params.top_p))
-    if params.min_p > 0:
-        kept, weights = _keep(kept, weights, np.flatnonzero(weights >= params.min_p))
-    return kept, weights
 
 
 def _keep(
@@ -165,13 +187,17 @@ def top_k_indices(values: Logits, k: int) -> NDArray[np.int64]:
     The k-th largest of the maxima of blocks is no larger than the k-th largest value, so every
     value of the answer is at least that, and few others are.
     """
-    found: NDArray[np.int64] = np.arange(values.size)
-    whole = values.size // _BLOCK * _BLOCK
-    if whole // _BLOCK > 2 * k:
-        maxima = values[:whole].reshape(-1, _BLOCK).max(axis=1)
+    block = min(_LARGEST_BLOCK, values.size // (4 * k))
+    if block > 1:
+        whole = values.size // block * block
+        maxima = values[:whole].reshape(-1, block).max(axis=1)
         bound = np.partition(maxima, maxima.size - k)[maxima.size - k]
         found = np.flatnonzero(values >= bound)
-    return found[np.argsort(-values[found], kind="stable")[:k]]
+    else:
+        found = np.arange(values.size)
+    order = np.argsort(-values[found], kind="stable")[:k]
+    top: NDArray[np.int64] = found[order]
+    return top
 
 
 def _checked(logits: Logits, shape: tuple[int, ...]) -> Logits:
