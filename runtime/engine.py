@@ -121,6 +121,23 @@ class Engine:
             pass
         return [generation.completion() for group in groups for generation in group]
 
+    def generations(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        n: int = 1,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+    ) -> list[list[Generation]]:
+        """What ``generate_batch`` would decode, not yet begun: ``n`` for each prompt.
+
+        This is the door for loops of one's own over a decoder, such as ``runtime.search``.
+        """
+        request = self._requests.request(max_new_tokens, sampling, stop, logprobs, ())
+        return self._requests.groups(prompts, n, request)
+
     def score(self, prompt: Prompt, completions: Sequence[Prompt]) -> list[Score]:
         """Log-probability of each of ``completions`` after ``prompt``, which is prefilled once."""
         prompt_ids = self.encode(prompt)
@@ -194,13 +211,16 @@ class Engine:
         cache = KVCache(rows, max_length, self._session.cache_layout)
         return Decoder(self._session, cache, prefill_chunk=self.options.prefill_chunk)
 
+    def affordable_rows(self, max_length: int) -> int:
+        """Rows of ``max_length`` tokens that ``RuntimeOptions.cache_bytes`` allows, at least 1."""
+        row_bytes = max_length * self._session.cache_layout.token_bytes
+        return max(1, self.options.cache_bytes // row_bytes)
+
     def _decoder_for(self, groups: Sequence[Sequence[Generation]]) -> Decoder:
         """A decoder with as many rows as there are generations and the cache budget allows."""
         generations = [generation for group in groups for generation in group]
         longest = max((generation.cached_tokens for generation in generations), default=1)
-        row_bytes = longest * self._session.cache_layout.token_bytes
-        affordable = max(1, self.options.cache_bytes // row_bytes)
-        rows = max(1, min(len(generations), affordable))
+        rows = max(1, min(len(generations), self.affordable_rows(longest)))
         return self.decoder(rows=rows, max_length=longest)
 
 

@@ -1,7 +1,8 @@
 """One completion in the making."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
@@ -90,6 +91,27 @@ class Generation:
         if self.finish_reason is None:
             self.finish_reason = "cancelled"
             self._pieces.append(self._flush())
+
+    def fork(
+        self, stream_key: Sequence[int] | None = None, *, sampling: SamplingParams | None = None
+    ) -> "Generation":
+        """An independent twin at this point.
+
+        It draws what this one would have drawn, or from the random stream (seed, *stream_key),
+        or as ``sampling`` says.
+        """
+        twin = copy(self)
+        twin.token_ids, twin._history = list(self.token_ids), list(self._history)
+        twin._pieces, twin._logprobs = list(self._pieces), list(self._logprobs)
+        twin._top_logprobs = list(self._top_logprobs)
+        twin._decoder, twin._matcher = copy(self._decoder), copy(self._matcher)
+        twin._request = replace(self._request, sampling=sampling or self._request.sampling)
+        if stream_key is None and sampling is None:
+            twin._sampler = deepcopy(self._sampler)
+        else:
+            key = (self._request.seed or 0, *(stream_key or ()))
+            twin._sampler = Sampler(twin._request.sampling, self._request.processors, key)
+        return twin
 
     def completion(self) -> Completion:
         """The finished completion."""

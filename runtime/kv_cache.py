@@ -97,6 +97,20 @@ class KVCache:
         for row in range(self.rows):
             self._set_length(row, lengths[row] if row < len(rows) else 0)
 
+    def read(self, row: int, start: int, stop: int) -> NDArray[Any]:
+        """A copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, head_dim]."""
+        tokens: NDArray[Any] = self.data[:, :, row, :, start:stop].copy()
+        return tokens
+
+    def append(self, row: int, tokens: NDArray[Any]) -> None:
+        """Add what ``read`` returned to the end of ``row``.
+
+        Raises ValueError where the row has no room for them.
+        """
+        start, count = int(self.lengths[row]), tokens.shape[3]
+        self.advance(row, 1, count)
+        self.data[:, :, row, :, start : start + count] = tokens
+
     def _set_length(self, row: int, length: int) -> None:
         self.lengths[row] = length
         self.attention_mask[row, :length] = 1

@@ -71,6 +71,12 @@ class StreamDecoder:
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
+    def __copy__(self) -> "StreamDecoder":
+        """A decoder at the same point of its text, independent of this one."""
+        twin = StreamDecoder(self._tokenizer)
+        twin._utf8.setstate(self._utf8.getstate())
+        return twin
+
     def push(self, token_id: int) -> str:
         """The text that became complete with this token, perhaps empty."""
         return self._utf8.decode(self._tokenizer.token_bytes(token_id))
@@ -87,6 +93,11 @@ class _WindowDecoder(StreamDecoder):
         super().__init__(tokenizer)
         self._token_ids: list[int] = []
         self._emitted = ""
+
+    def __copy__(self) -> "_WindowDecoder":
+        twin = _WindowDecoder(self._tokenizer)
+        twin._token_ids, twin._emitted = list(self._token_ids), self._emitted
+        return twin
 
     def push(self, token_id: int) -> str:
         self._token_ids.append(token_id)

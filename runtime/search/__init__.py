@@ -1,0 +1,1 @@
+"""Test-time computation: more answers, and a verifier that chooses among them."""

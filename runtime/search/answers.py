@@ -1,0 +1,74 @@
+"""Answers: finding one in a completion, and the form in which equal answers are equal texts."""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Final, TypeAlias
+
+Extract: TypeAlias = Callable[[str], str | None]
+"""The answer in a completion, in canonical form, or None where there is none."""
+
+_NUMBER: Final = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
+_FRACTION: Final = rf"{_NUMBER}(?:\s*/\s*\d[\d,]*)?"
+_MARKS: Final = (
+    re.compile(r"####\s*(.+)"),  # GSM8K
+    re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}"),  # MATH
+    re.compile(r"answer\s*(?:is|=|:)\s*:?\s*(.+?)(?=\.?\s*$|\.\s)", re.IGNORECASE | re.MULTILINE),
+)
+_QUANTITY: Final = re.compile(
+    rf"(?P<whole>[-+]?\d+)\s+(?P<part>\d+/\d+)\b|(?P<plain>{_FRACTION})", re.ASCII
+)
+_LATEX_FRACTION: Final = re.compile(r"\\[dt]?frac\{([-+]?\d+)\}\{(\d+)\}")
+_UNIT: Final = re.compile(r"\s*(?:%|°|[^\W\d_]+[²³]?(?:\s*/\s*[^\W\d_]+)?(?:\s+[^\W\d_]+)?)?\s*")
+_LONGEST: Final = 64
+
+
+def extract_answer(text: str) -> str | None:
+    """The answer that ``text`` gives, in canonical form.
+
+    It is what follows the last "####", stands in the last \\\\boxed{}, or follows "answer is" or
+    "answer:"; without any of these, the last number of the text.
+    """
+    for mark in _MARKS:
+        if found := mark.findall(text):
+            return canonical(found[-1])
+    numbers = [match.group() for match in re.finditer(_FRACTION, text, re.ASCII)]
+    return canonical(numbers[-1]) if numbers else None
+
+
+def canonical(answer: str) -> str | None:
+    """One text for all ways to write the same answer; None for an empty one.
+
+    A number becomes a whole number or a fraction in lowest terms: "1,200.50", "$1200.5" and
+    "2401/2 dollars" are "2401/2". What stands before and after a number as its unit is left out,
+    as the answers to one problem share it: convert units before, by a function of your own.
+    Other answers lose case, doubled blanks and the full stop at their end.
+    """
+    text = " ".join(answer.replace("\u2212", "-").strip().strip("$").split()).rstrip(".")
+    text = _LATEX_FRACTION.sub(r"\1/\2", text).replace("\\$", "$")
+    number = _number(text.lstrip("$€£ ").replace("-$", "-"))
+    if number is not None:
+        return str(number)
+    return text.casefold().strip(" .,;:!\"'") or None
+
+
+def numbers_only(text: str) -> str | None:
+    """Like ``extract_answer``, but None where the answer is no number."""
+    answer = extract_answer(text)
+    return answer if answer is not None and _number(answer) is not None else None
+
+
+def _number(text: str) -> Fraction | None:
+    match = _QUANTITY.match(text)
+    if match is None or len(match.group()) > _LONGEST:
+        return None
+    if not _UNIT.fullmatch(text, match.end()):
+        return None
+    try:
+        if match["whole"]:
+            whole, part = Fraction(match["whole"]), Fraction(match["part"])
+            return whole - part if match["whole"].startswith("-") else whole + part
+        top, _, bottom = match["plain"].replace(",", "").replace(" ", "").partition("/")
+        return Fraction(top) / Fraction(bottom or 1)
+    except ZeroDivisionError:
+        return None

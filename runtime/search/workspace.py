@@ -1,0 +1,213 @@
+"""Workspace: the model, the budget and the cache of one search."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.requests import Prompt
+from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.search.prefix_cache import PrefixCache
+from gpt2edge.runtime.search.types import Budget, Cost, StopReason
+from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.types import Completion
+
+Until: TypeAlias = Callable[[Generation], bool]
+"""Whether a generation pauses where it is now."""
+
+_PROMPTS: Final = 256
+
+
+class OutOfBudget(Exception):  # noqa: N818 - it is a signal, and never leaves a search
+    """The budget is spent; ``reason`` says what of it."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(f"the budget is spent: {reason}")
+        self.reason = reason
+
+
+class Workspace:
+    """Grows generations on one model, within one budget, and forgets no prefix.
+
+    As a context manager it ends the block quietly where the budget is spent or Ctrl-C is pressed;
+    ``stopped`` then says so. A generation's tokens depend on its random stream alone, neither on
+    its company nor on the number of cache rows.
+    """
+
+    def __init__(self, engine: Engine, budget: Budget | None = None) -> None:
+        if engine.tokenizer is None:
+            raise ValueError("a search reads texts, and this model has no tokenizer")
+        self.engine = engine
+        self.tokenizer = engine.tokenizer
+        self.budget = budget or Budget()
+        self.stopped: StopReason = "done"
+        self._started = self.budget.clock()
+        self._prefilled = self._generated = self._calls = self._verified = 0
+        self._prefixes = PrefixCache(engine.options.cache_bytes)
+        self._prompt_logits: dict[tuple[int, ...], NDArray[np.float32]] = {}
+        self._decoder: Decoder | None = None
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, KeyboardInterrupt):
+            self.stopped = "interrupted"
+        elif isinstance(error, OutOfBudget):
+            self.stopped = error.reason
+        else:
+            return False
+        return True
+
+    @property
+    def cost(self) -> Cost:
+        """What was spent so far."""
+        return Cost(
+            prefilled_tokens=self._prefilled,
+            generated_tokens=self._generated,
+            forward_calls=self._calls,
+            verifier_calls=self._verified,
+            wall_s=self.budget.clock() - self._started,
+        )
+
+    def count_verified(self, texts: int) -> None:
+        """Count ``texts`` that a verifier is about to score. Raises OutOfBudget."""
+        if not self.stopped_early:
+            self._check(tokens=0, calls=0)
+        self._verified += texts
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the budget or Ctrl-C ended the search; what is left to do is the reckoning."""
+        return self.stopped not in ("done", "decided")
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        n: int = 1,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+    ) -> list[list[Completion]]:
+        """``n`` whole completions of each prompt, for evaluators and proposers."""
+        groups = self.engine.generations(
+            prompts, n=n, max_new_tokens=max_new_tokens, sampling=sampling, stop=stop
+        )
+        for _ in self.grow([generation for group in groups for generation in group]):
+            pass
+        return [[generation.completion() for generation in group] for group in groups]
+
+    def grow(
+        self, generations: Sequence[Generation], until: Until | None = None, *, keep: bool = True
+    ) -> Iterator[Generation]:
+        """Let generations grow together; each comes back where it pauses or ends.
+
+        They may be of any prompts and at any length. With ``keep`` a paused one's cache is kept,
+        so that it and its forks go on for nothing but their new tokens. Raises OutOfBudget.
+        """
+        waiting = deque(item for item in generations if item.finish_reason is None)
+        decoder = self._decoder_for(waiting)
+        active: list[Generation] = []
+        while waiting or active:
+            while waiting and len(active) < decoder.cache.rows:
+                generation = waiting.popleft()
+                active.append(generation)
+                if self._enter(decoder, len(active) - 1, generation) and _rests(generation, until):
+                    yield self._take(decoder, active, len(active) - 1, keep=keep)
+            if active:
+                self._check(tokens=len(active), calls=1)
+                logits = decoder.decode([generation.token_ids[-1] for generation in active])
+                self._calls += 1
+                for generation, row in zip(active, logits, strict=True):
+                    generation.accept(row)
+                self._generated += len(active)
+                resting = [row for row, item in enumerate(active) if _rests(item, until)]
+                for row in reversed(resting):
+                    yield self._take(decoder, active, row, keep=keep)
+
+    def _enter(self, decoder: Decoder, row: int, generation: Generation) -> bool:
+        """Bring a generation's tokens into ``row``, from memory as far as they are known.
+
+        A fresh one draws its first token, which is what the answer says. In all others the last
+        token has not entered the cache: the next decode brings it.
+        """
+        fresh = not generation.token_ids
+        token_ids = [*generation.prompt_ids, *generation.token_ids[:-1]]
+        logits = self._prompt_logits.get(tuple(token_ids)) if fresh else None
+        known = token_ids[:-1] if fresh and logits is None else token_ids
+        start = self._prefixes.restore(decoder.cache, row, known)
+        if start < len(token_ids):
+            logits = self._prefill(decoder, row, token_ids[start:])
+            self._prefixes.store(decoder.cache, row, token_ids)
+        if fresh:
+            assert logits is not None
+            self._remember(tuple(token_ids), logits)
+            self._check(tokens=1, calls=0)
+            generation.accept(logits)
+            self._generated += 1
+        return fresh
+
+    def _prefill(self, decoder: Decoder, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        calls = -(-len(token_ids) // self.engine.options.prefill_chunk)
+        self._check(tokens=0, calls=calls)
+        logits = decoder.prefill(row, token_ids)
+        self._calls += calls
+        self._prefilled += len(token_ids)
+        return logits
+
+    def _remember(self, prompt_ids: tuple[int, ...], logits: NDArray[np.float32]) -> None:
+        """Keep the logits after a prompt for its next generation."""
+        self._prompt_logits[prompt_ids] = logits
+        if len(self._prompt_logits) > _PROMPTS:
+            del self._prompt_logits[next(iter(self._prompt_logits))]
+
+    def _take(
+        self, decoder: Decoder, active: list[Generation], row: int, *, keep: bool
+    ) -> Generation:
+        """Free ``row``, into which the last row moves."""
+        generation = active[row]
+        if keep and generation.finish_reason is None:
+            token_ids = [*generation.prompt_ids, *generation.token_ids[:-1]]
+            self._prefixes.store(decoder.cache, row, token_ids)
+        last = active.pop()
+        if row < len(active):
+            active[row] = last
+            decoder.cache.fork(len(active), [row])
+        return generation
+
+    def _decoder_for(self, generations: Sequence[Generation]) -> Decoder:
+        """The decoder at hand where it is large enough, else a larger one."""
+        longest = max((generation.cached_tokens for generation in generations), default=1)
+        decoder = self._decoder
+        if decoder is not None:
+            longest = max(longest, decoder.cache.max_length)
+        rows = max(1, min(len(generations), self.engine.affordable_rows(longest)))
+        if decoder is None or decoder.cache.max_length < longest or decoder.cache.rows < rows:
+            self._decoder = decoder = self.engine.decoder(rows=rows, max_length=longest)
+        return decoder
+
+    def _check(self, *, tokens: int, calls: int) -> None:
+        """Raise OutOfBudget where so many more tokens or calls would exceed it."""
+        budget = self.budget
+        if budget.tokens is not None and self._generated + tokens > budget.tokens:
+            raise OutOfBudget("tokens")
+        if budget.forward_calls is not None and self._calls + calls > budget.forward_calls:
+            raise OutOfBudget("forward_calls")
+        if budget.seconds is not None and budget.clock() - self._started >= budget.seconds:
+            raise OutOfBudget("seconds")
+
+
+def _rests(generation: Generation, until: Until | None) -> bool:
+    return generation.finish_reason is not None or (until is not None and until(generation))
