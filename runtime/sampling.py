@@ -90,9 +90,7 @@ class Sampler:
         if params.is_greedy:
             return int(logits.argmax())
         kept, weights = self._candidates(logits)
-        cumulative = weights.cumsum(dtype=np.float64)
-        draw = self._random.random() * cumulative[-1]
-        place = min(int(cumulative.searchsorted(draw, side="right")), weights.size - 1)
+        place = _place_of(self._random.random(), weights)
         return place if kept is None else int(kept[place])
 
     def _process(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> Logits:
@@ -152,6 +150,26 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return result
+
+
+def _place_of(share: float, weights: Logits) -> int:
+    """The place where the running sum of ``weights`` passes ``share`` of their total.
+
+    Sums of blocks find the block first: a running sum over a vocabulary is slow in numpy.
+    """
+    start, rest = 0, share
+    if weights.size > _LARGEST_BLOCK:
+        starts = np.arange(0, weights.size, _LARGEST_BLOCK)
+        sums = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()
+        draw = share * sums[-1]
+        block = min(int(sums.searchsorted(draw, side="right")), sums.size - 1)
+        start = int(starts[block])
+        weights = weights[start : start + _LARGEST_BLOCK]
+        before = sums[block - 1] if block else 0.0
+        rest = (draw - before) / (sums[block] - before)
+    running = weights.cumsum(dtype=np.float64)
+    place = int(running.searchsorted(rest * running[-1], side="right"))
+    return start + min(place, weights.size - 1)
 
 
 def _keep(

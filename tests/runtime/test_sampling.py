@@ -13,6 +13,7 @@ from gpt2edge.runtime.sampling import (
     Logits,
     Sampler,
     SamplingParams,
+    _place_of,
     apply_repetition_penalty,
     log_softmax,
     top_k_indices,
@@ -112,6 +113,17 @@ def test_top_k_is_the_head_of_a_stable_sort(seed: int, k: int, ties: bool) -> No
     values = np.random.default_rng(seed).normal(size=17_000).astype(np.float32)
     values = values.round(1) if ties else values
     assert top_k_indices(values, k).tolist() == np.argsort(-values, kind="stable")[:k].tolist()
+
+
+@given(seed=st.integers(0, 10**6), size=st.sampled_from([1, 128, 129, 1000]))
+def test_a_draw_lands_where_the_running_sum_passes_it(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights = np.exp(rng.normal(0, 2, size)).astype(np.float32)
+    running = weights.cumsum(dtype=np.float64) / weights.sum(dtype=np.float64)
+    for share in [0.0, np.nextafter(1.0, 0.0), *rng.random(10)]:
+        place = _place_of(share, weights)
+        assert share <= running[place] + 1e-6
+        assert place == 0 or share >= running[place - 1] - 1e-6
 
 
 def test_repetition_penalty_counts_a_token_once() -> None:
