@@ -1,22 +1,150 @@
 """``gpt2edge quantize``."""
 
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from gpt2edge.cli.compare import context_option, measure, print_report, report
+from gpt2edge.cli.options import Decorator, bundled, json_option, read_file
+from gpt2edge.cli.output import note, print_json, size
+
+if TYPE_CHECKING:
+    from gpt2edge.model_dir import ModelDir
+    from gpt2edge.quant import Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """The text on which a quantized model is judged, and what it must hold."""
+
+    path: str | None
+    context: int | None
+    max_perplexity_increase: float | None
+
+    @staticmethod
+    def options() -> Decorator:
+        """Decorator for a command that takes ``judging``."""
+        text = click.option("--text", "path", metavar="FILE", help="Report the loss on this text.")
+        limit = click.option(
+            "--max-perplexity-increase",
+            type=click.FloatRange(min=0),
+            metavar="PCT",
+            help="Write nothing where perplexity on --text grows by more than PCT percent.",
+        )
+        return bundled("judging", Judging, text, context_option, limit)
+
+    def check_usage(self) -> None:
+        """A limit needs a text. Raises UsageError."""
+        if self.max_perplexity_increase is not None and self.path is None:
+            raise click.UsageError("--max-perplexity-increase needs --text FILE to measure on.")
+
+
+@dataclass(slots=True)
+class _Judge:
+    """Measures the finished model before it takes its place."""
+
+    source: "ModelDir"
+    judging: Judging
+    measured: list[Any] = field(default_factory=list)
+
+    def __call__(self, model: "ModelDir") -> None:
+        from gpt2edge.errors import QuantizationError
+
+        if self.judging.path is None:
+            return
+        text = read_file(self.judging.path)
+        self.measured = list(measure(self.source, model, text, context=self.judging.context))
+        increase = self.measured[0].perplexity_increase.value
+        limit = self.judging.max_perplexity_increase
+        if limit is not None and not 100 * increase <= limit:
+            raise QuantizationError(
+                f"perplexity grows by {increase:.3%}, more than the {limit:g} % allowed: nothing "
+                "was written; try a recipe with more bits, or --calibrate"
+            )
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--recipe", default="int8", show_default=True, help="int8, int8-block or int4.")
+@click.option(
+    "--recipe",
+    default="int8",
+    show_default=True,
+    metavar="NAME",
+    help="int8 (fastest prefill), int8-block (most faithful) or int4 (smallest).",
+)
+@click.option(
+    "--calibrate",
+    metavar="FILE",
+    help="UTF-8 text like those the model will read; - is stdin.  [default: its own weights, and "
+    "for int4 what it writes itself]",
+)
+@Judging.options()
 @click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
-def quantize(model: Path, out: Path, recipe: str, overwrite: bool) -> None:
-    """Write the exported MODEL to OUT, smaller and faster."""
+@json_option
+def quantize(
+    model: Path,
+    out: Path,
+    recipe: str,
+    calibrate: str | None,
+    judging: Judging,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the exported MODEL to OUT, smaller and faster.
+
+    With --text the loss is measured and printed: perplexity, KL divergence, top-1 and greedy
+    agreement against MODEL, and the error after each layer. OUT is whole or absent.
+
+    Needs the quant extra: pip install 'gpt2edge[quant]'
+
+    \b
+    Examples:
+      gpt2edge quantize models/gpt2 models/gpt2-int8
+      gpt2edge quantize models/gpt2 models/gpt2-int4 --recipe int4 --calibrate book.txt
+      gpt2edge quantize models/gpt2 models/gpt2-int4 --recipe int4 --text wiki.test.raw \\
+        --max-perplexity-increase 2
+    """
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.quant import named_recipe
     from gpt2edge.quant import quantize as run
 
+    judging.check_usage()
     source = ModelDir.open(model)
-    result = run(source, out, recipe=named_recipe(recipe), overwrite=overwrite)
-    share = result.nbytes / source.nbytes
-    click.echo(f"{out}: {result.nbytes / 1e6:,.1f} MB, {share:.0%} of {model}", err=True)
+    judge = _Judge(source, judging)
+    result = run(
+        source,
+        out,
+        recipe=named_recipe(recipe),
+        calibration=_calibration(source, calibrate),
+        check=judge,
+        overwrite=overwrite,
+    )
+    if as_json:
+        sizes = {"bytes_a": source.nbytes, "bytes_b": result.nbytes}
+        print_json(report(source, result, *judge.measured) if judge.measured else sizes)
+    elif judge.measured:
+        print_report(source, result, *judge.measured)
+    else:
+        share = result.nbytes / source.nbytes
+        note(f"{out}: {size(result.nbytes)}, {share:.0%} of {model}")
+
+
+def _calibration(source: "ModelDir", path: str | None) -> "Calibration | None":
+    from gpt2edge.errors import QuantizationError
+    from gpt2edge.quant import Calibration
+    from gpt2edge.runtime.tokenizer import Tokenizer
+
+    if path is None:
+        return None
+    if source.tokenizer_path is None:
+        raise QuantizationError(f"{source.path} has no tokenizer: it cannot read {path}")
+    token_ids = Tokenizer(source.tokenizer_path).encode(read_file(path))
+    return Calibration(token_ids=token_ids, progress=_progress if sys.stderr.isatty() else None)
+
+
+def _progress(done: int, total: int) -> None:
+    click.echo(f"\rcalibrating {done}/{total}" + "\n" * (done == total), nl=False, err=True)

@@ -4,7 +4,22 @@ from gpt2edge._extras import require
 
 require("quant", "onnx")  # before the modules below import it
 
+from gpt2edge.quant.calibrate import Calibration  # noqa: E402
 from gpt2edge.quant.quantizer import quantize  # noqa: E402
 from gpt2edge.quant.recipes import INT4, INT8, INT8_BLOCK, RECIPES, QuantRecipe, named_recipe  # noqa: E402
+from gpt2edge.quant.report import Comparison, Estimate, compare, layer_errors  # noqa: E402
 
-__all__ = ["INT4", "INT8", "INT8_BLOCK", "RECIPES", "QuantRecipe", "named_recipe", "quantize"]
+__all__ = [
+    "INT4",
+    "INT8",
+    "INT8_BLOCK",
+    "RECIPES",
+    "Calibration",
+    "Comparison",
+    "Estimate",
+    "QuantRecipe",
+    "compare",
+    "layer_errors",
+    "named_recipe",
+    "quantize",
+]

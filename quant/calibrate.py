@@ -1,24 +1,22 @@
 """What flows into every product of a float32 model when it reads a text."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
-from onnx.helper import make_tensor_value_info
 
 from gpt2edge.errors import QuantizationError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.graph import find_products
+from gpt2edge.quant.probe import Probe
 from gpt2edge.quant.tensors import TensorReader
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.stopping import StopParams
-from gpt2edge.runtime.threads import available_threads
 
 FloatArray = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -42,18 +40,12 @@ class Observer:
     """Runs a float32 model over windows of tokens and hands out its products' inputs."""
 
     def __init__(self, model: ModelDir, windows: Sequence[Sequence[int]]) -> None:
-        proto = onnx.load(model.graph_path, load_external_data=False)
-        reader = TensorReader(proto.graph.initializer, model.path)
-        self.products = {
-            product.weight: product
-            for product in find_products(proto.graph.node, reader).values()
-            if not product.is_head
-        }
-        inputs = {node.name: node.input[0] for node in proto.graph.node if node.input}
+        graph = onnx.load(model.graph_path, load_external_data=False).graph
+        products = find_products(graph.node, TensorReader(graph.initializer, model.path))
+        self.products = {item.weight: item for item in products.values() if not item.is_head}
+        inputs = {node.name: node.input[0] for node in graph.node if node.input}
         self._inputs = {name: inputs[item.node] for name, item in self.products.items()}
-        for value in self._inputs.values():
-            proto.graph.output.append(make_tensor_value_info(value, TensorProto.FLOAT, None))
-        self._session = _session(proto.SerializeToString(), os.fspath(model.path))
+        self._probe = Probe(model, list(self._inputs.values()))
         self._windows = windows
 
     def statistics(self, progress: Progress | None = None) -> dict[str, InputStatistics]:
@@ -89,24 +81,33 @@ class Observer:
         self, names: Sequence[str], progress: Progress | None
     ) -> Iterator[Mapping[str, FloatArray]]:
         for done, window in enumerate(self._windows, 1):
-            outputs = self._session.run([self._inputs[name] for name in names], self._feed(window))
-            found = zip(names, outputs, strict=True)
-            yield {name: rows.reshape(-1, rows.shape[-1]) for name, rows in found}
+            found = self._probe.run(window, [self._inputs[name] for name in names])
+            yield dict(zip(names, found, strict=True))
             if progress:
                 progress(done, len(self._windows))
 
-    def _feed(self, window: Sequence[int]) -> dict[str, NDArray[Any]]:
-        ids = np.asarray(window, np.int64)[None]
-        feed: dict[str, NDArray[Any]] = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "position_ids": np.arange(ids.shape[1])[None],
-            "logits_to_keep": np.zeros((1, 1), np.int64),
-        }
-        for value in self._session.get_inputs():
-            if value.name.startswith("past_key_values."):
-                feed[value.name] = np.zeros((1, value.shape[1], 0, value.shape[3]), np.float32)
-        return feed
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What a model reads while its inputs are measured.
+
+    ``token_ids`` of a text like those it will read; None lets it write one itself. About
+    ``tokens`` of them are used. ``progress`` hears of every window done.
+    """
+
+    token_ids: Sequence[int] | None = None
+    tokens: int = 4096
+    progress: Progress | None = None
+
+    def windows(self, model: ModelDir) -> list[list[int]]:
+        """What is read. Raises QuantizationError for a text of under 32 tokens."""
+        if self.token_ids is None:
+            return own_text(model, self.tokens)
+        return cut_windows(self.token_ids, model, self.tokens)
+
+    def observer(self, model: ModelDir) -> Observer:
+        """The model on its windows."""
+        return Observer(model, self.windows(model))
 
 
 def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[list[int]]:
@@ -126,7 +127,7 @@ def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[
 
 def own_text(model: ModelDir, tokens: int) -> list[list[int]]:
     """Windows of about ``tokens`` tokens that the model writes itself, by a fixed seed."""
-    engine = Engine(model.path)
+    engine = Engine(model.path, RuntimeOptions(spinning=False))
     length = max(2, min(tokens // _OWN_ROWS, model.config.n_positions - 1))
     first = np.random.default_rng(_OWN_SEED).integers(0, model.config.vocab_size, _OWN_ROWS)
     written = engine.generate_batch(
@@ -136,15 +137,3 @@ def own_text(model: ModelDir, tokens: int) -> list[list[int]]:
         stop=StopParams(ignore_eos=True),
     )
     return [[int(start), *done.token_ids] for start, done in zip(first, written, strict=True)]
-
-
-def _session(graph: bytes, folder: str) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = available_threads()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # numpy works between
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from gpt2edge.model_dir import (
     staged_folder,
     write_manifest,
 )
-from gpt2edge.quant.calibrate import Observer, Progress, cut_windows, own_text
+from gpt2edge.quant.calibrate import Calibration
 from gpt2edge.quant.equalize import EqualizedTensors, equalize
 from gpt2edge.quant.graph import GraphWriter
 from gpt2edge.quant.recipes import QuantRecipe
@@ -27,7 +27,6 @@ from gpt2edge.quant.rewriter import Moments, Rewriter
 from gpt2edge.quant.tensors import TensorReader, TensorWriter
 
 _TOOLS: Final = ("gpt2edge", "onnx", "onnxruntime", "numpy")
-_CALIBRATION_TOKENS: Final = 4096
 
 
 def quantize(
@@ -35,16 +34,16 @@ def quantize(
     out: str | os.PathLike[str],
     *,
     recipe: QuantRecipe,
-    calibration: Sequence[int] | None = None,
+    calibration: Calibration | None = None,
+    check: Callable[[ModelDir], None] | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
 ) -> ModelDir:
     """Write the float32 ``model`` to the folder ``out``, quantized by ``recipe``.
 
-    ``calibration`` are the token ids of a text like those the model will read; without it the
-    model's weights decide, and what the model itself writes where the recipe's rounding needs
-    inputs. ``progress`` is called with the calibration windows done and their number. Weights are
-    read and written one at a time; on one machine the same input gives the same bytes.
+    Without ``calibration`` the model's weights decide, and what the model itself writes where the
+    recipe's rounding needs inputs. ``check`` gets the finished folder before it becomes ``out`` and
+    refuses it by raising. Weights are read and written one at a time; on one machine the same
+    input gives the same bytes.
 
     Raises QuantizationError where the model is quantized already or cannot be, ModelDirError where
     ``out`` exists or cannot be written; ``out`` is then left as it was.
@@ -55,8 +54,10 @@ def quantize(
         for name in source.manifest.files:
             if name not in (GRAPH_FILE, WEIGHTS_FILE):
                 shutil.copyfile(source.path / name, folder / name)
-        _write_graph(source, folder, recipe, _observer(source, recipe, calibration), progress)
+        _write_graph(source, folder, recipe, calibration)
         write_manifest(folder, _manifest(source.manifest, recipe))
+        if check:
+            check(ModelDir.open(folder))
     return ModelDir.open(out)
 
 
@@ -69,32 +70,19 @@ def _check_source(source: ModelDir) -> None:
         )
 
 
-def _observer(
-    source: ModelDir, recipe: QuantRecipe, calibration: Sequence[int] | None
-) -> Observer | None:
-    """The model on its calibration text; None where the recipe does without."""
-    if calibration is not None:
-        return Observer(source, cut_windows(calibration, source, _CALIBRATION_TOKENS))
-    writes = source.manifest.task == "text-generation"
-    if recipe.rounding == "compensate" and writes:
-        return Observer(source, own_text(source, _CALIBRATION_TOKENS))
-    return None
-
-
 def _write_graph(
-    source: ModelDir,
-    folder: Path,
-    recipe: QuantRecipe,
-    observer: Observer | None,
-    progress: Progress | None,
+    source: ModelDir, folder: Path, recipe: QuantRecipe, calibration: Calibration | None
 ) -> None:
     original = onnx.load(source.graph_path, load_external_data=False)
     tensors = EqualizedTensors(TensorReader(original.graph.initializer, source.path))
+    compensates = recipe.rounding == "compensate"
+    if calibration is None and compensates and source.manifest.task == "text-generation":
+        calibration = Calibration()
+    observer = calibration.observer(source) if calibration else None
+    progress = calibration.progress if calibration else None
     if recipe.equalize:
         equalize(tensors, source.config, observer.statistics(progress) if observer else None)
-    moments = None
-    if observer and recipe.rounding == "compensate":
-        moments = Moments(observer, tensors, progress)
+    moments = Moments(observer, tensors, progress) if observer and compensates else None
     with TensorWriter(folder / WEIGHTS_FILE) as writer:
         rewriter = Rewriter(tensors, GraphWriter(writer), recipe, moments)
         rewritten = rewriter.rewrite(original)

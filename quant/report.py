@@ -8,11 +8,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.quant.probe import Probe
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling import GREEDY
 
 Array = NDArray[np.float64]
 
+_LAYER_TOKENS: Final = 256
 _PROMPTS: Final = 8
 _PROMPT_LENGTH: Final = 32
 _GREEDY_LENGTH: Final = 64
@@ -70,6 +73,24 @@ def compare(a: Engine, b: Engine, token_ids: Sequence[int], *, context: int) -> 
         greedy_agreement=_estimate(agreed),
         greedy_length=length,
     )
+
+
+def layer_errors(a: ModelDir, b: ModelDir, token_ids: Sequence[int]) -> dict[str, float]:
+    """Relative error of B's residual stream against A's, after every attention and every MLP.
+
+    Both read the first tokens of ``token_ids``; the error is |b - a| / |a| over all of them.
+    """
+    names = [
+        f"h.{layer}/{part}/residual"
+        for layer in range(a.config.n_layer)
+        for part in ("attn", "mlp")
+    ]
+    window = token_ids[: min(_LAYER_TOKENS, a.config.n_positions)]
+    found = [Probe(model, names).run(window, names) for model in (a, b)]
+    return {
+        name.removesuffix("/residual"): float(np.linalg.norm(y - x) / np.linalg.norm(x))
+        for name, x, y in zip(names, *found, strict=True)
+    }
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from gpt2edge.quant.blocks import Blocks, extreme_scales, quantize_values, row_c
 FloatArray = NDArray[np.float32]
 
 _SHRINKS: Final = (1.0, 0.96, 0.92, 0.88, 0.84, 0.78, 0.72)
+_SMALL: Final = 64
 _DAMPING: Final = 0.01  # of the mean diagonal
 
 
@@ -86,8 +87,21 @@ def _inverse_root(moments: FloatArray) -> FloatArray:
     diagonal = damped.diagonal().copy()
     mean = float(diagonal.mean()) or 1.0
     damped[np.diag_indices_from(damped)] = np.where(diagonal > 0, diagonal, mean) + _DAMPING * mean
-    upper: FloatArray = np.linalg.cholesky(np.linalg.inv(damped)).T.astype(np.float32)
-    return upper
+    # backwards, the Cholesky factor of the matrix is the inverse of that of its inverse
+    upper = np.asarray(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1], np.float64)
+    return inverse_of_triangular(upper).astype(np.float32)
+
+
+def inverse_of_triangular(upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse of an upper triangular matrix, by halves."""
+    size, half = len(upper), len(upper) // 2
+    if size <= _SMALL:
+        return np.asarray(np.linalg.inv(upper))
+    inverse = np.zeros((size, size))
+    inverse[:half, :half] = first = inverse_of_triangular(upper[:half, :half])
+    inverse[half:, half:] = last = inverse_of_triangular(upper[half:, half:])
+    inverse[:half, half:] = -first @ upper[:half, half:] @ last
+    return inverse
 
 
 def _importance_blocks(importance: FloatArray | None, k: int, block_size: int) -> FloatArray:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 
+Tensors = dict[str, NDArray[np.float32]]
+
 SHAPE = {"n_layer": 2, "n_head": 4, "n_embd": 64, "n_positions": 128, "vocab_size": 512}
 ODD = {"n_layer": 1, "n_head": 3, "n_embd": 36, "n_positions": 64, "vocab_size": 97}
 
@@ -26,16 +28,30 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
     return _export(tmp_path_factory.mktemp("odd"), ODD, tied=False)
 
 
-def _export(folder: Path, shape: dict[str, int], *, tied: bool) -> ModelDir:
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
+    """The even model's function; some LayerNorm channels are 64 times as large, rows as small."""
+    tensors = _tensors(SHAPE, tied=True)
+    for norm, rows in (("ln_1", "attn.c_attn"), ("ln_2", "mlp.c_fc")):
+        for layer in range(SHAPE["n_layer"]):
+            for part in ("weight", "bias"):
+                tensors[f"h.{layer}.{norm}.{part}"][[3, 40]] *= 64
+            tensors[f"h.{layer}.{rows}.weight"][[3, 40]] /= 64
+    return _export(tmp_path_factory.mktemp("twin"), SHAPE, tied=True, tensors=tensors)
+
+
+def _export(
+    folder: Path, shape: dict[str, int], *, tied: bool, tensors: Tensors | None = None
+) -> ModelDir:
     from safetensors.numpy import save_file
 
     keys = {"model_type": "gpt2", **shape, "tie_word_embeddings": tied}
     (folder / "config.json").write_text(json.dumps(keys))
-    save_file(_tensors(shape, tied=tied), folder / "model.safetensors")
+    save_file(tensors or _tensors(shape, tied=tied), folder / "model.safetensors")
     return export_checkpoint(folder, folder / "fp32")
 
 
-def _tensors(shape: dict[str, int], *, tied: bool) -> dict[str, NDArray[np.float32]]:
+def _tensors(shape: dict[str, int], *, tied: bool) -> Tensors:
     n = shape["n_embd"]
     rng = np.random.default_rng(7)
 

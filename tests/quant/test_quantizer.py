@@ -9,22 +9,36 @@ import pytest
 import gpt2edge
 from gpt2edge.errors import ModelDirError, QuantizationError
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.quant import INT4, INT8_BLOCK, QuantRecipe, quantize
+from gpt2edge.quant import INT4, INT8, INT8_BLOCK, Calibration, QuantRecipe, quantize
 
 TOKENS = list(range(3, 40))
+PLAIN = QuantRecipe(name="plain", bits=4, rounding="search")
 
 
 def test_logits_stay_close(fp32: ModelDir, tmp_path: Path) -> None:
     expected = gpt2edge.load(fp32.path).logits(TOKENS)
-    for recipe, allowed in ((INT8_BLOCK, 0.03), (INT4, 0.35)):
+    for recipe, allowed in ((INT8_BLOCK, 0.03), (INT8, 0.04), (PLAIN, 0.35)):
         model = quantize(fp32, tmp_path / recipe.name, recipe=recipe)
         found = gpt2edge.load(model.path).logits(TOKENS)
         assert np.linalg.norm(found - expected) < allowed * np.linalg.norm(expected)
 
 
-def test_the_same_input_gives_the_same_bytes(fp32: ModelDir, tmp_path: Path) -> None:
-    first, second = (quantize(fp32, tmp_path / name, recipe=INT4) for name in "ab")
+@pytest.mark.parametrize("recipe", [INT4, INT8])
+def test_the_same_input_gives_the_same_bytes(
+    fp32: ModelDir, tmp_path: Path, recipe: QuantRecipe
+) -> None:
+    text = Calibration(token_ids=TOKENS)
+    first, second = (
+        quantize(fp32, tmp_path / name, recipe=recipe, calibration=text) for name in "ab"
+    )
     assert first.manifest == second.manifest
+
+
+def test_a_model_can_write_its_own_calibration_text(fp32: ModelDir, tmp_path: Path) -> None:
+    own = Calibration(tokens=64)
+    model = quantize(fp32, tmp_path / "own", recipe=INT4, calibration=own)
+    again = quantize(fp32, tmp_path / "again", recipe=INT4, calibration=own)
+    assert model.manifest == again.manifest
 
 
 def test_bytes_are_what_the_bits_say(fp32: ModelDir, tmp_path: Path) -> None:
@@ -37,10 +51,10 @@ def test_bytes_are_what_the_bits_say(fp32: ModelDir, tmp_path: Path) -> None:
 
 
 def test_the_manifest_says_how(fp32: ModelDir, tmp_path: Path) -> None:
-    manifest = quantize(fp32, tmp_path / "out", recipe=INT4).manifest
+    manifest = quantize(fp32, tmp_path / "out", recipe=PLAIN).manifest
     assert manifest.variant == "int4"
     assert manifest.recipe is not None
-    assert manifest.recipe["name"] == "int4"
+    assert manifest.recipe["name"] == "plain"
     assert "config.json" in manifest.files
 
 
@@ -61,16 +75,16 @@ def test_excluded_parts_stay_float32(fp32: ModelDir, tmp_path: Path) -> None:
 
 
 def test_refuses_a_quantized_model(fp32: ModelDir, tmp_path: Path) -> None:
-    model = quantize(fp32, tmp_path / "out", recipe=INT4)
+    model = quantize(fp32, tmp_path / "out", recipe=PLAIN)
     with pytest.raises(QuantizationError, match="quantized already"):
-        quantize(model, tmp_path / "again", recipe=INT4)
+        quantize(model, tmp_path / "again", recipe=PLAIN)
     assert not (tmp_path / "again").exists()
 
 
 def test_refuses_an_existing_folder(fp32: ModelDir, tmp_path: Path) -> None:
-    quantize(fp32, tmp_path / "out", recipe=INT4)
+    quantize(fp32, tmp_path / "out", recipe=PLAIN)
     with pytest.raises(ModelDirError, match="--overwrite"):
-        quantize(fp32, tmp_path / "out", recipe=INT4)
+        quantize(fp32, tmp_path / "out", recipe=PLAIN)
     quantize(fp32, tmp_path / "out", recipe=INT8_BLOCK, overwrite=True)
     assert ModelDir.open(tmp_path / "out").manifest.variant == "int8"
 
@@ -83,5 +97,5 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr("gpt2edge.quant.tensors.TensorWriter.add", full)
     with pytest.raises(ModelDirError, match="No space left"):
-        quantize(fp32, tmp_path / "out", recipe=INT4)
+        quantize(fp32, tmp_path / "out", recipe=PLAIN)
     assert list(tmp_path.iterdir()) == []

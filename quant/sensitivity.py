@@ -1,0 +1,92 @@
+"""Which weights need more bits: each one rounded alone, and what the model then predicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.quant.calibrate import Calibration, Progress
+from gpt2edge.quant.graph import Product, find_products
+from gpt2edge.quant.probe import Probe
+from gpt2edge.quant.recipes import QuantRecipe
+from gpt2edge.quant.report import log_softmax
+from gpt2edge.quant.rounding import round_with_search
+from gpt2edge.quant.tensors import TensorReader
+
+FloatArray = NDArray[np.float32]
+
+
+def mixed_recipe(
+    model: ModelDir, base: QuantRecipe, *, mean_bits: float, calibration: Calibration | None = None
+) -> QuantRecipe:
+    """``base`` with 8 bits for the weights that need them most, ``mean_bits`` on average.
+
+    Every product is rounded to ``base.bits`` alone and the divergence of the model's predictions
+    measured; products are widened by divergence per byte until the budget is spent. Raises
+    ValueError where ``mean_bits`` is not between the two widths.
+    """
+    if not base.bits <= mean_bits <= 8:
+        raise ValueError(f"mean_bits is {mean_bits}; it must be {base.bits} to 8")
+    calibration = calibration or Calibration(tokens=512)
+    windows = calibration.windows(model)
+    products = _products(model)
+    losses = sensitivities(model, base, windows, calibration.progress)
+    wide = widened(products, losses, base.bits, mean_bits)
+    return replace(base, name=f"{base.name}-mixed", wide=wide)
+
+
+def sensitivities(
+    model: ModelDir,
+    recipe: QuantRecipe,
+    windows: Sequence[Sequence[int]],
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """Mean KL divergence, in nats a token, that rounding each product's weight alone costs."""
+    products = _products(model)
+    probe = Probe(model, ["logits"], overridable=[product.weight for product in products])
+    reader = TensorReader(
+        onnx.load(model.graph_path, load_external_data=False).graph.initializer, model.path
+    )
+    expected = [log_softmax(logits) for logits in _logits(probe, windows, {})]
+    losses = {}
+    for done, product in enumerate(products, 1):
+        weight = np.asarray(reader.read(product.weight).T, np.float32)  # [n, k]
+        rounded = round_with_search(weight, recipe.bits, recipe.block_size)
+        fed = {product.weight: np.ascontiguousarray(rounded.dequantized(product.k).T)}
+        found = _logits(probe, windows, fed)
+        pairs = zip(expected, found, strict=True)
+        kl = [(np.exp(p) * (p - log_softmax(logits))).sum(axis=-1) for p, logits in pairs]
+        losses[product.weight] = float(np.concatenate(kl).mean())
+        if progress:
+            progress(done, len(products))
+    return losses
+
+
+def widened(
+    products: Sequence[Product], losses: Mapping[str, float], bits: int, mean_bits: float
+) -> tuple[str, ...]:
+    """Weights to widen to 8 bits, the most divergence per byte first, within the budget."""
+    sizes = {product.weight: product.k * product.n for product in products}
+    room = (mean_bits - bits) / (8 - bits) * sum(sizes.values())
+    chosen = []
+    for name in sorted(sizes, key=lambda name: -losses[name] / sizes[name]):
+        if sizes[name] <= room:
+            room -= sizes[name]
+            chosen.append(name)
+    return tuple(sorted(chosen))
+
+
+def _products(model: ModelDir) -> list[Product]:
+    graph = onnx.load(model.graph_path, load_external_data=False).graph
+    products = find_products(graph.node, TensorReader(graph.initializer, model.path))
+    return [product for product in products.values() if not product.is_head]
+
+
+def _logits(
+    probe: Probe, windows: Sequence[Sequence[int]], fed: Mapping[str, FloatArray]
+) -> list[FloatArray]:
+    """Logits [tokens, vocab] of every window."""
+    return [probe.run(window, ["logits"], fed)[0] for window in windows]

@@ -1,0 +1,129 @@
+"""Rounding: layouts, scales, compensation, and columns that cannot saturate."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gpt2edge.quant.blocks import Blocks, round_to_blocks
+from gpt2edge.quant.columns import (
+    PAIR_LIMIT,
+    largest_pairs,
+    multiply_saturating,
+    round_to_columns,
+)
+from gpt2edge.quant.recipes import QuantRecipe
+from gpt2edge.quant.rounding import (
+    inverse_of_triangular,
+    round_with_compensation,
+    round_with_search,
+)
+from gpt2edge.runtime.cpu_features import saturation_warning, u8s8_saturates
+
+FloatArray = NDArray[np.float32]
+
+
+@pytest.fixture
+def weight() -> FloatArray:
+    return np.random.default_rng(1).normal(size=(48, 70)).astype(np.float32)  # [n, k]
+
+
+@pytest.fixture
+def inputs() -> FloatArray:
+    """Correlated inputs [rows, k]: what error compensation lives on."""
+    rng = np.random.default_rng(2)
+    mixed = rng.normal(size=(512, 12)) @ rng.normal(size=(12, 70))
+    return (mixed + 0.3 * rng.normal(size=(512, 70))).astype(np.float32)
+
+
+def _output_error(blocks: Blocks, weight: FloatArray, inputs: FloatArray) -> float:
+    difference = blocks.dequantized(weight.shape[1]) - weight
+    return float(np.square(inputs @ difference.T).sum())
+
+
+@pytest.mark.parametrize(("bits", "allowed"), [(8, 0.006), (4, 0.1)])
+def test_nearest_error(weight: FloatArray, bits: int, allowed: float) -> None:
+    blocks = round_to_blocks(weight, bits, 32)
+    error = np.linalg.norm(blocks.dequantized(70) - weight) / np.linalg.norm(weight)
+    assert error < allowed
+    assert blocks.packed.shape == (48, 3, 32 * bits // 8)
+
+
+def test_the_first_of_two_values_is_the_low_half_of_a_byte() -> None:
+    blocks = round_to_blocks(np.array([[-8.0, 7.0] + [0.0] * 14], np.float32), 4, 16)
+    assert blocks.packed[0, 0, 0] == 0 | 15 << 4
+
+
+def test_a_weight_of_zeros_stays_zero() -> None:
+    zeros = np.zeros((2, 32), np.float32)
+    assert not round_to_blocks(zeros, 4, 32).dequantized(32).any()
+    assert not round_with_search(zeros, 4, 32).dequantized(32).any()
+    assert not round_to_columns(zeros, portable=True).dequantized.any()
+
+
+def test_searched_scales_err_less(weight: FloatArray) -> None:
+    nearest = round_to_blocks(weight, 4, 32).dequantized(70)
+    searched = round_with_search(weight, 4, 32).dequantized(70)
+    assert np.square(searched - weight).sum() < 0.9 * np.square(nearest - weight).sum()
+
+
+def test_compensation_halves_the_output_error(weight: FloatArray, inputs: FloatArray) -> None:
+    moments = inputs.T @ inputs / len(inputs)
+    searched = round_with_search(weight, 4, 32, moments.diagonal())
+    compensated = round_with_compensation(weight, 4, 32, moments)
+    assert _output_error(compensated, weight, inputs) < 0.5 * _output_error(
+        searched, weight, inputs
+    )
+
+
+def test_compensation_takes_inputs_that_are_always_zero(weight: FloatArray) -> None:
+    blocks = round_with_compensation(weight, 4, 32, np.zeros((70, 70), np.float32))
+    assert np.isfinite(blocks.dequantized(70)).all()
+
+
+def test_inverse_of_triangular() -> None:
+    matrix = np.triu(np.random.default_rng(3).normal(size=(150, 150))) + 20 * np.eye(150)
+    assert np.allclose(inverse_of_triangular(matrix) @ matrix, np.eye(150))
+
+
+def test_plain_int8_columns_saturate_without_vnni_and_portable_ones_do_not() -> None:
+    weight = np.linspace(0.9, 1, 64, dtype=np.float32)[:, None] * np.ones(8, np.float32)
+    largest = np.full((1, 64), 255, np.uint8)
+    for portable in (False, True):
+        values = round_to_columns(weight, portable=portable).values
+        exact = largest.astype(np.int32) @ values.astype(np.int32)
+        assert np.array_equal(multiply_saturating(largest, values), exact) == portable
+
+
+def test_portable_columns_use_what_their_pairs_leave(weight: FloatArray) -> None:
+    columns = round_to_columns(weight.T, portable=True)
+    pairs = largest_pairs(columns.values.astype(np.float32))
+    assert pairs.max() <= PAIR_LIMIT
+    assert np.abs(columns.values).max() > 64  # more than 7 bits
+    error = np.linalg.norm(columns.dequantized - weight.T) / np.linalg.norm(weight)
+    assert error < 0.015
+
+
+def test_load_warns_where_the_assumption_fails() -> None:
+    recipe = {"scheme": "dynamic", "portable": False}
+    assert "VNNI" in (saturation_warning(recipe, saturates=True) or "")
+    assert saturation_warning(recipe, saturates=False) is None
+    assert saturation_warning({**recipe, "portable": True}, saturates=True) is None
+    assert saturation_warning({"scheme": "weight_only"}, saturates=True) is None
+    assert saturation_warning(None, saturates=True) is None
+
+
+def test_which_cpus_saturate() -> None:
+    assert u8s8_saturates("x86_64", frozenset({"avx2", "fma"}))
+    assert not u8s8_saturates("x86_64", frozenset({"avx2", "avx_vnni"}))
+    assert not u8s8_saturates("AMD64", frozenset({"avx512f", "avx512_vnni"}))
+    assert u8s8_saturates("aarch64") is False
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("bits", 3), ("block_size", 48), ("lm_head", 16), ("rounding", "up"), ("scheme", "qdq")],
+)
+def test_recipes_refuse_what_they_cannot_do(field: str, value: object) -> None:
+    keys = {"name": "own", "bits": 8, field: value}
+    with pytest.raises(ValueError, match=f"{field} is {value!r}; it must be one of"):
+        QuantRecipe(**keys)  # type: ignore[arg-type]
