@@ -114,7 +114,7 @@ def arguments() -> argparse.Namespace:
         "--tests", nargs="+", type=Test.of, default=list(map(Test.of, DEFAULT_TESTS))
     )
     parser.add_argument("--threads", type=int, default=available_threads())
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="rows on stdout instead of the table")
     parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
     return parser.parse_args()
