@@ -21,7 +21,7 @@ from torch import Tensor
 GOLDEN = 0.6180339887498949
 MUON_LR, ADAM_LR = 0.02, 0.002
 WARM_UP, DECAY_FROM = 0.01, 0.30  # shares of the budget
-STAGES = ((0.85, 1), (0.50, 2), (0.0, 4))  # from this share on, windows of n_positions / this
+STAGES = ((0.70, 1), (0.50, 2), (0.0, 4))  # from this share on, windows of n_positions / this
 TALES_ONLY_FROM, TALE_SHARE = 0.70, 0.70
 AVERAGE_EVERY, AVERAGE_KEEP = 10, 0.90
 
@@ -33,6 +33,7 @@ class Progress:
     seconds: float = 0.0
     step: int = 0
     tokens: int = 0
+    length: int = 0  # of the windows
     drawn: dict[str, int] = field(default_factory=lambda: {"tale": 0, "novel": 0})
 
 
@@ -109,6 +110,9 @@ class Trainer:
     def step(self, done: float) -> Tensor:
         """One update; returns the loss in nats per token."""
         length = self.config.n_positions // next(part for since, part in STAGES if done >= since)
+        if 0 < self.progress.length < length:
+            self.lengthen(self.progress.length, length)
+        self.progress.length = length
         rows = max(1, self.args.batch_tokens // length)
         loss = self.forward(next_batch(self.corpus, self.progress, done, rows, length))
         loss.backward()
@@ -123,6 +127,14 @@ class Trainer:
             for name, p in self.model.named_parameters():
                 self.average[name].lerp_(p.detach(), 1 - AVERAGE_KEEP)
         return loss.detach()
+
+    @torch.no_grad()
+    def lengthen(self, old: int, new: int) -> None:
+        """Begin the positions `old` to `new`, not met until now, as copies of learnt ones."""
+        later = torch.arange(old, new, device=self.device)
+        source = old // 2 + (later - old) % (old // 2)
+        for table in (self.model.transformer.wpe.weight, self.average["transformer.wpe.weight"]):
+            table[later] = table[source]
 
     def save(self) -> None:
         """Write the checkpoint beside the last one, then take its place."""
