@@ -19,7 +19,8 @@ from latency import prepare
 from plan import Test, median
 from report import Row, overhead_table, publish, write_rows
 
-from gpt2edge.runtime.engine import BUNDLED_MODEL, Engine
+from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling import GREEDY, SamplingParams
 from gpt2edge.runtime.session import Binding, RuntimeOptions
 from gpt2edge.runtime.stopping import StopParams

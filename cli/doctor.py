@@ -90,7 +90,7 @@ def thread_facts() -> dict[str, Any]:
 def bundled_facts() -> dict[str, Any]:
     """Where the bundled model is, and whether it is whole."""
     from gpt2edge.model_dir import ModelDir
-    from gpt2edge.runtime.engine import BUNDLED_MODEL
+    from gpt2edge.runtime.bundled import BUNDLED_MODEL
 
     facts: dict[str, Any] = {"path": str(BUNDLED_MODEL), "intact": False}
     try:

@@ -114,8 +114,18 @@ def generate(
         raise ValueError(
             f"{view.n} greedy completions would all be the same: pass --temperature, such as 0.8"
         )
-    run = _batch if view.n > 1 else _single
-    completions = run(engine, prompt, settings, view)
+    stream = engine.stream_batch(
+        [prompt],
+        n=view.n,
+        max_new_tokens=settings.max_new_tokens,
+        sampling=settings.sampling,
+        stop=settings.stop,
+        logprobs=view.logprobs,
+    )
+    view.announce(settings)
+    with _cancelled_by_interrupt(stream):
+        show = _show_batch if view.n > 1 else _show_single
+        completions = show(engine, prompt, stream, view)
     if view.as_json:
         print_json(_report(completions, settings))
     if view.verbose:
@@ -124,51 +134,34 @@ def generate(
         click.get_current_context().exit(INTERRUPTED)
 
 
-def _single(
-    engine: "Engine", prompt: "Prompt", settings: Settings, view: View
+def _show_single(
+    engine: "Engine", prompt: "Prompt", stream: "Stream", view: View
 ) -> "list[Completion]":
     """One completion, shown while it is made unless the view wants it whole."""
-    stream = engine.stream(
-        prompt,
-        max_new_tokens=settings.max_new_tokens,
-        sampling=settings.sampling,
-        stop=settings.stop,
-        logprobs=view.logprobs,
-    )
     printer = _Printer(engine, view)
-    with _cancelled_by_interrupt(stream):
-        view.announce(settings)
-        if not view.as_json and view.logprobs is None:
-            printer.prompt(prompt)
-        for chunk in stream:
-            if view.stream and not view.as_json:
-                printer.chunk(chunk)
-    completion = stream.completion
+    if not view.as_json and view.logprobs is None:
+        printer.prompt(prompt)
+    for chunk in stream:
+        if view.stream and not view.as_json:
+            printer.chunk(chunk)
     if not view.as_json:
-        printer.finish(completion)
-    return [completion]
+        printer.finish(stream.completion)
+    return stream.completions
 
 
-def _batch(
-    engine: "Engine", prompt: "Prompt", settings: Settings, view: View
+def _show_batch(
+    engine: "Engine", prompt: "Prompt", stream: "Stream", view: View
 ) -> "list[Completion]":
-    """Several completions, shown under numbered headings when all are done."""
-    view.announce(settings)
-    completions = engine.generate_batch(
-        [prompt],
-        n=view.n,
-        max_new_tokens=settings.max_new_tokens,
-        sampling=settings.sampling,
-        stop=settings.stop,
-        logprobs=view.logprobs,
-    )
-    for completion in () if view.as_json else completions:
+    """Several completions, shown under numbered headings when all have ended."""
+    for _ in stream:
+        pass
+    for completion in () if view.as_json else stream.completions:
         click.secho(f"--- {completion.index + 1} of {view.n} ---", bold=True)
         printer = _Printer(engine, view)
         if view.logprobs is None:
             printer.prompt(prompt)
         printer.finish(completion)
-    return completions
+    return stream.completions
 
 
 class _Printer:

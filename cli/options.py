@@ -165,6 +165,6 @@ def _checked(text: str) -> str:
 def open_model(path: Path | None) -> "ModelDir":
     """The model folder given, or the bundled one."""
     from gpt2edge.model_dir import ModelDir
-    from gpt2edge.runtime.engine import BUNDLED_MODEL
+    from gpt2edge.runtime.bundled import BUNDLED_MODEL
 
     return ModelDir.open(path or BUNDLED_MODEL)

@@ -1,12 +1,11 @@
 """``gpt2edge perplexity``."""
 
-import sys
 from dataclasses import asdict
 
 import click
 
 from gpt2edge.cli.options import Target, json_option, read_file
-from gpt2edge.cli.output import note, print_facts, print_json, size
+from gpt2edge.cli.output import print_facts, print_json, progress_bar
 
 
 @click.command()
@@ -43,9 +42,8 @@ def perplexity(
     """
     text = read_file(path)
     engine = target.load()
-    if sys.stderr.isatty():
-        note(f"scoring {size(len(text.encode()))} of text")
-    result = engine.perplexity(text, stride=stride, context=context)
+    with progress_bar("scoring") as progress:
+        result = engine.perplexity(text, stride=stride, context=context, progress=progress)
     if as_json:
         print_json(asdict(result))
         return

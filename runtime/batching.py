@@ -44,12 +44,16 @@ def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iter
     active: list[Generation] = []
     while waiting or active:
         while waiting and len(active) < decoder.cache.rows:
-            generation, chunk = waiting[0].start(decoder, active)
-            if generation.finish_reason is None:
-                active.append(generation)
-            if not waiting[0].waiting:
+            group = waiting[0]
+            if group.waiting[0].cancelled:
+                group.waiting.popleft().cancel()
+            else:
+                generation, chunk = group.start(decoder, active)
+                if generation.finish_reason is None:
+                    active.append(generation)
+                yield chunk
+            if not group.waiting:
                 waiting.popleft()
-            yield chunk
         _release(decoder, active)
         if active:
             logits = decoder.decode([generation.token_ids[-1] for generation in active])

@@ -1,10 +1,8 @@
 """Engine: a loaded model that generates, streams, batches and scores."""
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +10,18 @@ from numpy.typing import NDArray
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.batching import decode_all
+from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.kv_cache import KVCache
 from gpt2edge.runtime.requests import Prompt, Requests
 from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
-from gpt2edge.runtime.scoring import perplexity, score_completion
+from gpt2edge.runtime.scoring import score_completion, window_losses
 from gpt2edge.runtime.session import RuntimeOptions, Session
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
 from gpt2edge.runtime.types import Chunk, Completion, Perplexity, Score
-
-BUNDLED_MODEL: Final = Path(__file__).parent / "assets" / "storyteller"
 
 
 def load(
@@ -95,9 +92,34 @@ class Engine:
 
         The pieces of text join to what ``generate`` returns for the same arguments.
         """
+        return self.stream_batch(
+            [prompt],
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            stop=stop,
+            logprobs=logprobs,
+            processors=processors,
+        )
+
+    def stream_batch(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        n: int = 1,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> "Stream":
+        """What ``generate_batch`` does, token by token: ``Chunk.index`` says whose each one is.
+
+        Completion ``index`` is sample ``index % n`` of prompt ``index // n``.
+        """
         request = self._requests.request(max_new_tokens, sampling, stop, logprobs, processors)
-        groups = self._requests.groups([prompt], 1, request)
-        return Stream(groups[0][0], decode_all(self._decoder_for(groups), groups))
+        groups = self._requests.groups(prompts, n, request)
+        chunks = decode_all(self._decoder_for(groups), groups)
+        return Stream([generation for group in groups for generation in group], chunks)
 
     def generate_batch(
         self,
@@ -115,11 +137,18 @@ class Engine:
         All are decoded together on one cache; a prompt's samples share one prefill. Sample ``i``
         of a prompt draws from the random stream (seed, i): it is the same text in any batch.
         """
-        request = self._requests.request(max_new_tokens, sampling, stop, logprobs, processors)
-        groups = self._requests.groups(prompts, n, request)
-        for _ in decode_all(self._decoder_for(groups), groups):
+        stream = self.stream_batch(
+            prompts,
+            n=n,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            stop=stop,
+            logprobs=logprobs,
+            processors=processors,
+        )
+        for _ in stream:
             pass
-        return [generation.completion() for group in groups for generation in group]
+        return stream.completions
 
     def generations(
         self,
@@ -161,16 +190,22 @@ class Engine:
         return scores
 
     def perplexity(
-        self, text: Prompt, *, stride: int | None = None, context: int | None = None
+        self,
+        text: Prompt,
+        *,
+        stride: int | None = None,
+        context: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Perplexity:
         """Perplexity of a text by a sliding window of ``context`` tokens, moved by ``stride``.
 
         The window is as long as the model's context and moves by half of it where not given. The
         first token is conditioned on the begin-of-text token where the model has one.
+        ``progress`` is called with the tokens done and their total.
         """
-        context = context or self.config.n_positions
-        stride = stride or max(1, context // 2)
-        if not 1 <= stride <= context - 1 or context > self.config.n_positions:
+        context = self.config.n_positions if context is None else context
+        stride = max(1, context // 2) if stride is None else stride
+        if not 1 <= stride < context <= self.config.n_positions:
             raise ValueError(
                 f"context is {context} and stride {stride}; they must satisfy 1 <= stride < "
                 f"context <= {self.config.n_positions}"
@@ -182,7 +217,8 @@ class Engine:
             raise ValueError("perplexity needs at least two tokens")
         nbytes = len(text.encode()) if isinstance(text, str) else None
         decoder = self.decoder(rows=1, max_length=min(context, len(token_ids)))
-        return perplexity(decoder, token_ids, context=context, stride=stride, nbytes=nbytes)
+        losses = window_losses(decoder, token_ids, context, stride, progress)
+        return Perplexity.of(losses, context=context, stride=stride, nbytes=nbytes)
 
     def logits(self, prompt: Prompt) -> NDArray[np.float32]:
         """Logits [tokens, vocab_size or labels] after every token of ``prompt``."""
@@ -225,21 +261,29 @@ class Engine:
 
 
 class Stream(Iterator[Chunk]):
-    """The chunks of one completion as they come; afterwards ``completion`` is the whole."""
+    """The chunks of one call as they come; afterwards ``completions`` are the whole."""
 
-    def __init__(self, generation: Generation, chunks: Iterator[Chunk]) -> None:
-        self._generation = generation
+    def __init__(self, generations: Sequence[Generation], chunks: Iterator[Chunk]) -> None:
+        self._generations = generations
         self._chunks = chunks
 
     def __next__(self) -> Chunk:
         return next(self._chunks)
 
     def cancel(self) -> None:
-        """End the completion after the token in the making; safe from any thread or signal."""
-        self._generation.cancelled = True
+        """End everything after the tokens in the making; safe from any thread or signal."""
+        for generation in self._generations:
+            generation.cancelled = True
+
+    @property
+    def completions(self) -> list[Completion]:
+        """What was generated; what was left before its end counts as cancelled."""
+        for generation in self._generations:
+            generation.cancel()
+        return [generation.completion() for generation in self._generations]
 
     @property
     def completion(self) -> Completion:
-        """What was generated; a stream that was left early counts as cancelled."""
-        self._generation.cancel()
-        return self._generation.completion()
+        """The completion of a stream of one."""
+        (completion,) = self.completions
+        return completion

@@ -1,13 +1,11 @@
 """Likelihood of given text: completions after a prompt, and perplexity over a long text."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoder import Decoder
-from gpt2edge.runtime.types import Perplexity
 
 
 def token_logprobs(
@@ -39,49 +37,44 @@ def score_completion(
     return [float(value) for values, _ in pieces for value in values], greedy
 
 
-def perplexity(
-    decoder: Decoder, token_ids: Sequence[int], *, context: int, stride: int, nbytes: int | None
-) -> Perplexity:
-    """Perplexity of ``token_ids`` by a window of ``context`` tokens that moves by ``stride``.
+def window_losses(
+    decoder: Decoder,
+    token_ids: Sequence[int],
+    context: int,
+    stride: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """Negative log-likelihood of every token but the first: [len(token_ids) - 1].
 
-    Every token but the first is scored once, with all tokens before it in its window: at least
-    ``context - stride`` of them after the first window (the method of transformers'
-    documentation, "Perplexity of fixed-length models"). ``nbytes`` is the UTF-8 size of the text.
+    A window of ``context`` tokens moves by ``stride``. Each token is scored once, with all tokens
+    before it in its window: at least ``context - stride`` of them after the first window (the
+    method of transformers' documentation, "Perplexity of fixed-length models").
     """
-    losses = []
+    losses: list[NDArray[np.float64]] = []
     scored = 1
     for start in range(0, len(token_ids), stride):
         end = min(start + context, len(token_ids))
         if end > scored:
-            losses.append(_window_losses(decoder, token_ids[start:end], end - scored))
+            losses.extend(_last_losses(decoder, token_ids[start:end], end - scored))
             scored = end
+            if progress is not None:
+                progress(scored - 1, len(token_ids) - 1)
         if end == len(token_ids):
             break
-    nll = np.concatenate(losses)
-    mean = float(nll.mean())
-    value = math.exp(mean) if mean < 700 else math.inf
-    error = float(nll.std(ddof=1)) / math.sqrt(len(nll)) if len(nll) > 1 else math.nan
-    return Perplexity(
-        perplexity=value,
-        standard_error=value * error,
-        mean_nll=mean,
-        tokens=len(nll),
-        context=context,
-        stride=stride,
-        bits_per_byte=float(nll.sum()) / math.log(2) / nbytes if nbytes else None,
-    )
+    return np.concatenate(losses)
 
 
-def _window_losses(decoder: Decoder, token_ids: Sequence[int], count: int) -> NDArray[np.float64]:
+def _last_losses(
+    decoder: Decoder, token_ids: Sequence[int], count: int
+) -> Iterator[NDArray[np.float64]]:
     """Negative log-likelihood of the last ``count`` of ``token_ids``, given those before."""
     decoder.cache.truncate(0, 0)
     head = len(token_ids) - count - 1
     if head > 0:
         decoder.prefill(0, token_ids[:head])
     targets = token_ids[len(token_ids) - count :]
-    losses, done = [], 0
-    for logits in decoder.prefill_all(0, token_ids[max(head, 0) : -1]):
+    done = 0
+    for logits in decoder.prefill_all(0, token_ids[head:-1]):
         logprobs, _ = token_logprobs(logits, targets[done : done + len(logits)])
-        losses.append(-logprobs)
+        yield -logprobs
         done += len(logits)
-    return np.concatenate(losses)

@@ -1,7 +1,13 @@
 """What a generation or a scoring returns."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LARGEST_EXPONENT: Final = 700.0
 
 FinishReason: TypeAlias = Literal["eos", "stop", "length", "cancelled"]
 """Which end condition fired: the end-of-text token, a stop string or stop token, the token limit
@@ -104,3 +110,21 @@ class Perplexity:
     context: int
     stride: int
     bits_per_byte: float | None
+
+    @classmethod
+    def of(
+        cls, losses: NDArray[np.float64], *, context: int, stride: int, nbytes: int | None
+    ) -> "Perplexity":
+        """From the token losses [tokens] in nats; ``nbytes`` is the text's size in UTF-8."""
+        mean = float(losses.mean())
+        value = math.exp(mean) if mean < _LARGEST_EXPONENT else math.inf
+        spread = float(losses.std(ddof=1)) if losses.size > 1 else math.nan
+        return cls(
+            perplexity=value,
+            standard_error=value * spread / math.sqrt(losses.size),
+            mean_nll=mean,
+            tokens=losses.size,
+            context=context,
+            stride=stride,
+            bits_per_byte=float(losses.sum()) / math.log(2) / nbytes if nbytes else None,
+        )

@@ -81,6 +81,8 @@ class ModelDir:
         another size.
         """
         folder = Path(path)
+        if folder.is_file():
+            raise ModelDirError(f"{str(folder)!r} is a file: give the model folder that holds it")
         if not folder.is_dir():
             raise ModelDirError(
                 f"no model folder at {str(folder)!r}: make one with 'gpt2edge export SOURCE OUT'"

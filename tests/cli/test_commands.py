@@ -136,7 +136,7 @@ def test_quantize_then_inspect(tiny_model: ModelDir, tmp_path: Path) -> None:
 
 
 def test_doctor(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt2edge.runtime.engine.BUNDLED_MODEL", tiny_model.path)
+    monkeypatch.setattr("gpt2edge.runtime.bundled.BUNDLED_MODEL", tiny_model.path)
     report = output_json("doctor")
     assert list(report) == ["cpu", "threads", "onnxruntime", "packages", "bundled_model"]
     assert report["threads"]["used"] >= 1
@@ -149,7 +149,7 @@ def test_doctor(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_reports_a_missing_bundled_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpt2edge.runtime.engine.BUNDLED_MODEL", tmp_path / "none")
+    monkeypatch.setattr("gpt2edge.runtime.bundled.BUNDLED_MODEL", tmp_path / "none")
     result = invoke("doctor", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["bundled_model"]["intact"] is False

@@ -4,7 +4,7 @@ import pytest
 
 import gpt2edge
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.engine import BUNDLED_MODEL
+from gpt2edge.runtime.bundled import BUNDLED_MODEL
 
 TALE = (
     "Once upon a time there was a little girl who lived with her grandmother in a small house "

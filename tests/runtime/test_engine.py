@@ -159,6 +159,24 @@ def test_a_cancelled_stream_keeps_what_it_has(engine: Engine) -> None:
     assert stream.completion.token_ids == tuple(chunk.token_id for chunk in chunks)
 
 
+def test_a_batch_streams_and_can_be_left(engine: Engine) -> None:
+    whole = engine.generate_batch(PROMPTS, n=2, max_new_tokens=20, sampling=WARM)
+    stream = engine.stream_batch(PROMPTS, n=2, max_new_tokens=20, sampling=WARM)
+    texts = [""] * 10
+    for chunk in stream:
+        texts[chunk.index] += chunk.text
+    assert texts == [completion.text for completion in whole]
+    assert [c.token_ids for c in stream.completions] == [c.token_ids for c in whole]
+
+    narrow = Engine(engine.model.path, RuntimeOptions(cache_bytes=1))
+    stream = narrow.stream_batch(PROMPTS, max_new_tokens=20, sampling=WARM)
+    next(stream)
+    stream.cancel()
+    assert list(stream) == []
+    assert {c.finish_reason for c in stream.completions} == {"cancelled"}
+    assert [len(c.token_ids) for c in stream.completions] == [1, 0, 0, 0, 0]
+
+
 def test_logprobs_are_the_models_own(engine: Engine) -> None:
     hot = SamplingParams(temperature=2.0, top_k=5, seed=2)
     done = engine.generate("he", max_new_tokens=6, sampling=hot, logprobs=3)
@@ -208,7 +226,15 @@ def test_perplexity_equals_a_plain_computation(engine: Engine, context: int, str
             losses.setdefault(start + at, loss)
         if start + context >= len(ids):
             break
-    result = engine.perplexity(token_ids, context=context, stride=stride)
+    steps: list[tuple[int, int]] = []
+    result = engine.perplexity(
+        token_ids,
+        context=context,
+        stride=stride,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert steps[-1] == (150, 150)
+    assert steps == sorted(steps)
     values = np.array(list(losses.values()))
     assert result.tokens == len(values) == 150
     assert result.mean_nll == pytest.approx(values.mean(), rel=1e-5)
@@ -301,6 +327,10 @@ def test_bad_prompts_and_devices(engine: Engine) -> None:
         engine.generate_batch(["he"], n=0)
     with pytest.raises(ValueError, match="stride 1024"):
         engine.perplexity("he", stride=1024)
+    with pytest.raises(ValueError, match="stride 0"):
+        engine.perplexity("he", stride=0)
+    with pytest.raises(ValueError, match="context is 0"):
+        engine.perplexity("he", context=0)
     with pytest.raises(ValueError, match="text is empty"):
         engine.score("he", [""])
     with pytest.raises(ProviderError, match="'tpu' cannot be used"):
