@@ -5,7 +5,9 @@
     python benchmarks/latency.py --variant int8=models/gpt2-int8  # more variants, by folder
 
 Every system is a process of its own that stays loaded; each repetition asks all of them one after
-the other, forwards and backwards in turn, so that drift of the machine hits all alike. Timed are
+the other, forwards and backwards in turn, so that drift of the machine hits all alike. All are
+started several times, because a process keeps the memory pages that it got: on large pages weights
+are read faster. Timed are
 token ids in, token ids out, greedy, end-of-text ignored: no tokenizer on any side. Loading is not
 timed with them.
 """
@@ -19,7 +21,7 @@ from typing import Any
 
 from checkpoint import SIZES, Shape, write_checkpoint
 from fingerprint import ROOT, provenance
-from plan import DEFAULT_TESTS, Test, summary
+from plan import DEFAULT_TESTS, Test, median, summary
 from report import Row, latency_table, publish, write_rows
 from systems import (
     PEER_SCRIPTS,
@@ -54,29 +56,43 @@ def _ask_all(
     return [answers[place] for place in order]
 
 
-def run(systems: Sequence[System], tests: Sequence[Test], vocab: int, repeats: int) -> list[Row]:
-    """One row for each system in each test, the first system's rows first in every test."""
-    workers = [Worker(system) for system in systems]
-    rows = []
-    for test in tests:
-        answers = run_test(test, workers, vocab, repeats)
-        for worker, own in zip(workers, answers, strict=True):
-            row = {
-                "label": worker.label,
-                **worker.facts,
-                "test": test.name,
-                "n_prompt": test.n_prompt,
-                "n_gen": test.n_gen,
-                "n_depth": test.n_depth,
-                "batch": test.batch,
-                **summary(test, own),
-                "same_tokens": own[-1]["tokens"] == answers[0][-1]["tokens"],
-            }
-            rows.append(row)
-            print(f"{test.name:14s} {row['label']:16s} {row['p50_ts']:9.1f} t/s", file=sys.stderr)
-    for worker in workers:
-        worker.close()
-    return rows
+def run(
+    systems: Sequence[System], tests: Sequence[Test], *, vocab: int, starts: int, repeats: int
+) -> list[Row]:
+    """One row for each system in each test, over all starts of the processes."""
+    answers: dict[tuple[int, int], list[Any]] = {}
+    workers: list[Worker] = []
+    for start in range(starts):
+        workers = [Worker(system) for system in systems]
+        for at, test in enumerate(tests):
+            for place, own in enumerate(run_test(test, workers, vocab, repeats)):
+                answers.setdefault((at, place), []).extend(own)
+                speed = test.tokens / median([test.sample_s(answer) for answer in own])
+                label = workers[place].label
+                print(f"{start + 1} {test.name:14s} {label:16s} {speed:8.1f} t/s", file=sys.stderr)
+        for worker in workers:
+            worker.close()
+    return [
+        _row(test, worker, answers[at, place], answers[at, 0])
+        for at, test in enumerate(tests)
+        for place, worker in enumerate(workers)
+    ]
+
+
+def _row(test: Test, worker: Worker, own: Sequence[Any], first: Sequence[Any]) -> Row:
+    same = all(
+        answer["tokens"] == other["tokens"] for answer, other in zip(own, first, strict=True)
+    )
+    sizes = {"n_prompt": test.n_prompt, "n_gen": test.n_gen, "n_depth": test.n_depth}
+    return {
+        "label": worker.label,
+        **worker.facts,
+        "test": test.name,
+        **sizes,
+        "batch": test.batch,
+        **summary(test, own),
+        "same_tokens": same,
+    }
 
 
 def prepare(work: Path, size: str) -> tuple[Path, Path]:
@@ -114,7 +130,8 @@ def arguments() -> argparse.Namespace:
         "--tests", nargs="+", type=Test.of, default=list(map(Test.of, DEFAULT_TESTS))
     )
     parser.add_argument("--threads", type=int, default=available_threads())
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--starts", type=int, default=3, help="times that processes are started")
+    parser.add_argument("--repeats", type=int, default=2, help="repetitions a start")
     parser.add_argument("--json", action="store_true", help="rows on stdout instead of the table")
     parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
     return parser.parse_args()
@@ -125,10 +142,19 @@ def main() -> None:
     args = arguments()
     checkpoint, fp32 = prepare(args.work, args.size)
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    command = f"python benchmarks/latency.py --size {args.size} --repeats {args.repeats}"
+    command = (
+        f"python benchmarks/latency.py --size {args.size} --starts {args.starts} "
+        f"--repeats {args.repeats}"
+    )
     shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}
     systems = choose_systems(args, checkpoint, fp32)
-    figures = run(systems, args.tests, config["vocab_size"], args.repeats)
+    figures = run(
+        systems,
+        args.tests,
+        vocab=config["vocab_size"],
+        starts=args.starts,
+        repeats=args.repeats,
+    )
     rows = [{**shared, **row} for row in figures]
     write_rows(args.work / "latency.jsonl", rows)
     print("\n".join(map(json.dumps, rows)) if args.json else latency_table(rows))

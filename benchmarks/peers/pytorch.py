@@ -56,7 +56,7 @@ def main() -> None:
     """Serve the checkpoint named on the command line."""
     arguments = parser()
     arguments.add_argument("--cache", choices=("dynamic", "static"), default="dynamic")
-    arguments.add_argument("--attention", choices=("sdpa", "eager"), default="sdpa")
+    arguments.add_argument("--attention", choices=("sdpa", "eager"), default="eager")
     args = arguments.parse_args()
     serve(
         lambda: TorchRunner(

@@ -30,7 +30,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_latency_rows(work: Path) -> None:
-    options = ["--work", str(work), "--peers", "--repeats", "2", "--json"]
+    options = ["--work", str(work), "--peers", "--starts", "2", "--repeats", "1", "--json"]
     tests = ["--tests", "pp16", "tg4@d8", "tg4@d8/b3"]
     output = run(str(BENCHMARKS / "latency.py"), *options, *tests)
     rows = [json.loads(line) for line in output.splitlines()]
