@@ -52,7 +52,7 @@ class PrefixCache:
         """Remember the first ``len(token_ids)`` tokens of ``row``, which are ``token_ids``."""
         self._clock += 1
         children, at = self._roots, 0
-        for edge, count in self._walk(token_ids):
+        for edge, count in list(self._walk(token_ids)):  # all of it, before an edge is split
             if count < len(edge.token_ids):
                 _split(edge, count)
             edge.used = self._clock

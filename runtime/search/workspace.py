@@ -82,15 +82,8 @@ class Workspace:
         )
 
     def count_verified(self, texts: int) -> None:
-        """Count ``texts`` that a verifier is about to score. Raises OutOfBudget."""
-        if not self.stopped_early:
-            self._check(tokens=0, calls=0)
+        """Count ``texts`` that a verifier or an evaluator has scored."""
         self._verified += texts
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether the budget or Ctrl-C ended the search; what is left to do is the reckoning."""
-        return self.stopped not in ("done", "decided")
 
     def sample(
         self,

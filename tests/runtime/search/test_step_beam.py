@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -67,16 +68,6 @@ def test_dvts_of_width_one_is_independent_samples(engine: Engine) -> None:
     assert tokens(search(engine, n=6, width=1, diverse=True)) == [s.token_ids for s in samples]
 
 
-def kept(candidate_texts: list[str]) -> str:
-    """What all candidates begin with."""
-    first, *others = candidate_texts
-    size = next(
-        (at for at in range(len(first)) if any(t[: at + 1] != first[: at + 1] for t in others)),
-        len(first),
-    )
-    return first[:size]
-
-
 def test_dvts_of_full_width_is_one_greedy_subtree(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,14 +86,9 @@ def test_dvts_of_full_width_is_one_greedy_subtree(
     assert all(len(ids) == 1 for ids in by_depth.values())  # one path goes on at every step
     assert len(by_depth) >= 3
     chain = [next(iter(by_depth[depth])) for depth in sorted(by_depth)]
-    assert all(later[: len(sooner)] == sooner for sooner, later in zip(chain, chain[1:]))  # noqa: B905, RUF007
+    assert all(later[: len(sooner)] == sooner for sooner, later in pairwise(chain))
     assert all(ids[: len(chain[-1])] == chain[-1] for ids in tokens(result))
     assert result.best.score == max(c.score or 0 for c in result.candidates)
-    monkeypatch.undo()
-    beam = search(engine, n=4, width=4)
-    assert (
-        kept([c.text for c in beam.candidates])[:8] == kept([c.text for c in result.candidates])[:8]
-    )
 
 
 @pytest.mark.parametrize(("n", "width", "beams"), [(4, 4, 1), (8, 2, 4), (6, 6, 1)])
@@ -144,23 +130,24 @@ def test_no_lookahead_is_the_beam(engine: Engine) -> None:
 def test_lookahead_scores_what_comes_after_greedy_steps(engine: Engine) -> None:
     process = Process()
     result = search(engine, n=2, width=2, lookahead=1, max_steps=1, verifier=process)
-    (greedy,) = {
-        engine.generate(
-            [*engine.encode("hello"), *result.candidates[0].completion.token_ids],
-            max_new_tokens=8,
-            sampling=SamplingParams(temperature=0),
-        ).text
-    }
+    assert engine.tokenizer is not None
+    ids = result.candidates[0].completion.token_ids
+    after = engine.generate(
+        [*engine.encode("hello"), *ids],
+        max_new_tokens=20,
+        sampling=SamplingParams(temperature=0),
+    )
     first, ahead = process.seen[0]
+    whole = engine.tokenizer.decode([*ids, *after.token_ids])
+    assert whole.startswith((first + ahead).rstrip("\ufffd"))
     assert result.candidates[0].text == first
-    assert greedy.startswith(ahead)
     assert result.candidates[0].score == noise(first + ahead)
     assert result.candidates[0].step_scores == (noise(first),)
 
 
 @pytest.mark.parametrize("knobs", [{}, {"diverse": True}, {"lookahead": 1}])
 def test_cache_rows_change_nothing(engine: Engine, knobs: dict[str, Any]) -> None:
-    tight = Engine(engine.model.path, RuntimeOptions(cache_bytes=60_000))
+    tight = Engine(engine.model.path, RuntimeOptions(threads=1, cache_bytes=60_000))
     wide = search(engine, n=8, width=4, **knobs)
     assert tokens(search(tight, n=8, width=4, **knobs)) == tokens(wide)
     assert tokens(search(engine, n=8, width=4, **knobs)) == tokens(wide)

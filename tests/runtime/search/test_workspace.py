@@ -32,7 +32,7 @@ def test_it_grows_what_the_engine_generates(engine: Engine) -> None:
 
 def test_pauses_and_few_rows_change_no_token(engine: Engine) -> None:
     """Pausing, parking and resuming give the same tokens for nothing but the new ones."""
-    tight = Engine(engine.model.path, RuntimeOptions(cache_bytes=60_000))
+    tight = Engine(engine.model.path, RuntimeOptions(threads=1, cache_bytes=60_000))
     (expected,) = Workspace(engine).sample(["he"], n=7, max_new_tokens=25, sampling=WARM)
     for host in (engine, tight):
         work = Workspace(host)
@@ -144,3 +144,19 @@ def test_a_stream_decoder_copies_half_a_character(engine: Engine) -> None:
     twin = copy.copy(decoder)
     assert "".join(twin.push(token_id) for token_id in token_ids[1:]) == "😀"
     assert "".join(decoder.push(token_id) for token_id in token_ids[1:]) == "😀"
+
+
+def test_an_edge_is_split_where_its_child_begins_with_the_new_token(engine: Engine) -> None:
+    decoder = engine.decoder(rows=2, max_length=16)
+    prefixes = PrefixCache(1 << 30)
+    texts = [[1, 2, 3, 4], [1, 2, 3, 4, 9, 5], [1, 2, 3, 4, 8], [1, 2, 9, 5, 6], [1, 2]]
+    rows = []
+    for text in texts:
+        decoder.cache.truncate(0, 0)
+        decoder.prefill(0, text)
+        prefixes.store(decoder.cache, 0, text)
+        rows.append(decoder.cache.read(0, 0, len(text)))
+    for text, row in zip(texts, rows, strict=True):
+        assert prefixes.restore(decoder.cache, 1, text) == len(text)
+        assert np.allclose(decoder.cache.read(1, 0, len(text)), row, atol=1e-5)
+    assert prefixes.nbytes == 10 * decoder.cache.layout.token_bytes

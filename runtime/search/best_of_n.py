@@ -1,0 +1,116 @@
+"""Best of N: the verifier chooses among samples (Cobbe et al. 2021)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.requests import Prompt
+from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.search.answers import Extract, extract_answer
+from gpt2edge.runtime.search.candidates import Judge, Request, gather, highest
+from gpt2edge.runtime.search.steps import StepEnd
+from gpt2edge.runtime.search.types import Budget, Candidate, SearchResult
+from gpt2edge.runtime.search.verifier import Aggregate, AnyVerifier
+from gpt2edge.runtime.search.vote import tally, winner
+from gpt2edge.runtime.search.workspace import Workspace
+from gpt2edge.runtime.stopping import StopParams
+
+Choice: TypeAlias = Literal["best", "weighted", "majority"]
+"""Which candidate wins: that of the highest score, that whose answer has the largest sum of
+scores, or that whose answer is the most frequent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestOfN:
+    """``n`` samples, of which the verifier chooses.
+
+    By ``choose`` "best" it is argmax_i r_i; by "weighted" argmax_a sum_{i: a_i = a} r_i (Li et
+    al. 2023, "verifier voting"); by "majority" a vote among the ``top_k`` of the highest scores
+    (Cobbe et al. 2021, section 4.3). ``top_k`` None lets all vote. A step verifier's scores
+    become one by ``aggregate``, with steps that end by ``step``.
+    """
+
+    verifier: AnyVerifier
+    n: int = 8
+    choose: Choice = "best"
+    top_k: int | None = None
+    aggregate: Aggregate = "last"
+    step: StepEnd = "\n\n"
+    answer: Extract = extract_answer
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}; it must be 1 or more, or None")
+
+    def run(
+        self,
+        engine: Engine,
+        prompt: Prompt,
+        *,
+        sampling: SamplingParams | None = None,
+        max_new_tokens: int | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        budget: Budget | None = None,
+    ) -> SearchResult:
+        """Sample, score, choose. Those cut off by the budget are scored only among themselves."""
+        request = Request(
+            prompt=prompt, sampling=sampling, max_new_tokens=max_new_tokens, stop=stop
+        )
+        group = request.begin(engine, self.n)
+        with Workspace(engine, budget) as work:
+            for _ in work.grow(group, keep=False):
+                pass
+        candidates = gather(group, self.answer)
+        whole = [place for place, candidate in enumerate(candidates) if candidate.is_whole]
+        judge = Judge(self.verifier, self.aggregate, self.step)
+        judged: list[Candidate] = []
+        with work:
+            judged = judge(group[0].prompt, [candidates[place] for place in whole])
+        work.count_verified(len(judged))
+        for place, candidate in zip(whole, judged, strict=False):
+            candidates[place] = candidate
+        return SearchResult(
+            best=pick(judged or candidates, self.choose, self.top_k),
+            candidates=tuple(candidates),
+            cost=work.cost,
+            stopped=work.stopped,
+        )
+
+
+def pick(candidates: Sequence[Candidate], choose: Choice, top_k: int | None = None) -> Candidate:
+    """The candidate that wins by ``choose`` among the ``top_k`` of the highest scores.
+
+    Of an answer's candidates it is the one of the highest score. Raises ValueError where a
+    weighted vote meets a score below 0, which would make many votes worse than one.
+    """
+    if choose == "best":
+        return highest(candidates)
+    if choose not in ("weighted", "majority"):
+        raise ValueError(f"choose is {choose!r}; it must be best, weighted or majority")
+    ranked = sorted(candidates, key=lambda c: -(c.score or 0.0))[:top_k]
+    voters = [candidate for candidate in candidates if any(c is candidate for c in ranked)]
+    lowest = min(candidate.score or 0.0 for candidate in voters)
+    if choose == "weighted" and lowest < 0:
+        raise ValueError(
+            f"a score is {lowest}; a weighted vote needs scores of 0 or more, such as probabilities"
+        )
+    weigh = choose == "weighted"
+    answer = winner(tally((c.answer, (c.score or 0.0) if weigh else 1.0) for c in voters))
+    return highest([candidate for candidate in voters if candidate.answer == answer])
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """Chance that one of ``k`` samples is right, estimated from more of them without bias.
+
+    1 - C(samples - correct, k) / C(samples, k), as a product (Chen et al. 2021, section 2.1).
+    """
+    if not 1 <= k <= samples or not 0 <= correct <= samples:
+        raise ValueError(
+            f"k is {k} and correct {correct}; of {samples} samples it must be 1 <= k <= {samples} "
+            f"and 0 <= correct <= {samples}"
+        )
+    wrong = 1.0
+    for place in range(samples - correct + 1, samples + 1):
+        wrong *= max(0.0, 1 - k / place)
+    return 1 - wrong

@@ -1,0 +1,102 @@
+"""What the methods have in common: a task, a judge, a choice among candidates."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.requests import Prompt
+from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.search.answers import Extract
+from gpt2edge.runtime.search.steps import StepEnd, split_steps
+from gpt2edge.runtime.search.types import Candidate
+from gpt2edge.runtime.search.verifier import (
+    Aggregate,
+    AnyVerifier,
+    StepVerifier,
+    aggregate_steps,
+    score_all,
+    score_all_steps,
+)
+from gpt2edge.runtime.stopping import StopParams
+
+TEMPERATURE: Final = 0.8
+"""Of a search over a model whose own default is greedy: equal samples would be no search."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A prompt and how to complete it, as ``Engine.generate`` takes them."""
+
+    prompt: Prompt
+    sampling: SamplingParams | None = None
+    max_new_tokens: int | None = None
+    stop: StopParams | str | Sequence[str] | None = None
+
+    def begin(self, engine: Engine, n: int, *, logprobs: int | None = None) -> list[Generation]:
+        """``n`` generations, not yet begun; without ``sampling`` as the model's defaults say."""
+        (group,) = engine.generations(
+            [self.prompt],
+            n=n,
+            max_new_tokens=self.max_new_tokens,
+            sampling=self.sampling or spread(engine),
+            stop=self.stop,
+            logprobs=logprobs,
+        )
+        return group
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A verifier, where steps end, and how their scores become one."""
+
+    verifier: AnyVerifier
+    aggregate: Aggregate = "last"
+    step: StepEnd = "\n\n"
+
+    def __call__(self, prompt: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates with their scores."""
+        texts = [candidate.text for candidate in candidates]
+        if not isinstance(self.verifier, StepVerifier):
+            scores = score_all(self.verifier, prompt, texts)
+            return [replace(c, score=s) for c, s in zip(candidates, scores, strict=True)]
+        solutions = [split_steps(text, self.step) for text in texts]
+        return [
+            replace(
+                candidate,
+                score=aggregate_steps(step_scores, self.aggregate),
+                step_scores=tuple(step_scores),
+            )
+            for candidate, step_scores in zip(
+                candidates, score_all_steps(self.verifier, prompt, solutions), strict=True
+            )
+        ]
+
+
+def spread(engine: Engine) -> SamplingParams:
+    """The model's default sampling, or temperature 0.8 where that is greedy."""
+    default = engine.defaults.sampling
+    return replace(default, temperature=TEMPERATURE) if default.is_greedy else default
+
+
+def gather(group: Iterable[Generation], extract: Extract) -> list[Candidate]:
+    """Candidates of generations that were begun; unfinished ones end where they are, cancelled."""
+    members = list(group)
+    begun = [generation for generation in members if generation.token_ids] or members[:1]
+    candidates = []
+    for generation in begun:
+        generation.cancel()
+        completion = generation.completion()
+        candidates.append(Candidate(completion=completion, answer=extract(completion.text)))
+    return candidates
+
+
+def whole_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that came to their own end; all, where none did."""
+    return [candidate for candidate in candidates if candidate.is_whole] or list(candidates)
+
+
+def highest(candidates: Sequence[Candidate]) -> Candidate:
+    """The one of the highest score, the first of equals; one without a score comes last."""
+    return max(candidates, key=lambda c: (c.score is not None, c.score or 0.0))
