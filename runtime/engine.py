@@ -1,8 +1,10 @@
 """Engine: a loaded model that generates, streams, batches and scores."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.batching import decode_all
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.cpu_features import saturation_warning
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.generation import Generation
@@ -22,6 +25,9 @@ from gpt2edge.runtime.session import RuntimeOptions, Session
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
 from gpt2edge.runtime.types import Chunk, Completion, Perplexity, Score
+
+
+_LOGGER: Final = logging.getLogger("gpt2edge")
 
 
 def load(
@@ -47,6 +53,9 @@ class Engine:
         path = self.model.tokenizer_path
         self.tokenizer = Tokenizer(path) if path else None
         self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
+        warning = saturation_warning(self.model.manifest.recipe)
+        if warning is not None:
+            _LOGGER.warning("%s: %s", self.model.path, warning)
         self._session = Session(self.model, self.options)
         self.load_s = perf_counter() - started
         self._requests = Requests(self.model, self.tokenizer, self.defaults, self.load_s)

@@ -285,6 +285,18 @@ def test_defaults_come_from_the_model(tmp_path: Path) -> None:
     assert again.token_ids == done.token_ids
 
 
+def test_a_model_that_saturates_here_says_so(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Engine(engine.model.path)
+    assert not caplog.records
+    monkeypatch.setattr("gpt2edge.runtime.engine.saturation_warning", lambda _: "it saturates")
+    Engine(engine.model.path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{engine.model.path}: it saturates"
+    ]
+
+
 def test_token_ids_without_a_tokenizer(tmp_path: Path) -> None:
     engine = make_engine(tmp_path, {**KEYS, "bos_token_id": None}, tokenizer=False)
     done = engine.generate([1, 2, 3], max_new_tokens=4)
