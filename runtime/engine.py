@@ -26,7 +26,6 @@ from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
 from gpt2edge.runtime.types import Chunk, Completion, Perplexity, Score
 
-
 _LOGGER: Final = logging.getLogger("gpt2edge")
 
 
