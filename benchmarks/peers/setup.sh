@@ -15,7 +15,7 @@ for peer; do
         pytorch) $pip "torch>=2.4" "transformers>=5" safetensors ;;
         llamacpp)
             $pip gguf safetensors numpy
-            CMAKE_ARGS="-DGGML_NATIVE=ON" $pip --no-binary llama-cpp-python llama-cpp-python
+            CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" $pip --no-binary llama-cpp-python llama-cpp-python
             ;;
         *) echo "setup.sh: no peer named $peer" >&2; exit 2 ;;
     esac
