@@ -13,7 +13,7 @@ from gpt2edge.cli.output import note, print_json, size
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
-    from gpt2edge.quant import Calibration
+    from gpt2edge.quant import Calibration, QuantRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,8 @@ class _Judge:
     default="int8",
     show_default=True,
     metavar="NAME",
-    help="int8 (fastest prefill), int8-block (most faithful) or int4 (smallest).",
+    help="int8 (fastest prefill), int8-block (most faithful), int4 (smallest) or int4-mixed "
+    "(8 bits where they count most, 5 on average).",
 )
 @click.option(
     "--calibrate",
@@ -109,17 +110,17 @@ def quantize(
         --max-perplexity-increase 2
     """
     from gpt2edge.model_dir import ModelDir
-    from gpt2edge.quant import named_recipe
     from gpt2edge.quant import quantize as run
 
     judging.check_usage()
     source = ModelDir.open(model)
     judge = _Judge(source, judging)
+    calibration = _calibration(source, calibrate)
     result = run(
         source,
         out,
-        recipe=named_recipe(recipe),
-        calibration=_calibration(source, calibrate),
+        recipe=_recipe(source, recipe, calibration),
+        calibration=calibration,
         check=judge,
         overwrite=overwrite,
     )
@@ -131,6 +132,14 @@ def quantize(
     else:
         share = result.nbytes / source.nbytes
         note(f"{out}: {size(result.nbytes)}, {share:.0%} of {model}")
+
+
+def _recipe(source: "ModelDir", name: str, calibration: "Calibration | None") -> "QuantRecipe":
+    from gpt2edge.quant import INT4, MIXED, mixed_recipe, named_recipe
+
+    if name == MIXED:
+        return mixed_recipe(source, INT4, mean_bits=5, calibration=calibration)
+    return named_recipe(name)
 
 
 def _calibration(source: "ModelDir", path: str | None) -> "Calibration | None":

@@ -6,13 +6,23 @@ require("quant", "onnx")  # before the modules below import it
 
 from gpt2edge.quant.calibrate import Calibration  # noqa: E402
 from gpt2edge.quant.quantizer import quantize  # noqa: E402
-from gpt2edge.quant.recipes import INT4, INT8, INT8_BLOCK, RECIPES, QuantRecipe, named_recipe  # noqa: E402
+from gpt2edge.quant.recipes import (  # noqa: E402
+    INT4,
+    INT8,
+    INT8_BLOCK,
+    MIXED,
+    RECIPES,
+    QuantRecipe,
+    named_recipe,
+)
 from gpt2edge.quant.report import Comparison, Estimate, compare, layer_errors  # noqa: E402
+from gpt2edge.quant.sensitivity import mixed_recipe  # noqa: E402
 
 __all__ = [
     "INT4",
     "INT8",
     "INT8_BLOCK",
+    "MIXED",
     "RECIPES",
     "Calibration",
     "Comparison",
@@ -20,6 +30,7 @@ __all__ = [
     "QuantRecipe",
     "compare",
     "layer_errors",
+    "mixed_recipe",
     "named_recipe",
     "quantize",
 ]

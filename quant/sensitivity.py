@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import onnx
@@ -11,18 +12,20 @@ from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.calibrate import Calibration, Progress
 from gpt2edge.quant.graph import Product, find_products
 from gpt2edge.quant.probe import Probe
-from gpt2edge.quant.recipes import QuantRecipe
+from gpt2edge.quant.recipes import MIXED, QuantRecipe
 from gpt2edge.quant.report import log_softmax
 from gpt2edge.quant.rounding import round_with_search
 from gpt2edge.quant.tensors import TensorReader
 
 FloatArray = NDArray[np.float32]
 
+_TOKENS: Final = 512
+
 
 def mixed_recipe(
     model: ModelDir, base: QuantRecipe, *, mean_bits: float, calibration: Calibration | None = None
 ) -> QuantRecipe:
-    """``base`` with 8 bits for the weights that need them most, ``mean_bits`` on average.
+    """``base``, 4-bit, with 8 bits for the weights that need them most, ``mean_bits`` on average.
 
     Every product is rounded to ``base.bits`` alone and the divergence of the model's predictions
     measured; products are widened by divergence per byte until the budget is spent. Raises
@@ -30,12 +33,12 @@ def mixed_recipe(
     """
     if not base.bits <= mean_bits <= 8:
         raise ValueError(f"mean_bits is {mean_bits}; it must be {base.bits} to 8")
-    calibration = calibration or Calibration(tokens=512)
-    windows = calibration.windows(model)
+    given = calibration or Calibration()
+    windows = replace(given, tokens=min(given.tokens, _TOKENS)).windows(model)
     products = _products(model)
-    losses = sensitivities(model, base, windows, calibration.progress)
+    losses = sensitivities(model, base, windows, given.progress)
     wide = widened(products, losses, base.bits, mean_bits)
-    return replace(base, name=f"{base.name}-mixed", wide=wide)
+    return replace(base, name=MIXED, wide=wide)
 
 
 def sensitivities(

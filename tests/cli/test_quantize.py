@@ -1,0 +1,87 @@
+"""``gpt2edge quantize`` and ``gpt2edge compare``."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gpt2edge.cli.compare import compare, measure
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.quant import Estimate
+from tests.cli.running import error, invoke, output, output_json
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("A small boat came over the water at night, and nobody saw it. " * 8)
+    return path
+
+
+def test_says_how_small_it_became(tiny_model: ModelDir, tmp_path: Path) -> None:
+    result = invoke("quantize", tiny_model.path, tmp_path / "out", "--recipe", "int8-block")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert "% of" in result.stderr
+    assert ModelDir.open(tmp_path / "out").manifest.variant == "int8"
+
+
+def test_reports_the_loss(tiny_model: ModelDir, tmp_path: Path, text: Path) -> None:
+    shown = output("quantize", tiny_model.path, tmp_path / "out", "--text", text)
+    for name in ("size", "perplexity", "KL divergence", "top-1 agreement", "relative error"):
+        assert name in shown
+
+
+def test_reports_for_machines(tiny_model: ModelDir, tmp_path: Path, text: Path) -> None:
+    report = output_json("quantize", tiny_model.path, tmp_path / "out", "--text", text)
+    assert report["bytes_b"] < report["bytes_a"]
+    assert report["perplexity_increase"]["standard_error"] >= 0
+    assert "h.0/mlp" in report["layer_errors"]
+
+
+def test_calibrates_on_a_text(tiny_model: ModelDir, tmp_path: Path, text: Path) -> None:
+    args = ("quantize", tiny_model.path, tmp_path / "out", "--recipe", "int4")
+    assert invoke(*args, "--calibrate", text).exit_code == 0
+
+
+def test_refuses_too_great_a_loss(
+    tiny_model: ModelDir, tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worse(*models: Any, **options: Any) -> Any:
+        comparison, errors = measure(*models, **options)
+        return replace(comparison, perplexity_increase=Estimate(0.05, 0.001)), errors
+
+    monkeypatch.setattr("gpt2edge.cli.quantize.measure", worse)
+    args = ("quantize", tiny_model.path, tmp_path / "out", "--text", text)
+    refused = invoke(*args, "--max-perplexity-increase", 4.9)
+    assert refused.exit_code == 1
+    assert "grows by 5.000%, more than the 4.9 % allowed" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert invoke(*args, "--max-perplexity-increase", 5.1).exit_code == 0
+
+
+def test_wrong_use_is_one_line(tiny_model: ModelDir, tmp_path: Path) -> None:
+    out, empty, binary = (tmp_path / name for name in ("out", "empty.txt", "binary.txt"))
+    empty.write_bytes(b"")
+    binary.write_bytes(b"\xff\xfe")
+    model = tiny_model.path
+    assert "there are int8" in error("quantize", model, out, "--recipe", "int3")
+    assert "at least 32" in error("quantize", model, out, "--calibrate", empty)
+    assert "not UTF-8" in error("quantize", model, out, "--calibrate", binary)
+    assert "No such file" in error("quantize", model, out, "--calibrate", tmp_path / "none.txt")
+    assert "no model folder" in error("quantize", tmp_path / "none", out)
+    limit = ("--max-perplexity-increase", 1)
+    assert "needs --text" in error("quantize", model, out, *limit, code=2)
+    assert not out.exists()
+
+
+def test_compares_any_two_models(tiny_model: ModelDir, text: Path) -> None:
+    path = str(tiny_model.path)
+    result = CliRunner().invoke(compare, [path, path, "--text", str(text), "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["top1_agreement"]["value"] == 1
+    assert report["kl"]["value"] == 0
