@@ -64,6 +64,11 @@ class Generation:
         """Tokens that enter the cache: all but the last, which nothing follows."""
         return len(self.prompt_ids) + self._request.max_new_tokens - 1
 
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        """Log-probability of each token so far, where they were asked for."""
+        return tuple(self._logprobs)
+
     def accept(self, logits: NDArray[np.float32]) -> Chunk:
         """Draw the next token from ``logits`` [vocab_size]."""
         request = self._request

@@ -142,8 +142,11 @@ class _Pool:
         self.growing = self._branches()
 
     def results(self) -> list[Path]:
-        """The paths that ended, or where none did those in the making."""
-        return self._ended or self.growing
+        """The paths that ended, the best of too many; where none did those in the making."""
+        if self._beam.diverse or len(self._ended) <= self._slots:
+            return self._ended or self.growing
+        best = sorted(self._ended, key=_value, reverse=True)[: self._slots]
+        return [path for path in self._ended if path in best]
 
     def _branches(self) -> list[Path]:
         """The kept paths, so often that the slots are full; the best has what is left over."""

@@ -85,6 +85,10 @@ class Workspace:
         """Count ``texts`` that a verifier or an evaluator has scored."""
         self._verified += texts
 
+    def check_time(self) -> None:
+        """Raise OutOfBudget where the time is over; for searches that call no model for long."""
+        self._check(tokens=0, calls=0)
+
     def sample(
         self,
         prompts: Sequence[Prompt],

@@ -14,7 +14,7 @@ from gpt2edge.runtime.search.steps import split_steps
 from gpt2edge.runtime.search.types import Budget, SearchResult
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
-TOKENS = 40
+TOKENS = 26
 
 
 def noise(text: str) -> float:
