@@ -12,6 +12,7 @@ from gpt2edge.errors import Gpt2EdgeError
 
 COMMANDS: Final = (
     "generate",
+    "solve",
     "score",
     "perplexity",
     "tokenize",

@@ -77,7 +77,9 @@ class Judge:
 def spread(engine: Engine) -> SamplingParams:
     """The model's default sampling, or temperature 0.8 where that is greedy."""
     default = engine.defaults.sampling
-    return replace(default, temperature=TEMPERATURE) if default.is_greedy else default
+    if not default.is_greedy:
+        return default
+    return replace(default, temperature=TEMPERATURE, top_k=0)
 
 
 def gather(group: Iterable[Generation], extract: Extract) -> list[Candidate]:

@@ -1,0 +1,248 @@
+"""``gpt2edge solve``."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gpt2edge.cli.options import Source, Target, bundled, json_option, read_file
+from gpt2edge.cli.output import aligned, note, print_json, quoted
+from gpt2edge.cli.settings import (
+    END_OPTIONS,
+    SAMPLING_OPTIONS,
+    EndFlags,
+    SamplingFlags,
+    resolve,
+)
+from gpt2edge.cli.solving import (
+    METHODS,
+    TREES,
+    UNVERIFIED,
+    Outcome,
+    SearchFlags,
+    Solver,
+    open_verifier,
+)
+
+INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What is solved, and how it is shown."""
+
+    problems: str | None
+    tree: Path | None
+    show_tree: bool
+    as_json: bool
+    verbose: bool
+
+
+def _option(*names: str, **settings: Any) -> Callable[..., Any]:
+    return click.option(*names, **settings)
+
+
+SEARCH_OPTIONS: Final = (
+    _option(
+        "--method",
+        type=click.Choice(METHODS),
+        default="majority",
+        show_default=True,
+        help="How the answer is sought; docs/search.md explains each.",
+    ),
+    _option(
+        "--n",
+        type=click.IntRange(1, 65536),
+        default=8,
+        show_default=True,
+        metavar="N",
+        help="Candidates; for tot states kept at each level, for mcts simulations.",
+    ),
+    _option(
+        "--width",
+        type=click.IntRange(1, 1024),
+        default=4,
+        show_default=True,
+        metavar="M",
+        help="Samples of each next step, for beam, dvts, tot and mcts.",
+    ),
+    _option(
+        "--verifier",
+        metavar="SPEC",
+        help="What scores: the FOLDER of a model with a scalar head, FILE.py:FUNCTION of prompt "
+        'and completion, "likelihood", or "yes" to ask the model itself.',
+    ),
+    _option(
+        "--aggregate",
+        type=click.Choice(["last", "min", "prod", "mean"]),
+        help="One score from those of the steps.  [default: last]",
+    ),
+    _option(
+        "--choose",
+        type=click.Choice(["best", "weighted", "majority"]),
+        default="best",
+        show_default=True,
+        help="Winner among scored candidates: the best, or a vote of their answers.",
+    ),
+    _option("--step", default="\n\n", metavar="TEXT", help="Ends a step.  [default: blank line]"),
+    _option(
+        "--lookahead",
+        type=click.IntRange(0, 64),
+        default=0,
+        metavar="K",
+        help="Score a beam's step by what K more greedy steps come to.",
+    ),
+    _option("--budget-tokens", type=int, metavar="N", help="At most N generated tokens."),
+    _option("--budget-seconds", type=float, metavar="S", help="The best after S seconds."),
+)
+VIEW_OPTIONS: Final = (
+    _option(
+        "--problems",
+        metavar="FILE",
+        help='JSON lines with "prompt" and perhaps "answer", instead of PROMPT; "-" is stdin.',
+    ),
+    _option(
+        "--tree",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Save the tree of tot or mcts as JSON.",
+    ),
+    _option("--show-tree", is_flag=True, help="Show the tree of tot or mcts, on stderr."),
+    json_option,
+    _option("-v", "--verbose", is_flag=True, help="Settings, candidates and cost, on stderr."),
+)
+
+
+@click.command()
+@Source.options()
+@Target.options()
+@bundled("search", SearchFlags, *SEARCH_OPTIONS)
+@bundled("ending", EndFlags, *END_OPTIONS)
+@bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
+@bundled("view", View, *VIEW_OPTIONS)
+def solve(
+    source: Source,
+    target: Target,
+    search: SearchFlags,
+    ending: EndFlags,
+    sampling: SamplingFlags,
+    view: View,
+) -> None:
+    """Think longer about PROMPT: many completions, and a vote or a verifier that chooses.
+
+    Prints the best completion; for --problems the answer of each, and on stderr how many are
+    right. An answer is what follows "####" or "answer is", stands in \\boxed{}, or is the last
+    number. Ctrl-C, pressed once, prints the best so far (exit code 130).
+
+    With --json, a line for each problem: prompt, text, answer, score, candidates, cost, stopped
+    ("done", "decided", "tokens", "seconds", "interrupted"); expected and right where the answer
+    is known.
+
+    \b
+    Examples:
+      gpt2edge solve -m models/stepmath --n 16 "Q: 17 + 25 = ?\\nA:"
+      gpt2edge solve -m models/stepmath --method beam --verifier models/prm --step $'\\n' "..."
+      gpt2edge solve --method best-of-n --verifier checks.py:score --budget-seconds 5 "..."
+      gpt2edge solve -m models/stepmath --problems problems.jsonl --json
+    """
+    _check(search, view)
+    engine = target.load()
+    settings = resolve(sampling, ending, engine)
+    solver = Solver(search, engine, settings, open_verifier(search, engine, target), sampling)
+    problems = list(_problems(source, view))
+    if view.verbose:
+        note("\n".join(aligned(settings.lines())))
+    right = 0
+    for problem in problems:
+        outcome = solver(problem["prompt"])
+        right += _show(outcome, problem, view)
+        if outcome.stopped == "interrupted":
+            click.get_current_context().exit(INTERRUPTED)
+    if view.problems and any("answer" in problem for problem in problems):
+        note(f"{right} of {len(problems)} right ({right / len(problems):.1%})")
+
+
+def _check(search: SearchFlags, view: View) -> None:
+    """What click cannot see: options that need or exclude one another."""
+    if search.method not in UNVERIFIED and search.verifier is None:
+        raise click.UsageError(f"--method {search.method} needs --verifier.")
+    if search.method in UNVERIFIED and search.verifier is not None:
+        raise click.UsageError(f"--method {search.method} uses no verifier.")
+    if search.method not in TREES and (view.tree or view.show_tree):
+        raise click.UsageError("--tree and --show-tree need --method tot or mcts.")
+    if view.problems and view.tree:
+        raise click.UsageError("--tree saves one tree: give one PROMPT instead of --problems.")
+
+
+def _problems(source: Source, view: View) -> list[dict[str, Any]]:
+    """The prompt as the one problem, or those of the file."""
+    if view.problems is None:
+        return [{"prompt": source.prompt()}]
+    if source.given is not None:
+        raise click.UsageError("give either PROMPT or --problems.")
+    problems = []
+    for number, line in enumerate(read_file(view.problems).splitlines(), 1):
+        if line.strip():
+            problems.append(_problem(line, f"{view.problems}, line {number}"))
+    if not problems:
+        raise ValueError(f"{view.problems} holds no problems")
+    return problems
+
+
+def _problem(line: str, place: str) -> dict[str, Any]:
+    try:
+        problem = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{place}: not a JSON object") from None
+    if not isinstance(problem, dict) or not isinstance(problem.get("prompt"), str):
+        raise ValueError(f'{place}: not a JSON object with a text "prompt"')
+    return problem
+
+
+def _show(outcome: Outcome, problem: Mapping[str, Any], view: View) -> bool:
+    """Print one problem's outcome; whether its answer is the expected one."""
+    from gpt2edge.runtime.search import canonical
+
+    expected = canonical(str(problem["answer"])) if "answer" in problem else None
+    right = expected is not None and outcome.answer == expected
+    if view.as_json:
+        known = {} if expected is None else {"expected": expected, "right": right}
+        fields = ("prompt", "text", "answer", "score", "candidates", "stopped")
+        values = {name: getattr(outcome, name) for name in fields}
+        print_json({**values, "cost": asdict(outcome.cost), **known})
+    elif view.problems:
+        mark = "" if expected is None else "right  " if right else "wrong  "
+        click.echo(f"{mark}{outcome.answer or '(no answer)'}")
+    else:
+        click.echo(outcome.text)
+    if outcome.tree is not None and view.tree:
+        outcome.tree.save(view.tree)
+    if outcome.tree is not None and view.show_tree:
+        note(outcome.tree.render())
+    if view.verbose:
+        note("\n".join(_lines(outcome)))
+    return right
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    """Candidates with their scores and answers, and what the search cost."""
+    rows = [
+        (
+            "-" if candidate["score"] is None else f"{candidate['score']:.4g}",
+            candidate["answer"] or "-",
+            candidate["finish_reason"],
+            quoted(candidate["text"]),
+        )
+        for candidate in outcome.candidates
+    ]
+    cost = outcome.cost
+    table = aligned([("score", "answer", "finish", "text"), *rows]) if rows else []
+    return [
+        *table,
+        f"answer {outcome.answer or '-'}, stopped: {outcome.stopped}",
+        f"{cost.prefilled_tokens} tokens prefilled, {cost.generated_tokens} generated in "
+        f"{cost.forward_calls} calls, {cost.verifier_calls} verified, {cost.wall_s:.3f} s",
+    ]

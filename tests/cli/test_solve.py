@@ -1,0 +1,186 @@
+"""``gpt2edge solve``: methods, verifiers, problems, budgets, trees."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpt2edge import Engine, ModelDir, SamplingParams
+from gpt2edge.export import export_checkpoint
+from gpt2edge.runtime.search import MajorityVote, Tree
+from gpt2edge.runtime.search.workspace import Workspace
+from tests.checkpoints import SMALL, write_checkpoint
+from tests.cli.running import error, invoke, output, output_json
+from tests.runtime.models import write_tokenizer
+
+LENGTH = ["-n", 12, "--seed", 3, "--step", " "]
+
+
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python file of verifiers."""
+    path = tmp_path_factory.mktemp("checks") / "checks.py"
+    path.write_text(
+        "def score(prompt, completion):\n    return len(set(completion)) / 200\n"
+        "def broken(prompt, completion):\n    return float('nan')\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def value_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with a scalar head."""
+    folder = tmp_path_factory.mktemp("value")
+    keys = {
+        **SMALL,
+        "vocab_size": 260,
+        "n_positions": 256,
+        "architectures": ["GPT2ForTokenClassification"],
+        "id2label": {"0": "value"},
+    }
+    write_checkpoint(folder / "hf", keys, seed=2)
+    write_tokenizer(folder / "hf" / "tokenizer.json")
+    return export_checkpoint(folder / "hf", folder / "onnx").path
+
+
+def test_greedy_is_greedy(tiny_model: ModelDir) -> None:
+    text = output("solve", "-m", tiny_model.path, "--method", "greedy", "-n", 12, "hello")
+    assert text == Engine(tiny_model.path).generate("hello", max_new_tokens=12).text + "\n"
+
+
+def test_the_majority_is_the_librarys(tiny_model: ModelDir) -> None:
+    args = ["solve", "-m", tiny_model.path, "--n", 5, *LENGTH, "--temperature", 0.9, "hello"]
+    report = output_json(*args)
+    sampling = SamplingParams(temperature=0.9, seed=3)
+    engine = Engine(tiny_model.path)
+    result = MajorityVote(n=5).run(engine, "hello", sampling=sampling, max_new_tokens=12)
+    assert report["text"] == result.best.text
+    assert len(report["candidates"]) == 5
+    assert [c["token_ids"] for c in report["candidates"]] == [
+        list(c.completion.token_ids) for c in result.candidates
+    ]
+    assert report["cost"]["generated_tokens"] == result.cost.generated_tokens
+    assert report["stopped"] in ("done", "decided")
+    assert set(report) == {
+        *("prompt", "text", "answer", "score", "candidates", "stopped", "cost"),
+    }
+    assert invoke(*args).stdout == result.best.text + "\n"
+
+
+@pytest.mark.parametrize("method", ["best-of-n", "beam", "dvts", "tot", "mcts"])
+def test_every_method_under_a_function(tiny_model: ModelDir, checks: Path, method: str) -> None:
+    args = ["--method", method, "--verifier", f"{checks}:score", "--n", 4, "--width", 2, *LENGTH]
+    report = output_json("solve", "-m", tiny_model.path, *args, "hello")
+    assert report["score"] == pytest.approx(len(set(report["text"])) / 200)
+    assert report["cost"]["verifier_calls"] > 0
+    assert report["stopped"] == "done"
+    assert report == {
+        **output_json("solve", "-m", tiny_model.path, *args, "hello"),
+        "cost": report["cost"],
+    }
+
+
+@pytest.mark.parametrize("spec", ["likelihood", "yes", "model"])
+@pytest.mark.parametrize("method", ["best-of-n", "beam"])
+def test_models_as_verifiers(
+    tiny_model: ModelDir, value_model: Path, spec: str, method: str
+) -> None:
+    verifier = value_model if spec == "model" else spec
+    args = ["--method", method, "--verifier", verifier, "--n", 4, "--width", 2, *LENGTH]
+    report = output_json("solve", "-m", tiny_model.path, *args, "hello")
+    assert 0 < report["score"] <= 1
+    scores = [c["score"] for c in report["candidates"] if c["score"] is not None]
+    assert report["score"] == max(scores)
+
+
+def test_problems_are_counted(tiny_model: ModelDir, tmp_path: Path) -> None:
+    path = tmp_path / "problems.jsonl"
+    prompts = ["one", "two", "three"]
+    args = ["solve", "-m", tiny_model.path, "--n", 3, *LENGTH, "--problems", path]
+    path.write_text("\n".join(json.dumps({"prompt": p}) for p in prompts) + "\n\n")
+    found = [json.loads(line)["answer"] for line in output(*args, "--json").splitlines()]
+    assert len(found) == 3
+    answers = [found[0] or "7", "never", "never"]
+    rows = [{"prompt": p, "answer": a} for p, a in zip(prompts, answers, strict=True)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    result = invoke(*args)
+    right = int(found[0] is not None)
+    assert f"{right} of 3 right" in result.stderr
+    assert len(result.stdout.splitlines()) == 3
+    lines = [json.loads(line) for line in output(*args, "--json").splitlines()]
+    assert [line["right"] for line in lines] == [bool(right), False, False]
+    assert lines[1]["expected"] == "never"
+
+
+def test_a_tree_is_shown_and_saved(tiny_model: ModelDir, checks: Path, tmp_path: Path) -> None:
+    path = tmp_path / "tree.json"
+    args = ["--method", "mcts", "--verifier", f"{checks}:score", "--n", 6, *LENGTH]
+    result = invoke(
+        "solve", "-m", tiny_model.path, *args, "--show-tree", "--tree", path, "-v", "hello"
+    )
+    assert result.exit_code == 0, result.stderr
+    tree = Tree.load(path)
+    assert tree.root.visits == 6
+    assert tree.render() in result.stderr
+    assert "verified" in result.stderr
+
+
+def test_a_budget_gives_the_best_so_far(tiny_model: ModelDir) -> None:
+    args = ["--n", 4, "-n", 50, "--budget-tokens", 20, "hello"]
+    report = output_json("solve", "-m", tiny_model.path, *args)
+    assert report["stopped"] == "tokens"
+    assert report["cost"]["generated_tokens"] <= 20
+
+
+def test_ctrl_c_prints_the_best_so_far(
+    tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Workspace._check
+
+    def interrupted(self: Workspace, *, tokens: int, calls: int) -> None:
+        if self.cost.generated_tokens > 8:
+            raise KeyboardInterrupt
+        original(self, tokens=tokens, calls=calls)
+
+    monkeypatch.setattr(Workspace, "_check", interrupted)
+    result = invoke("solve", "-m", tiny_model.path, "--n", 4, "-n", 30, "--json", "hello")
+    assert result.exit_code == 130
+    report: dict[str, Any] = json.loads(result.stdout)
+    assert report["stopped"] == "interrupted"
+    assert report["candidates"][0]["token_ids"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words", "code"),
+    [
+        (["--method", "beam"], "needs --verifier", 2),
+        (["--verifier", "likelihood"], "uses no verifier", 2),
+        (["--show-tree"], "need --method tot or mcts", 2),
+        (["--problems", "-", "extra"], "either PROMPT or --problems", 2),
+        (["--temperature", 0, "x"], "would all be the same", 1),
+        (["--budget-tokens", 0, "x"], "budget's tokens is 0", 1),
+        (["--method", "beam", "--n", 5, "--verifier", "likelihood", "x"], "multiple", 1),
+        (["--method", "beam", "--verifier", "none.py:f", "x"], "no Python file at", 1),
+        (["--method", "beam", "--verifier", "no/folder", "x"], "no model folder", 1),
+    ],
+)
+def test_mistakes_are_one_line(
+    tiny_model: ModelDir, args: list[object], words: str, code: int
+) -> None:
+    assert words in error("solve", "-m", tiny_model.path, *args, stdin="", code=code)
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"question": 1}', '{"prompt": 5}', ""])
+def test_problems_that_are_none(tiny_model: ModelDir, tmp_path: Path, line: str) -> None:
+    path = tmp_path / "problems.jsonl"
+    path.write_text(line)
+    assert str(path) in error("solve", "-m", tiny_model.path, "--problems", path)
+
+
+def test_a_broken_verifier_is_one_line(tiny_model: ModelDir, checks: Path) -> None:
+    args = ["solve", "-m", tiny_model.path, "--method", "best-of-n", "--verifier"]
+    assert "a score must be a number" in error(*args, f"{checks}:broken", *LENGTH, "x")
+    assert "has no 'missing'" in error(*args, f"{checks}:missing", "x")
+    checks.with_name("bad.py").write_text("1 / 0")
+    assert "failed with ZeroDivisionError" in error(*args, f"{checks.with_name('bad.py')}:f", "x")
