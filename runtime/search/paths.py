@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gpt2edge.runtime.generation import Generation
-from gpt2edge.runtime.sampling import GREEDY
+from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.search.answers import Extract
 from gpt2edge.runtime.search.steps import StepEnd, is_complete
 from gpt2edge.runtime.search.types import Candidate
@@ -47,9 +47,9 @@ class Path:
         key = (*self.key, len(self.marks), number) if number else self.key
         return self._twin(self.generation.fork(key if number else None), key)
 
-    def rollout(self) -> "Path":
-        """A twin that goes on greedily."""
-        return self._twin(self.generation.fork(sampling=GREEDY), self.key)
+    def rollout(self, sampling: SamplingParams) -> "Path":
+        """A twin that goes on as ``sampling`` says."""
+        return self._twin(self.generation.fork(sampling=sampling), self.key)
 
     def steps(self, work: Workspace) -> list[str]:
         """The text by steps, the one in the making included; a stop string is no part of it."""

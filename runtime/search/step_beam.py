@@ -5,14 +5,14 @@ lookahead), and Beeching et al. 2024, "Scaling test-time compute with open model
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.requests import Prompt
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.best_of_n import Choice, pick
-from gpt2edge.runtime.search.candidates import Request, whole_first
+from gpt2edge.runtime.search.candidates import Request, spread, whole_first
 from gpt2edge.runtime.search.paths import Path, advance, score_paths
 from gpt2edge.runtime.search.steps import StepEnd
 from gpt2edge.runtime.search.types import Budget, SearchResult
@@ -80,7 +80,7 @@ class StepBeam:
                 if not growing:
                     break
                 advance(work, growing, self.step)
-                self._judge(work, growing)
+                self._judge(work, growing, request.sampling or spread(engine))
                 for pool in pools:
                     if pool.growing:
                         pool.select()
@@ -93,12 +93,13 @@ class StepBeam:
             stopped=work.stopped,
         )
 
-    def _judge(self, work: Workspace, paths: Sequence[Path]) -> None:
+    def _judge(self, work: Workspace, paths: Sequence[Path], sampling: SamplingParams) -> None:
         """Score paths, those that go on by what they come to after ``lookahead`` greedy steps."""
         if not self.lookahead:
             score_paths(work, paths, self.verifier, self.aggregate)
             return
-        ahead = [path if path.is_finished else path.rollout() for path in paths]
+        greedy = replace(sampling, temperature=0.0)
+        ahead = [path if path.is_finished else path.rollout(greedy) for path in paths]
         rolled = [path for path in ahead if not path.is_finished]
         advance(work, rolled, self.step, steps=self.lookahead, keep=False)
         score_paths(work, ahead, self.verifier, self.aggregate)
