@@ -184,7 +184,7 @@ def _problems(source: Source, view: View) -> list[dict[str, Any]]:
     if source.given is not None:
         raise click.UsageError("give either PROMPT or --problems.")
     problems = []
-    for number, line in enumerate(read_file(view.problems).splitlines(), 1):
+    for number, line in enumerate(read_file(view.problems).split("\n"), 1):
         if line.strip():
             problems.append(_problem(line, f"{view.problems}, line {number}"))
     if not problems:

@@ -7,6 +7,7 @@ from gpt2edge.runtime.search.answers import canonical, extract_answer
 from gpt2edge.runtime.search.best_of_n import BestOfN, pass_at_k
 from gpt2edge.runtime.search.candidates import Request
 from gpt2edge.runtime.search.game24 import Game24
+from gpt2edge.runtime.search.harvest import Harvest
 from gpt2edge.runtime.search.mcts import MCTS
 from gpt2edge.runtime.search.model_verifier import (
     AskedModel,
@@ -38,6 +39,7 @@ __all__ = [
     "Candidate",
     "Cost",
     "Game24",
+    "Harvest",
     "Likelihood",
     "MajorityVote",
     "Node",

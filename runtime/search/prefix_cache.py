@@ -57,11 +57,10 @@ class PrefixCache:
                 _split(edge, count)
             edge.used = self._clock
             children, at = edge.children, at + count
-        if at == len(token_ids):
-            return
-        tokens = cache.read(row, at, len(token_ids))
-        children[token_ids[at]] = _Edge(tuple(token_ids[at:]), tokens, used=self._clock)
-        self.nbytes += tokens.nbytes
+        if at < len(token_ids):
+            tokens = cache.read(row, at, len(token_ids))
+            children[token_ids[at]] = _Edge(tuple(token_ids[at:]), tokens, used=self._clock)
+            self.nbytes += tokens.nbytes
         if self.nbytes > self.max_bytes:
             self._evict()
 
@@ -79,13 +78,13 @@ class PrefixCache:
     def _evict(self) -> None:
         """Forget ends of texts, the longest unused first, but nothing of the last one stored."""
         while self.nbytes > self.max_bytes:
-            leaves = list(_leaves(self._roots))
-            leaves.sort(key=lambda leaf: leaf[1].used)
-            for siblings, edge in leaves:
-                if self.nbytes <= self.max_bytes or edge.used == self._clock:
-                    return
-                del siblings[edge.token_ids[0]]
-                self.nbytes -= edge.tokens.nbytes
+            leaves = [leaf for leaf in _leaves(self._roots) if leaf[1].used < self._clock]
+            if not leaves:
+                return
+            for siblings, edge in sorted(leaves, key=lambda leaf: leaf[1].used):
+                if self.nbytes > self.max_bytes:
+                    del siblings[edge.token_ids[0]]
+                    self.nbytes -= edge.tokens.nbytes
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
