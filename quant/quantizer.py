@@ -76,12 +76,12 @@ def _write_graph(
     original = onnx.load(source.graph_path, load_external_data=False)
     tensors = EqualizedTensors(TensorReader(original.graph.initializer, source.path))
     compensates = recipe.rounding == "compensate"
-    if calibration is None and compensates and source.manifest.task == "text-generation":
-        calibration = Calibration()
     observer = calibration.observer(source) if calibration else None
     progress = calibration.progress if calibration else None
     if recipe.equalize:
         equalize(tensors, source.config, observer.statistics(progress) if observer else None)
+    if observer is None and compensates and source.manifest.task == "text-generation":
+        observer = Calibration().observer(source)
     moments = Moments(observer, tensors, progress) if observer and compensates else None
     with TensorWriter(folder / WEIGHTS_FILE) as writer:
         rewriter = Rewriter(tensors, GraphWriter(writer), recipe, moments)

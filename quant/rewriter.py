@@ -18,7 +18,7 @@ from gpt2edge.quant.rounding import round_with_compensation, round_with_search
 
 FloatArray = NDArray[np.float32]
 
-_MOMENT_BYTES: Final = 400 << 20
+_MOMENT_BYTES: Final = 600 << 20
 
 
 class Moments:
