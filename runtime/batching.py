@@ -54,11 +54,12 @@ def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iter
                 yield chunk
             if not group.waiting:
                 waiting.popleft()
-        _release(decoder, active)
+        _release(decoder, active)  # a caller may have ended some meanwhile
         if active:
             logits = decoder.decode([generation.token_ids[-1] for generation in active])
             for generation, row in zip(active, logits, strict=True):
-                yield generation.accept(row)
+                if generation.finish_reason is None:
+                    yield generation.accept(row)
             _release(decoder, active)
 
 

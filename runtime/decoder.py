@@ -34,28 +34,31 @@ class Decoder:
         The array is the decoder's own, overwritten by the next call.
         """
         count = len(token_ids)
+        if not 1 <= count <= self.cache.rows:
+            raise ValueError(f"{count} token ids for a cache of {self.cache.rows} rows")
         binding = self._step_bindings.get(count) or self._bind_step(count)
         self._input_ids[:count, 0] = token_ids
         self._position_ids[:count, 0] = self.cache.lengths[:count]
         self.cache.advance(0, count, 1)
-        binding.run()
+        self._run(binding, 0, count, 1)
         return self._logits[:count].reshape(count, -1)
 
     def prefill(self, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Append ``token_ids`` to ``row``: logits [n_logits] after the last of them."""
-        for chunk in self._chunks(token_ids):
+        for chunk in self._chunks(row, token_ids):
             logits = self._forward(row, chunk, np.array([len(chunk) - 1]))
         return logits.reshape(-1)
 
     def prefill_all(self, row: int, token_ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """Append ``token_ids`` to ``row``: logits [tokens, n_logits] after each, by chunks."""
-        for chunk in self._chunks(token_ids):
+        for chunk in self._chunks(row, token_ids):
             yield self._forward(row, chunk, np.arange(len(chunk)))
 
-    def _chunks(self, token_ids: Sequence[int]) -> Iterator[NDArray[np.int64]]:
+    def _chunks(self, row: int, token_ids: Sequence[int]) -> Iterator[NDArray[np.int64]]:
         if not len(token_ids):
             raise ValueError("no tokens to prefill; there must be at least one")
         ids = np.asarray(token_ids, np.int64)
+        self.cache.check_room(row, 1, len(ids))
         for start in range(0, len(ids), self._prefill_chunk):
             yield ids[start : start + self._prefill_chunk]
 
@@ -72,8 +75,17 @@ class Decoder:
         binding.input("position_ids", np.arange(start, start + len(ids))[None])
         binding.input("logits_to_keep", kept[None])  # [1, kept]
         binding.output("logits", logits)
-        binding.run()
+        self._run(binding, row, 1, len(ids))
         return logits.reshape(len(kept), -1)
+
+    def _run(self, binding: Binding, first: int, count: int, tokens: int) -> None:
+        """Run, and take back the ``tokens`` that rows just gained where that fails."""
+        try:
+            binding.run()
+        except Exception:
+            for row in range(first, first + count):
+                self.cache.truncate(row, int(self.cache.lengths[row]) - tokens)
+            raise
 
     def _bind_step(self, count: int) -> Binding:
         binding = self._step_bindings[count] = self._bind_cache(0, count)

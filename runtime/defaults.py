@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpt2edge.config import ModelConfig
+from gpt2edge._checks import whole
+from gpt2edge.config import ModelConfig, token_ids
 from gpt2edge.errors import ModelDirError
 from gpt2edge.runtime.sampling import SamplingParams
 
@@ -22,17 +23,20 @@ class GenerationDefaults:
         """Read transformers' ``GenerationConfig`` keys; an absent key changes nothing.
 
         Decoding is greedy unless ``do_sample`` is true. Without ``max_new_tokens`` the limit is
-        128. Raises ModelDirError for values out of range.
+        128. End tokens outside the vocabulary are left out. Raises ModelDirError for values out
+        of range.
         """
-        eos = keys.get("eos_token_id", config.eos_token_id)
-        listed = eos if isinstance(eos, list) else [eos]
+        limit = keys.get("max_new_tokens")
         try:
+            eos_ids = config.eos_token_ids
+            if "eos_token_id" in keys:
+                eos_ids = token_ids(keys, "eos_token_id", config.vocab_size)
             return cls(
                 sampling=_sampling(keys),
-                max_new_tokens=int(keys.get("max_new_tokens") or 128),
-                eos_ids=frozenset(int(token_id) for token_id in listed if token_id is not None),
+                max_new_tokens=128 if limit is None else whole("max_new_tokens", limit, 1, 2**31),
+                eos_ids=frozenset(eos_ids),
             )
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise ModelDirError(f"generation_config.json: {error}") from None
 
 

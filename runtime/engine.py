@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._checks import whole
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.batching import decode_all
@@ -36,7 +37,8 @@ def load(
 
     Raises ModelDirError where the folder is none of ours, ProviderError for an unknown device.
     """
-    return Engine(model or BUNDLED_MODEL, RuntimeOptions(device=device, threads=threads))
+    path = BUNDLED_MODEL if model is None else model
+    return Engine(path, RuntimeOptions(device=device, threads=threads))
 
 
 class Engine:
@@ -177,6 +179,9 @@ class Engine:
 
     def score(self, prompt: Prompt, completions: Sequence[Prompt]) -> list[Score]:
         """Log-probability of each of ``completions`` after ``prompt``, which is prefilled once."""
+        self._requests.require_language_model()
+        if isinstance(completions, str):
+            raise ValueError("completions is one text; it must be a list of them")
         prompt_ids = self.encode(prompt)
         encoded = [self._requests.encode_text(completion) for completion in completions]
         longest = len(prompt_ids) + max(map(len, encoded), default=1) - 1
@@ -209,15 +214,14 @@ class Engine:
 
         The window is as long as the model's context and moves by half of it where not given. The
         first token is conditioned on the begin-of-text token where the model has one.
-        ``progress`` is called with the tokens done and their total.
+        ``progress`` is called with the tokens done and their total. Where ``stride`` equals
+        ``context``, the first token of each window has nothing before it and is left out.
         """
         context = self.config.n_positions if context is None else context
         stride = max(1, context // 2) if stride is None else stride
-        if not 1 <= stride < context <= self.config.n_positions:
-            raise ValueError(
-                f"context is {context} and stride {stride}; they must satisfy 1 <= stride < "
-                f"context <= {self.config.n_positions}"
-            )
+        whole("context", context, 2, self.config.n_positions)
+        whole("stride", stride, 1, context)
+        self._requests.require_language_model()
         token_ids = self._requests.encode_text(text)
         if self.config.bos_token_id is not None:
             token_ids = [self.config.bos_token_id, *token_ids]
@@ -226,6 +230,8 @@ class Engine:
         nbytes = len(text.encode()) if isinstance(text, str) else None
         decoder = self.decoder(rows=1, max_length=min(context, len(token_ids)))
         losses = window_losses(decoder, token_ids, context, stride, progress)
+        if losses.size < len(token_ids) - 1:
+            nbytes = None  # windows side by side leave out the first token of each
         return Perplexity.of(losses, context=context, stride=stride, nbytes=nbytes)
 
     def logits(self, prompt: Prompt) -> NDArray[np.float32]:
@@ -257,7 +263,7 @@ class Engine:
 
     def affordable_rows(self, max_length: int) -> int:
         """Rows of ``max_length`` tokens that ``RuntimeOptions.cache_bytes`` allows, at least 1."""
-        row_bytes = max_length * self._session.cache_layout.token_bytes
+        row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
         return max(1, self.options.cache_bytes // row_bytes)
 
     def _decoder_for(self, groups: Sequence[Sequence[Generation]]) -> Decoder:
@@ -279,7 +285,10 @@ class Stream(Iterator[Chunk]):
         return next(self._chunks)
 
     def cancel(self) -> None:
-        """End everything after the tokens in the making; safe from any thread or signal."""
+        """End everything after the tokens in the making; safe from any thread or signal.
+
+        No chunk follows: text that was held back for a stop string is in the completion only.
+        """
         for generation in self._generations:
             generation.cancelled = True
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._checks import whole
+
 _FLOAT32: Final = np.dtype(np.float32)
 
 
@@ -38,6 +40,8 @@ class KVCache:
     """
 
     def __init__(self, rows: int, max_length: int, layout: CacheLayout) -> None:
+        whole("rows", rows, 1, 2**31)
+        whole("max_length", max_length, 1, 2**31)
         self.layout = layout
         shape = (layout.n_layer, 2, rows, layout.n_head, max_length, layout.head_dim)
         self.data: NDArray[Any] = np.empty(shape, layout.dtype)
@@ -64,13 +68,17 @@ class KVCache:
 
         Raises ValueError where a row has no room for them.
         """
-        longest = int(self.lengths[first : first + count].max()) + tokens
-        if longest > self.max_length:
-            raise ValueError(f"{longest} tokens do not fit a cache of {self.max_length}")
+        self.check_room(first, count, tokens)
         for row in range(first, first + count):
             length = self.lengths[row]
             self.attention_mask[row, length : length + tokens] = 1
         self.lengths[first : first + count] += tokens
+
+    def check_room(self, first: int, count: int, tokens: int) -> None:
+        """Raise ValueError where ``tokens`` more do not fit one of the rows."""
+        longest = int(self.lengths[first : first + count].max()) + tokens
+        if longest > self.max_length:
+            raise ValueError(f"{longest} tokens do not fit a cache of {self.max_length}")
 
     def truncate(self, row: int, length: int) -> None:
         """Forget all tokens of ``row`` from ``length`` on."""
@@ -99,6 +107,8 @@ class KVCache:
 
     def read(self, row: int, start: int, stop: int) -> NDArray[Any]:
         """A copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, head_dim]."""
+        if not 0 <= start <= stop <= self.lengths[row]:
+            raise ValueError(f"no tokens {start} to {stop}: row {row} holds {self.lengths[row]}")
         tokens: NDArray[Any] = self.data[:, :, row, :, start:stop].copy()
         return tokens
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
+from gpt2edge._checks import whole
 from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.defaults import GenerationDefaults
@@ -13,6 +14,9 @@ from gpt2edge.runtime.generation import Generation, Request
 from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
+
+MAX_SAMPLES: Final = 16_384
+"""The most samples of one prompt in one call."""
 
 Prompt: TypeAlias = str | Sequence[int]
 """A text, or its token ids."""
@@ -36,17 +40,13 @@ class Requests:
         processors: Sequence[LogitsProcessor],
     ) -> Request:
         """The checked arguments of one call, its seed drawn."""
-        if max_new_tokens is not None and max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be 1 or more")
-        vocab_size = self.model.config.vocab_size
-        if logprobs is not None and not 0 <= logprobs <= vocab_size:
-            raise ValueError(f"logprobs is {logprobs}; it must be 0 to {vocab_size}")
-        if self.model.manifest.task != "text-generation":
-            raise Gpt2EdgeError(
-                f"this model's task is {self.model.manifest.task}: it scores and cannot generate"
-            )
+        self.require_language_model()
+        if max_new_tokens is not None:
+            whole("max_new_tokens", max_new_tokens, 1, 2**31)
+        if logprobs is not None:
+            whole("logprobs", logprobs, 0, self.model.config.vocab_size)
         sampling = sampling or self.defaults.sampling
-        stop = StopParams.of(stop)
+        stop = self._with_special_tokens(StopParams.of(stop))
         self._check_ids([*sampling.logit_bias, *stop.token_ids])
         return Request(
             max_new_tokens=max_new_tokens or 0,
@@ -62,8 +62,9 @@ class Requests:
 
     def groups(self, prompts: Sequence[Prompt], n: int, request: Request) -> list[list[Generation]]:
         """``n`` generations for each prompt, a list a prompt."""
-        if n < 1:
-            raise ValueError(f"n is {n}; it must be 1 or more")
+        whole("n", n, 1, MAX_SAMPLES)
+        if isinstance(prompts, str):
+            raise ValueError("prompts is one text; it must be a list of them")
         groups: list[list[Generation]] = []
         for prompt in prompts:
             prompt_ids = self.encode(prompt)
@@ -103,13 +104,30 @@ class Requests:
                 raise ValueError("this model has no tokenizer; give the prompt as token ids")
             token_ids = self.tokenizer.encode(prompt)
         else:
-            token_ids = [int(token_id) for token_id in prompt]
+            token_ids = [whole("a token id", token_id, -(2**63), 2**63) for token_id in prompt]
         if not token_ids and self.model.config.bos_token_id is not None:
             return [self.model.config.bos_token_id]
         if not token_ids:
             raise ValueError("the prompt is empty and the model has no begin-of-text token")
         self._check_ids(token_ids)
         return token_ids
+
+    def require_language_model(self) -> None:
+        """Raise Gpt2EdgeError for a model whose logits are not those of tokens."""
+        task = self.model.manifest.task
+        if task != "text-generation":
+            raise Gpt2EdgeError(
+                f"this model's task is {task}: it has no vocabulary to generate from or to score; "
+                "Engine.logits reads its head"
+            )
+
+    def _with_special_tokens(self, stop: StopParams) -> StopParams:
+        """``stop`` with the ids of strings that are special tokens, which no text ever shows."""
+        if self.tokenizer is None:
+            return stop
+        found = [self.tokenizer.special_id(string) for string in stop.strings]
+        special = tuple(token_id for token_id in found if token_id is not None)
+        return replace(stop, token_ids=(*stop.token_ids, *special)) if special else stop
 
     def _check_ids(self, token_ids: Sequence[int]) -> None:
         vocab_size = self.model.config.vocab_size

@@ -6,12 +6,15 @@ logit, or on what a nucleus can hold, picks the candidates first, and only they 
 """
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gpt2edge._checks import real, whole
 
 Logits: TypeAlias = NDArray[np.float32]
 LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
@@ -37,28 +40,48 @@ class SamplingParams:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        _within("temperature", self.temperature, 0, 100)
-        _within("top_p", self.top_p, 0, 1, open_low=True)
-        _within("min_p", self.min_p, 0, 1)
-        _within("repetition_penalty", self.repetition_penalty, 0, 100, open_low=True)
-        _whole("top_k", self.top_k, 2**31)
+        real("temperature", self.temperature, 0, 100)
+        real("top_p", self.top_p, 0, 1, open_low=True)
+        real("min_p", self.min_p, 0, 1)
+        real("repetition_penalty", self.repetition_penalty, 0, 100, open_low=True)
+        whole("top_k", self.top_k, 0, 2**31)
         if self.seed is not None:
-            _whole("seed", self.seed, 2**64)
-        if any(math.isnan(bias) for bias in self.logit_bias.values()):
-            raise ValueError("logit_bias holds NaN; it must map token ids to numbers")
+            whole("seed", self.seed, 0, 2**64 - 1)
+        if not isinstance(self.logit_bias, Mapping):
+            raise ValueError(f"logit_bias is {self.logit_bias!r}; it must map token ids to numbers")
+        for token_id, bias in self.logit_bias.items():
+            whole("a token id in logit_bias", token_id, 0, 2**31)
+            real(f"logit_bias of token {token_id}", bias, -math.inf, 1e6)
 
     @property
     def is_greedy(self) -> bool:
         """True where the most likely token is always taken."""
-        return self.temperature == 0 or self.top_k == 1
+        # what float32 cannot tell from 0 is 0
+        return np.float32(self.temperature) == 0 or self.top_k == 1
+
+
+class _Scratch(threading.local):
+    """Arrays as large as the vocabulary, kept by each thread from one draw to the next.
+
+    New ones would come from fresh pages of memory, which costs more than the arithmetic on them.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Logits] = {}
+
+    def array(self, name: str, size: int) -> Logits:
+        """The scratch array ``name``, [size], holding anything."""
+        array = self._arrays.get(name)
+        if array is None or array.size < size:
+            array = self._arrays[name] = np.empty(size, np.float32)
+        return array[:size]
+
+
+_SCRATCH: Final = _Scratch()
 
 
 class Sampler:
-    """Draws the tokens of one sequence from a random stream of its own.
-
-    Arrays as large as the vocabulary are kept between calls: new ones would come from fresh
-    pages of memory, which costs more than the arithmetic on them.
-    """
+    """Draws the tokens of one sequence from a random stream of its own."""
 
     def __init__(
         self,
@@ -72,8 +95,6 @@ class Sampler:
         self._bias_ids = np.fromiter(params.logit_bias.keys(), np.int64)
         self._bias = np.fromiter(params.logit_bias.values(), np.float32)
         self._untouched = not (processors or params.logit_bias or params.repetition_penalty != 1)
-        self._processed: Logits = np.empty(0, np.float32)
-        self._weights: Logits = np.empty(0, np.float32)
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
         """The next token id, from ``logits`` [vocab_size], which stay as they are.
@@ -94,17 +115,20 @@ class Sampler:
         return place if kept is None else int(kept[place])
 
     def _process(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> Logits:
-        if self._processed.shape != logits.shape:
-            self._processed = np.empty_like(logits)
-        np.copyto(self._processed, logits)
-        logits = self._processed
+        if self._processors:  # which may keep it, or draw tokens of their own meanwhile
+            processed = np.empty_like(logits)
+        else:
+            processed = _SCRATCH.array("processed", logits.size)
+        np.copyto(processed, logits)
+        logits = processed
         penalty = self._params.repetition_penalty
         if penalty != 1:
             apply_repetition_penalty(logits, np.asarray(token_ids, np.int64), penalty)
         if self._processors:
             history = np.asarray(token_ids, np.int64)
             for processor in self._processors:
-                logits = _checked(processor(history, logits), logits.shape)
+                # what comes back may be an array of the caller's own
+                np.copyto(logits, _checked(processor(history, logits), logits.shape))
         if self._bias_ids.size:
             logits[self._bias_ids] += self._bias
         if banned:
@@ -132,9 +156,7 @@ class Sampler:
 
     def _relative_weights(self, logits: Logits, top: np.float32) -> Logits:
         """exp((logits - top) / temperature): the likeliest weighs 1."""
-        if self._weights.shape != logits.shape:
-            self._weights = np.empty_like(logits)
-        weights = np.subtract(logits, top, out=self._weights)
+        weights = np.subtract(logits, top, out=_SCRATCH.array("weights", logits.size))
         weights /= np.float32(self._params.temperature)
         return np.exp(weights, out=weights)
 
@@ -223,19 +245,6 @@ def _checked(logits: Logits, shape: tuple[int, ...]) -> Logits:
         given = logits.shape if isinstance(logits, np.ndarray) else type(logits).__name__
         raise ValueError(f"a logits processor returned {given}; it must return {shape}")
     return logits
-
-
-def _within(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not low <= value <= high or (open_low and value == low):
-        bracket = "(" if open_low else "["
-        raise ValueError(f"{name} is {value!r}; it must be a number in {bracket}{low}, {high}]")
-
-
-def _whole(name: str, value: int, limit: int) -> None:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not 0 <= value < limit:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number from 0 to {limit - 1}")
 
 
 GREEDY: Final = SamplingParams(temperature=0.0)

@@ -48,14 +48,17 @@ def window_losses(
 
     A window of ``context`` tokens moves by ``stride``. Each token is scored once, with all tokens
     before it in its window: at least ``context - stride`` of them after the first window (the
-    method of transformers' documentation, "Perplexity of fixed-length models").
+    method of transformers' documentation, "Perplexity of fixed-length models"). Where that is
+    none, the first token of each window is left out.
     """
     losses: list[NDArray[np.float64]] = []
     scored = 1
     for start in range(0, len(token_ids), stride):
         end = min(start + context, len(token_ids))
         if end > scored:
-            losses.extend(_last_losses(decoder, token_ids[start:end], end - scored))
+            count = min(end - scored, end - start - 1)
+            if count:
+                losses.extend(_last_losses(decoder, token_ids[start:end], count))
             scored = end
             if progress is not None:
                 progress(scored - 1, len(token_ids) - 1)

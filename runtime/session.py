@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from gpt2edge._checks import whole
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.kv_cache import CacheLayout
@@ -37,10 +38,12 @@ class RuntimeOptions:
     cache_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
-        for name in ("threads", "prefill_chunk", "cache_bytes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be 1 or more")
+        if self.threads is not None:
+            whole("threads", self.threads, 1, 1024)
+        whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
+        whole("cache_bytes", self.cache_bytes, 1, 2**63)
+        if not isinstance(self.spinning, bool):
+            raise ValueError(f"spinning is {self.spinning!r}; it must be True or False")
 
 
 class Session:

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gpt2edge._checks import whole
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopParams:
     """What ends a completion besides its token limit.
 
-    ``strings`` may span tokens and are removed from the text; ``token_ids`` end it like the
-    end-of-text token, which ``ignore_eos`` forbids. No end token before ``min_new_tokens``.
+    ``strings`` may span tokens and are removed from the text; one that is a special token ends it
+    like ``token_ids``. These end it like the end-of-text token, which ``ignore_eos`` forbids. No
+    end token before ``min_new_tokens``.
     """
 
     strings: tuple[str, ...] = ()
@@ -18,10 +21,13 @@ class StopParams:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        if any(not string for string in self.strings):
+        if isinstance(self.strings, str):
+            raise ValueError("strings is one string; it must be a tuple of them")
+        if any(not isinstance(string, str) or not string for string in self.strings):
             raise ValueError("a stop string is empty; it must have at least one character")
-        if self.min_new_tokens < 0:
-            raise ValueError(f"min_new_tokens is {self.min_new_tokens}; it must be 0 or more")
+        whole("min_new_tokens", self.min_new_tokens, 0, 2**31)
+        for token_id in self.token_ids:
+            whole("a stop token id", token_id, 0, 2**31)
 
     @classmethod
     def of(cls, stop: "StopParams | str | Sequence[str] | None") -> "StopParams":

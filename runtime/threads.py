@@ -9,7 +9,7 @@ _CGROUP_FOLDER = Path("/sys/fs/cgroup")
 
 
 def available_threads() -> int:
-    """Physical cores that the affinity mask allows, no more than the cgroup's quota; at least 1.
+    """Physical cores that the affinity mask allows, no more than the cgroup's quota rounded up.
 
     The host's core count is never asked: in a container it is not this process's to use.
     """

@@ -17,6 +17,9 @@ class Tokenizer:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for any bad file
             raise ModelDirError(f"{path} is not a tokenizer file: {error}") from None
+        # fine-tuning scripts leave these in the file; here a prompt is what its author wrote
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         added = self._tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
         self._byte_level = isinstance(self._tokenizer.decoder, tokenizers.decoders.ByteLevel)
@@ -27,8 +30,20 @@ class Tokenizer:
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``. A special token written out in it becomes that token."""
+        """Token ids of ``text``. A special token written out in it becomes that token.
+
+        Raises ValueError where the text holds half of a surrogate pair.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the text is not valid Unicode: {error.reason}") from None
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def special_id(self, text: str) -> int | None:
+        """The id of the special token that is written ``text``, or None."""
+        token_id = self._tokenizer.token_to_id(text)
+        return token_id if token_id in self.special_ids else None
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of ``token_ids`` without special tokens; bytes that are no UTF-8 become U+FFFD."""

@@ -51,6 +51,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("gpt2edge")
+    if name == "errors":
+        return import_module("gpt2edge.errors")
     if name not in _HOMES:
         raise AttributeError(f"module 'gpt2edge' has no attribute {name!r}")
     value = getattr(import_module(f"gpt2edge.{_HOMES[name]}"), name)

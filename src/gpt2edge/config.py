@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gpt2edge._checks import whole
+
 ACTIVATIONS: Final = (
     "gelu",
     "gelu_10",
@@ -33,6 +35,7 @@ ACTIVATIONS: Final = (
 
 _SIZES: Final = ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size")
 _LARGEST: Final = 2**24
+_UPSTREAM_END: Final = 50256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ class ModelConfig:
     scale_attn_by_inverse_layer_idx: bool = False
     tie_word_embeddings: bool = True
     bos_token_id: int | None = None
-    eos_token_id: int | None = None
+    eos_token_ids: tuple[int, ...] = ()
 
     @property
     def head_dim(self) -> int:
@@ -84,8 +87,8 @@ class ModelConfig:
             scale_attn_weights=_flag(keys, "scale_attn_weights", True),
             scale_attn_by_inverse_layer_idx=_flag(keys, "scale_attn_by_inverse_layer_idx", False),
             tie_word_embeddings=_flag(keys, "tie_word_embeddings", True),
-            bos_token_id=_token_id(keys, "bos_token_id", vocab_size),
-            eos_token_id=_token_id(keys, "eos_token_id", vocab_size),
+            bos_token_id=next(iter(token_ids(keys, "bos_token_id", vocab_size)), None),
+            eos_token_ids=token_ids(keys, "eos_token_id", vocab_size),
         )
         if config.n_embd % config.n_head:
             raise ValueError(f"n_embd {config.n_embd} is not a multiple of n_head {config.n_head}")
@@ -96,10 +99,7 @@ _GPT2: Final = ModelConfig()
 
 
 def _size(keys: Mapping[str, Any], name: str) -> int:
-    value = keys[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 to {_LARGEST}")
-    return value
+    return whole(name, keys[name], 1, _LARGEST)
 
 
 def _flag(keys: Mapping[str, Any], name: str, default: bool) -> bool:
@@ -126,12 +126,12 @@ def _epsilon(keys: Mapping[str, Any]) -> float:
     return float(value)
 
 
-def _token_id(keys: Mapping[str, Any], name: str, vocab_size: int) -> int | None:
-    """The id, or None where it lies outside a custom vocabulary (the upstream default does)."""
-    value = keys.get(name, 50256)
-    value = value[0] if isinstance(value, list) and value else value
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{name} is {value!r}; it must be a token id or null")
-    return value if 0 <= value < vocab_size else None
+def token_ids(keys: Mapping[str, Any], name: str, vocab_size: int) -> tuple[int, ...]:
+    """The id or list of ids under ``name``, without those outside the vocabulary.
+
+    A custom vocabulary often keeps upstream's default of 50256, which it does not have.
+    """
+    value = keys.get(name, _UPSTREAM_END)
+    listed = value if isinstance(value, list) else [value]
+    found = [whole(name, item, -(2**63), 2**63) for item in listed if item is not None]
+    return tuple(token_id for token_id in found if 0 <= token_id < vocab_size)

@@ -7,10 +7,12 @@ generation_config.json           default sampling, absent where upstream had non
 manifest.json                    what made the folder, and the size and sha256 of every file
 """
 
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -22,6 +24,8 @@ from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError
 
 FORMAT_VERSION: Final = 1
+_PARTIAL: Final = ".partial"
+_LEFTOVER_SECONDS: Final = 86_400
 GRAPH_FILE: Final = "model.onnx"
 WEIGHTS_FILE: Final = "model.onnx_data"
 TASKS: Final = ("text-generation", "sequence-classification", "token-classification")
@@ -142,23 +146,24 @@ class ModelDir:
 def staged_folder(out: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside ``out`` that becomes ``out`` when the block ends without an error.
 
-    Raises ModelDirError where ``out`` exists and ``overwrite`` is false, or cannot be written.
+    Only a model folder that holds nothing else is ever replaced. Raises ModelDirError where
+    ``out`` exists and ``overwrite`` is false, holds other files, or cannot be written; it is then
+    left as it was.
     """
     target = Path(out).absolute()
     _check_target(target, overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        _remove_leftovers(target)
+        staging = Path(mkdtemp(prefix=_staging_prefix(target), suffix=_PARTIAL, dir=target.parent))
     except OSError as error:
         raise ModelDirError(f"cannot write {str(target)!r}: {error.strerror}") from None
     try:
         yield staging
         staging.chmod(0o777 & ~_umask())
-        if target.exists():
-            retired = staging.with_name(staging.name + ".old")
-            target.rename(retired)
-            staging.rename(target)
-            shutil.rmtree(retired)
+        _check_target(target, overwrite)
+        if overwrite and target.exists():
+            _exchange(staging, target)
         else:
             staging.rename(target)
     except OSError as error:
@@ -205,6 +210,29 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _exchange(staging: Path, target: Path) -> None:
+    """Put ``staging`` in the place of the model folder ``target``, or leave that where it is."""
+    retired = staging.with_name(staging.name + ".old")
+    target.rename(retired)
+    try:
+        staging.rename(target)
+    except OSError:
+        retired.rename(target)
+        raise
+    shutil.rmtree(retired)
+
+
+def _staging_prefix(target: Path) -> str:
+    return f".{target.name[:100]}."
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what a killed process staged for ``target`` more than a day ago."""
+    for path in target.parent.glob(f"{glob.escape(_staging_prefix(target))}*{_PARTIAL}"):
+        if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _check_target(target: Path, overwrite: bool) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ModelDirError(f"{str(target)!r} exists and is not a folder: choose another name")
@@ -214,8 +242,19 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise ModelDirError(
             f"{str(target)!r} exists: choose another name, or pass --overwrite to replace it"
         )
-    if any(target.iterdir()) and not (target / "manifest.json").is_file():
-        raise ModelDirError(f"{str(target)!r} is not a model folder: it will not be replaced")
+    names = {path.name for path in target.iterdir()}
+    try:
+        manifest = Manifest.from_dict(read_json(target / "manifest.json")) if names else None
+    except (ModelDirError, ValueError):
+        raise ModelDirError(
+            f"{str(target)!r} is not a model folder: it will not be replaced"
+        ) from None
+    strangers = sorted(names - {"manifest.json", *(manifest.files if manifest else ())})
+    if strangers:
+        raise ModelDirError(
+            f"{str(target)!r} also holds {strangers[0]!r}, which is not part of the model: move it "
+            "away, or choose another name"
+        )
 
 
 def _not_a_model_dir(folder: Path) -> str:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 import gpt2edge
 from gpt2edge import GREEDY, Chunk, Engine, SamplingParams
-from gpt2edge.errors import ContextLengthError, Gpt2EdgeError, ProviderError
-from gpt2edge.runtime.batching import Decoder
+from gpt2edge.config import ModelConfig
+from gpt2edge.errors import ContextLengthError, Gpt2EdgeError, ModelDirError, ProviderError
+from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.stopping import StopParams
 from tests.runtime.models import EOS, KEYS, make_engine
@@ -127,6 +129,22 @@ def test_streamed_pieces_join_to_the_text(engine: Engine, stop: object, seed: in
     assert all(chunk.finish_reason is None for chunk in chunks[:-1])
 
 
+def test_reading_the_completions_of_a_running_batch_ends_it(engine: Engine) -> None:
+    stream = engine.stream_batch(PROMPTS, max_new_tokens=20, sampling=WARM)
+    for _ in range(7):
+        next(stream)
+    before = [completion.token_ids for completion in stream.completions]
+    assert list(stream) == []
+    assert [completion.token_ids for completion in stream.completions] == before
+
+
+def test_a_stop_string_that_is_a_special_token(engine: Engine) -> None:
+    always = SamplingParams(temperature=0.0, logit_bias={EOS: 1000.0})
+    stop = StopParams(strings=("<|endoftext|>",))
+    done = engine.generate([5], max_new_tokens=4, sampling=always, stop=stop)
+    assert len(done.token_ids) == 1
+
+
 def test_each_end_has_its_reason(engine: Engine) -> None:
     def bias(token_id: int) -> SamplingParams:
         return SamplingParams(temperature=0.0, logit_bias={token_id: 1000.0})
@@ -156,6 +174,7 @@ def test_a_cancelled_stream_keeps_what_it_has(engine: Engine) -> None:
             stream.cancel()
     assert len(chunks) == 3
     assert stream.completion.finish_reason == "cancelled"
+    assert next(stream, None) is None
     assert stream.completion.token_ids == tuple(chunk.token_id for chunk in chunks)
 
 
@@ -264,6 +283,13 @@ def test_the_context_is_an_error_before_any_work(engine: Engine) -> None:
         engine.score([1] * 1020, [[2] * 6])
 
 
+def test_windows_side_by_side_leave_out_their_first_tokens(engine: Engine) -> None:
+    token_ids = np.random.default_rng(6).integers(0, 256, 99).tolist()
+    result = engine.perplexity(token_ids, context=25, stride=25)
+    assert result.tokens == 4 * 24
+    assert engine.perplexity("hello " * 30, context=25, stride=25).bits_per_byte is None
+
+
 def test_four_threads_share_one_engine(engine: Engine) -> None:
     def text(seed: int) -> str:
         return engine.generate("he", max_new_tokens=40, sampling=SamplingParams(seed=seed)).text
@@ -297,6 +323,30 @@ def test_a_model_that_saturates_here_says_so(
     ]
 
 
+def test_end_tokens_outside_the_vocabulary_do_not_count(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path / "a", generation_config={"eos_token_id": [50256, -1, 7]})
+    assert engine.defaults.eos_ids == {7}
+    stop = StopParams(min_new_tokens=3)
+    assert len(engine.generate("he", max_new_tokens=3, stop=stop).token_ids) == 3
+    listed = make_engine(tmp_path / "b", {**KEYS, "eos_token_id": [5, 6]})
+    assert listed.defaults.eos_ids == {5, 6}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"do_sample": True, "top_p": 2}, "top_p is 2"),
+        ({"do_sample": True, "top_k": 5.0}, "top_k is 5.0"),
+        ({"eos_token_id": "a"}, "eos_token_id is 'a'"),
+        ({"max_new_tokens": -5}, "max_new_tokens is -5"),
+        ({"max_new_tokens": "x"}, "max_new_tokens is 'x'"),
+    ],
+)
+def test_defaults_out_of_range_are_named(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelDirError, match=f"generation_config.json: {message}"):
+        GenerationDefaults.from_dict(keys, ModelConfig())
+
+
 def test_token_ids_without_a_tokenizer(tmp_path: Path) -> None:
     engine = make_engine(tmp_path, {**KEYS, "bos_token_id": None}, tokenizer=False)
     done = engine.generate([1, 2, 3], max_new_tokens=4)
@@ -313,16 +363,22 @@ def test_a_classifier_scores_every_token_and_cannot_generate(tmp_path: Path) -> 
     assert engine.logits("hello").shape == (len(engine.encode("hello")), 1)
     with pytest.raises(Gpt2EdgeError, match="token-classification"):
         engine.generate("hello")
+    with pytest.raises(Gpt2EdgeError, match="token-classification"):
+        engine.score("hello", ["h"])
+    with pytest.raises(Gpt2EdgeError, match="token-classification"):
+        engine.perplexity("hello")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens is 0"),
+        ({"max_new_tokens": 1.5}, "max_new_tokens is 1.5"),
+        ({"logprobs": "2"}, "logprobs is '2'"),
         ({"logprobs": 261}, "logprobs is 261"),
         ({"stop": ""}, "stop string is empty"),
         ({"sampling": SamplingParams(logit_bias={260: 1.0})}, "token id 260 is outside"),
-        ({"stop": StopParams(token_ids=(-1,))}, "token id -1 is outside"),
+        ({"stop": StopParams(token_ids=(260,))}, "token id 260 is outside"),
     ],
 )
 def test_bad_arguments_are_one_line(
@@ -332,15 +388,25 @@ def test_bad_arguments_are_one_line(
         engine.generate("he", **arguments)
 
 
-def test_bad_prompts_and_devices(engine: Engine) -> None:
+def test_bad_prompts_and_devices(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="token id 260 is outside the vocabulary of 260"):
         engine.generate([260])
     with pytest.raises(ValueError, match="n is 0"):
         engine.generate_batch(["he"], n=0)
-    with pytest.raises(ValueError, match="stride 1024"):
-        engine.perplexity("he", stride=1024)
-    with pytest.raises(ValueError, match="stride 0"):
+    with pytest.raises(ValueError, match="stride is 1025"):
+        engine.perplexity("he", stride=1025)
+    with pytest.raises(ValueError, match="stride is 0"):
         engine.perplexity("he", stride=0)
+    with pytest.raises(ValueError, match="prompts is one text"):
+        engine.generate_batch("hello")
+    with pytest.raises(ValueError, match="completions is one text"):
+        engine.score("he", "llo")
+    with pytest.raises(ValueError, match=r"a token id is 1\.7"):
+        engine.generate([1.7])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="not valid Unicode"):
+        engine.generate("\ud800")
+    with pytest.raises(ModelDirError, match="no model folder at"):
+        gpt2edge.load(tmp_path / "none")
     with pytest.raises(ValueError, match="context is 0"):
         engine.perplexity("he", context=0)
     with pytest.raises(ValueError, match="text is empty"):
@@ -348,3 +414,35 @@ def test_bad_prompts_and_devices(engine: Engine) -> None:
     with pytest.raises(ProviderError, match="'tpu' cannot be used"):
         gpt2edge.load(engine.model.path, device="tpu")
     assert engine.generate_batch([]) == []
+
+
+def test_a_failed_call_leaves_the_cache_as_it_was(engine: Engine) -> None:
+    decoder = engine.decoder(rows=2, max_length=8)
+    decoder.prefill(0, [1, 2])
+    decoder.prefill(1, [3])
+    with pytest.raises(Exception, match="indices"):
+        decoder.decode([5, 10_000])
+    assert decoder.cache.lengths.tolist() == [2, 1]
+    with pytest.raises(ValueError, match="9 tokens do not fit a cache of 8"):
+        decoder.prefill(0, [4] * 7)
+    with pytest.raises(ValueError, match="3 token ids for a cache of 2 rows"):
+        decoder.decode([1, 2, 3])
+    with pytest.raises(ValueError, match="no tokens 0 to 3: row 0 holds 2"):
+        decoder.cache.read(0, 0, 3)
+    assert decoder.cache.lengths.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 1.5}, "threads is 1.5"),
+        ({"threads": True}, "threads is True"),
+        ({"threads": 10**10}, "threads is 10000000000"),
+        ({"prefill_chunk": None}, "prefill_chunk is None"),
+        ({"cache_bytes": float("nan")}, "cache_bytes is nan"),
+        ({"spinning": "no"}, "spinning is 'no'"),
+    ],
+)
+def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RuntimeOptions(**options)

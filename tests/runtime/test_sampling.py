@@ -152,6 +152,18 @@ def test_a_processor_of_the_wrong_shape_is_refused() -> None:
         sampler(FOUR, [], ())
 
 
+def test_a_processor_s_own_array_is_left_alone() -> None:
+    mask = np.array([0.0, 1.0, 2.0, 3.0])  # float64, and read again at every call
+    mask.flags.writeable = False
+    sampler = Sampler(SamplingParams(temperature=0.0, logit_bias={0: 9.0}), [lambda *_: mask])
+    assert [sampler(FOUR, [], ()) for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_temperature_that_float32_rounds_to_zero_is_greedy() -> None:
+    assert draws(SamplingParams(temperature=1e-50), count=5) == {1: 1.0}
+    assert draws(SamplingParams(temperature=1e-37), count=5) == {1: 1.0}
+
+
 def test_banned_tokens_are_never_drawn() -> None:
     assert Sampler(GREEDY)(FOUR, [], [1]) == 3
     with pytest.raises(ValueError, match="no token is left"):
@@ -189,6 +201,8 @@ def test_log_softmax_sums_to_one() -> None:
         ("seed", -1),
         ("seed", 2**64),
         ("logit_bias", {3: float("nan")}),
+        ("logit_bias", {3: float("inf")}),
+        ("logit_bias", None),
     ],
 )
 def test_values_out_of_range_are_named(name: str, value: object) -> None:

@@ -85,6 +85,15 @@ def test_a_tokenizer_without_bytes_streams_too(tmp_path: Path) -> None:
     assert tokenizer.decode(ids) == "old storyteller"
 
 
+def test_truncation_and_padding_in_the_file_do_not_apply(path: Path, tmp_path: Path) -> None:
+    library = tokenizers.Tokenizer.from_file(str(path))
+    library.enable_truncation(4)
+    library.enable_padding(length=6)
+    library.save(str(tmp_path / "tokenizer.json"))
+    text = "Once upon a time"
+    assert Tokenizer(tmp_path / "tokenizer.json").encode(text) == Tokenizer(path).encode(text)
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelDirError, match=r"tokenizer\.json is not a tokenizer file"):
