@@ -81,9 +81,14 @@ def test_somebody_else_s_manifest_is_not_ours(tmp_path: Path, manifest: str) -> 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_appears_meanwhile_stays(tmp_path: Path, overwrite: bool) -> None:
     out = tmp_path / "model"
-    with pytest.raises(ModelDirError), writing(out, overwrite=overwrite):
-        out.mkdir()
-        (out / "precious.txt").write_text("mine")
+
+    def export() -> None:
+        with writing(out, overwrite=overwrite):
+            out.mkdir()
+            (out / "precious.txt").write_text("mine")
+
+    with pytest.raises(ModelDirError):
+        export()
     assert (out / "precious.txt").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
