@@ -112,7 +112,8 @@ class Workspace:
         """Let generations grow together; each comes back where it pauses or ends.
 
         They may be of any prompts and at any length. With ``keep`` a paused one's cache is kept,
-        so that it and its forks go on for nothing but their new tokens. Raises OutOfBudget.
+        so that it and its forks go on for nothing but their new tokens. One call at a time: the
+        rows are shared. Raises OutOfBudget.
         """
         waiting = deque(item for item in generations if item.finish_reason is None)
         decoder = self._decoder_for(waiting)
