@@ -13,8 +13,7 @@ from model import GPT, save_weights
 SAMPLING: dict[str, object] = {
     "do_sample": True,
     "temperature": 0.7,
-    "top_k": 50,
-    "top_p": 0.95,
+    "top_k": 40,
     "repetition_penalty": 1.1,
     "max_new_tokens": 200,
 }
