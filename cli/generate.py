@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt2edge.cli.main import INTERRUPTED
 from gpt2edge.cli.options import Source, Target, bundled, json_option
-from gpt2edge.cli.output import aligned, note, print_json, quoted
+from gpt2edge.cli.output import aligned, is_terminal, note, print_json, quoted
 from gpt2edge.cli.settings import (
     END_OPTIONS,
     SAMPLING_OPTIONS,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine, Stream
     from gpt2edge.runtime.requests import Prompt
     from gpt2edge.runtime.types import Chunk, Completion
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ class View:
     @property
     def echoes(self) -> bool:
         """Whether the prompt is printed before its completion."""
-        return sys.stdout.isatty() if self.echo is None else self.echo
+        return is_terminal(sys.stdout) if self.echo is None else self.echo
 
     def announce(self, settings: Settings) -> None:
         """The effective settings, where they were asked for."""
@@ -122,8 +121,8 @@ def generate(
         stop=settings.stop,
         logprobs=view.logprobs,
     )
-    view.announce(settings)
     with _cancelled_by_interrupt(stream):
+        view.announce(settings)
         show = _show_batch if view.n > 1 else _show_single
         completions = show(engine, prompt, stream, view)
     if view.as_json:
@@ -262,6 +261,7 @@ def _timing(completions: "Sequence[Completion]") -> str:
     timing = completions[0].timing
     tokens = sum(completion.timing.completion_tokens for completion in completions)
     seconds = max(item.timing.ttft_s + item.timing.decode_s for item in completions)
+    speed = tokens / seconds if seconds else 0.0  # none where Ctrl-C came before the first token
     facts = [
         ("seed", "none, greedy" if completions[0].seed is None else completions[0].seed),
         ("finish", ", ".join(completion.finish_reason for completion in completions)),
@@ -269,6 +269,6 @@ def _timing(completions: "Sequence[Completion]") -> str:
         ("prompt", f"{timing.prompt_tokens} tokens"),
         ("TTFT", f"{1e3 * timing.ttft_s:.1f} ms"),
         ("TPOT", f"{timing.tpot_ms:.2f} ms, {timing.decode_tps:.1f} tokens/s"),
-        ("total", f"{tokens} tokens in {seconds:.3f} s, {tokens / seconds:.1f} tokens/s"),
+        ("total", f"{tokens} tokens in {seconds:.3f} s, {speed:.1f} tokens/s"),
     ]
     return "\n".join(aligned(facts))

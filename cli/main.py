@@ -1,14 +1,8 @@
-"""The entry point: a table of commands, loaded on use, and the one place that reports errors."""
+"""The entry point, which imports nothing before it can be interrupted."""
 
-import io
-import os
 import sys
-from importlib import import_module
-from typing import Any, Final
-
-import click
-
-from gpt2edge.errors import Gpt2EdgeError
+from io import TextIOWrapper
+from typing import Final
 
 COMMANDS: Final = (
     "generate",
@@ -25,70 +19,19 @@ COMMANDS: Final = (
 """Each is a function of this name in ``gpt2edge.cli.<name>``."""
 
 INTERRUPTED: Final = 130
-
-
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is named."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """The names, in the order of a reader's first day."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of this name, or None."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f"gpt2edge.cli.{cmd_name}"), cmd_name)
-        return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a user's mistake becomes one line and exit code 1."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo(err=True)
-            ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            raise
-        except (Gpt2EdgeError, ValueError) as error:
-            raise click.ClickException(_one_line(error)) from error
-        except OSError as error:
-            raise click.ClickException(_os_error(error)) from error
-
-
-@click.group(
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
-    epilog="Every command has --help with examples. Text and results go to stdout, everything "
-    "else to stderr. Exit codes: 0 done, 1 error, 2 usage, 130 interrupted.",
-)
-@click.version_option(None, "-V", "--version", package_name="gpt2edge")
-@click.pass_context
-def cli(ctx: click.Context) -> None:
-    """GPT-2-family language models on ordinary CPUs.
-
-    \b
-    gpt2edge generate "Once upon a time"                 the bundled storyteller
-    gpt2edge export checkpoints/gpt2 models/gpt2         a Hugging Face folder to ONNX
-    gpt2edge quantize models/gpt2 models/gpt2-int4 --recipe int4
-    gpt2edge generate -m models/gpt2-int4 "Edge inference is"
-    """
-    if os.environ.get("NO_COLOR"):
-        ctx.color = False
+"""The exit code of a command that Ctrl-C ended."""
 
 
 def main() -> None:
     """The console script."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, TextIOWrapper):
         # a terminal without a character shows a mark in its place; it does not end the story
         sys.stdout.reconfigure(errors="replace")
-    cli(prog_name="gpt2edge")
+    try:
+        from gpt2edge.cli.app import cli
 
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _os_error(error: OSError) -> str:
-    reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}" if error.filename else reason
+        cli(prog_name="gpt2edge")
+    except KeyboardInterrupt:  # while click itself was loaded
+        if sys.stderr is not None:  # the shell may have closed it
+            print(file=sys.stderr)
+        sys.exit(INTERRUPTED)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
+from gpt2edge.cli.output import is_terminal
+
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.runtime.engine import Engine
@@ -73,12 +75,12 @@ class Source:
 
         One newline at the end of stdin is not part of the prompt.
         """
-        if self.given is None and sys.stdin.isatty():
+        if self.given is None and (sys.stdin is None or is_terminal(sys.stdin)):
             raise click.UsageError(
                 "Missing argument 'PROMPT': give a text, '' to start afresh, or pipe one in."
             )
         piped = self.given is None or self.given == "-"
-        text = read_stdin().removesuffix("\n") if piped else _checked(self.given or "")
+        text = read_stdin().removesuffix("\n") if piped else checked(self.given or "")
         return parse_ids(text) if self.token_ids else text
 
     @staticmethod
@@ -110,20 +112,26 @@ class Target:
 
 def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]]:
     """Texts from arguments, or token ids where they are written so."""
-    return [parse_ids(text) if token_ids else _checked(text) for text in given]
+    return [parse_ids(text) if token_ids else checked(text) for text in given]
 
 
 def read_stdin() -> str:
     """A prompt from stdin."""
-    return _read(sys.stdin.buffer, "stdin", LARGEST_PROMPT).replace("\r\n", "\n")
+    return _read(_stdin(), "stdin", LARGEST_PROMPT).replace("\r\n", "\n")
 
 
 def read_file(path: str) -> str:
     """A text file, or stdin for ``-``."""
     if path == "-":
-        return _read(sys.stdin.buffer, "stdin", LARGEST_TEXT)
+        return _read(_stdin(), "stdin", LARGEST_TEXT)
     with Path(path).open("rb") as file:
         return _read(file, path, LARGEST_TEXT)
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise ValueError("stdin is closed: give the text as an argument, or pipe it in")
+    return sys.stdin.buffer
 
 
 def _read(file: BinaryIO, origin: str, limit: int) -> str:
@@ -153,8 +161,8 @@ def parse_ids(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _checked(text: str) -> str:
-    """An argument as text. Raises ValueError where its bytes were no UTF-8."""
+def checked(text: str) -> str:
+    """An argument's text, as it is. Raises ValueError where its bytes were no UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

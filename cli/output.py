@@ -1,18 +1,21 @@
 """Printing: JSON for machines, aligned columns for people, notes on stderr."""
 
+import codecs
 import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import click
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on one line; a number that JSON cannot hold becomes null."""
-    click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+    plain = _plain(value)
+    line = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    click.echo(line if _arrives_as_utf8(line) else json.dumps(plain, allow_nan=False))
 
 
 def print_table(rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> None:
@@ -49,7 +52,7 @@ def note(text: str) -> None:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
     """A bar on stderr, moved by ``progress(done, total)``; None where nobody watches."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield None
         return
     with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
@@ -61,6 +64,11 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
         yield progress
 
 
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether a person is at the other end; a stream that the shell closed is None."""
+    return stream is not None and stream.isatty()
+
+
 def quoted(text: str) -> str:
     """``text`` on one line, in quotes, control characters escaped."""
     return json.dumps(text, ensure_ascii=False)
@@ -69,6 +77,15 @@ def quoted(text: str) -> str:
 def size(nbytes: int) -> str:
     """Bytes for people: '1.3 MB'."""
     return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 100_000 else f"{nbytes / 1e3:,.1f} kB"
+
+
+def _arrives_as_utf8(text: str) -> bool:
+    """Whether stdout takes ``text`` as it is, in the encoding that readers of JSON expect."""
+    try:
+        text.encode()  # half a surrogate pair, of a file's name, has no UTF-8
+        return codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    except (AttributeError, LookupError, TypeError, UnicodeEncodeError):
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from gpt2edge.cli.main import cli
+from gpt2edge.cli.app import cli
 
 _WIDTH: Final = 96
 _HEAD: Final = """# Command line

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from gpt2edge.cli.options import checked
+
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.sampling import SamplingParams
@@ -113,7 +115,7 @@ def resolve(sampling: SamplingFlags, ending: EndFlags, engine: "Engine") -> Sett
     return Settings(
         sampling=SamplingParams(**{name: values[name] for name in names}),
         stop=StopParams(
-            strings=ending.stop,
+            strings=tuple(map(checked, ending.stop)),
             min_new_tokens=ending.min_new_tokens,
             ignore_eos=ending.ignore_eos,
         ),

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import click
 
-from gpt2edge.cli.options import Source, Target, bundled, json_option, read_file
+from gpt2edge.cli.main import INTERRUPTED
+from gpt2edge.cli.options import Source, Target, bundled, checked, json_option, read_file
 from gpt2edge.cli.output import aligned, note, print_json, quoted
 from gpt2edge.cli.settings import (
     END_OPTIONS,
@@ -26,8 +27,6 @@ from gpt2edge.cli.solving import (
     Solver,
     open_verifier,
 )
-
-INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +172,7 @@ def _check(search: SearchFlags, view: View) -> None:
         raise click.UsageError(f"--method {search.method} uses no verifier.")
     if search.method not in TREES and (view.tree or view.show_tree):
         raise click.UsageError("--tree and --show-tree need --method tot or mcts.")
+    checked(search.step)
     if view.problems and view.tree:
         raise click.UsageError("--tree saves one tree: give one PROMPT instead of --problems.")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gpt2edge.cli.options import json_option, model_option, open_model, read_stdin
+from gpt2edge.cli.options import checked, json_option, model_option, open_model, read_stdin
 from gpt2edge.cli.output import note, print_json, print_table, quoted
 
 
@@ -31,7 +31,7 @@ def tokenize(text: str, model: Path | None, as_json: bool) -> None:
     if opened.tokenizer_path is None:
         raise ValueError(f"{str(opened.path)!r} has no tokenizer: it is used by token ids")
     tokenizer = Tokenizer(opened.tokenizer_path)
-    token_ids = tokenizer.encode(read_stdin() if text == "-" else text)
+    token_ids = tokenizer.encode(read_stdin() if text == "-" else checked(text))
     pieces = [tokenizer.piece(token_id) for token_id in token_ids]
     if as_json:
         print_json({"token_ids": token_ids, "pieces": pieces})

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from click.testing import CliRunner, Result
 
-from gpt2edge.cli.main import cli
+from gpt2edge.cli.app import cli
 
 
 def invoke(*args: object, stdin: str | bytes | None = None) -> Result:

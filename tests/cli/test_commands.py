@@ -168,7 +168,7 @@ def test_cpu_facts_of_other_machines(tmp_path: Path) -> None:
 
 def _usage() -> int:
     """Whether the recipe is a click.Choice is the command's own affair."""
-    from gpt2edge.cli.main import cli
+    from gpt2edge.cli.app import cli
 
     command = cli.get_command(None, "quantize")  # type: ignore[arg-type]
     assert command is not None

@@ -26,7 +26,7 @@ from tests.cli.running import error, invoke
         (["-n", 0], "max_new_tokens is 0"),
         (["-n", -3], "max_new_tokens is -3"),
         (["-n", 5000], "do not fit the model's context of 128"),
-        (["-n", 10**12], "do not fit the model's context"),
+        (["-n", 10**12], "max_new_tokens is 1000000000000"),
         (["--min-new-tokens", -1], "min_new_tokens is -1"),
         (["--stop", ""], "a stop string is empty"),
         (["--logprobs", -1], "logprobs is -1"),
@@ -105,7 +105,23 @@ def test_input_that_is_not_utf8(tiny_model: ModelDir, tmp_path: Path) -> None:
     latin = tmp_path / "latin.txt"
     latin.write_bytes(b"\xff\xfe")
     assert "not UTF-8" in error("perplexity", "-m", tiny_model.path, "--text", latin)
-    assert "not UTF-8" in error("generate", "-m", tiny_model.path, os.fsdecode(b"caf\xe9"))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["generate", "WRONG"],
+        ["generate", "hello", "--stop", "WRONG"],
+        ["solve", "hello", "--step", "WRONG"],
+        ["score", "WRONG", "there"],
+        ["score", "hello", "WRONG"],
+        ["tokenize", "WRONG"],
+    ],
+)
+def test_arguments_that_are_not_utf8(tiny_model: ModelDir, args: list[str]) -> None:
+    given = [os.fsdecode(b"caf\xe9") if arg == "WRONG" else arg for arg in args]
+    line = error(given[0], "-m", tiny_model.path, *given[1:])
+    assert line == "Error: an argument is not UTF-8 text"
 
 
 def test_files_that_cannot_be_read(tiny_model: ModelDir, tmp_path: Path) -> None:
@@ -119,7 +135,7 @@ def test_perplexity_of_too_little(tiny_model: ModelDir) -> None:
     error("perplexity", "-m", tiny_model.path, "--text", "-", stdin="")
     args = ["perplexity", "-m", tiny_model.path, "--text", "-"]
     error(*args, "--context", 9999, stdin="some text")
-    error(*args, "--context", 8, "--stride", 8, stdin="some text")
+    error(*args, "--context", 8, "--stride", 9, stdin="some text")
     error(*args, "--stride", 0, stdin="some text", code=2)
 
 

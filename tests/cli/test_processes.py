@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from gpt2edge import ModelDir
-from gpt2edge.cli.generate import _cancelled_by_interrupt
-from tests.cli.running import start
+from gpt2edge.cli.generate import View, _cancelled_by_interrupt
+from tests.cli.running import invoke, start
 
 HEAVY = ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]
 LONG = ["--token-ids", "1 2 3", "-n", 8000]
@@ -54,6 +55,80 @@ def test_interrupt_with_json_still_prints_the_object(token_model: ModelDir) -> N
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(out)["finish_reason"] == "cancelled"
+
+
+def test_interrupt_before_the_first_token(tiny_model: ModelDir) -> None:
+    result = interrupted("generate", "-m", tiny_model.path, "--verbose", "hello")
+    assert result.stdout == "\n"
+    assert "0 tokens in 0.000 s, 0.0 tokens/s" in result.stderr
+    report = json.loads(interrupted("generate", "-m", tiny_model.path, "--json", "hello").stdout)
+    assert (report["token_ids"], report["finish_reason"]) == ([], "cancelled")
+
+
+def interrupted(*args: object) -> Result:
+    """A command that is interrupted when it announces its settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(View, "announce", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        result = invoke(*args)
+    assert result.exit_code == 130, result.output
+    return result
+
+
+@pytest.mark.parametrize("package", ["click", "gpt2edge.cli.generate", "numpy", "tokenizers"])
+def test_interrupt_while_packages_are_loaded(package: str, tiny_model: ModelDir) -> None:
+    code = (
+        "import sys\nclass Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {package!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from gpt2edge.cli.main import main\n"
+        f"sys.argv[1:] = ['generate', '-m', {str(tiny_model.path)!r}, 'hello']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, b"", b"")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell that closes streams")
+@pytest.mark.parametrize(
+    ("closed", "args", "code", "words"),
+    [
+        (">&-", ["generate", "-n", 2, "hello"], 0, ""),
+        (">&-", ["generate", "-n", 2, "hello", "--json", "-v"], 0, "temperature"),
+        ("2>&-", ["perplexity", "--text", "-"], 0, "perplexity"),
+        ("2>&-", ["generate", "-n", 2, "-v", "hello"], 0, ""),
+        ("2>&-", ["generate", "--temperature", -1, "hello"], 1, ""),
+        ("<&-", ["generate", "-"], 1, "Error: stdin is closed"),
+        ("<&-", ["generate"], 2, "Missing argument 'PROMPT'"),
+        ("<&-", ["perplexity", "--text", "-"], 1, "Error: stdin is closed"),
+        ("<&- >&- 2>&-", ["generate", "-n", 2, "hello"], 0, ""),
+    ],
+)
+def test_closed_streams(
+    closed: str, args: list[object], code: int, words: str, tiny_model: ModelDir
+) -> None:
+    command = [sys.executable, "-m", "gpt2edge", args[0], "-m", tiny_model.path, *args[1:]]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, command)]
+    done = subprocess.run(shell, input=b"some text", capture_output=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert words in (done.stdout + done.stderr).decode()
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-16"])
+def test_json_loses_nothing_on_a_stdout_of_any_encoding(
+    encoding: str, tiny_model: ModelDir
+) -> None:
+    command = [sys.executable, "-m", "gpt2edge", "generate", "-m", str(tiny_model.path), "-n", "2"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [*command, "--json", "-"],
+        input="caf\u00e9 \u65e5\u672c".encode(),
+        env=environment,
+        capture_output=True,
+        timeout=60,
+    )
+    text = done.stdout.decode("utf-16" if encoding == "utf-16" else "ascii")
+    assert json.loads(text)["prompt"] == "caf\u00e9 \u65e5\u672c"
 
 
 def test_second_interrupt_takes_the_default_action() -> None:
