@@ -1,14 +1,12 @@
 """``gpt2edge quantize`` and ``gpt2edge compare``."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from gpt2edge.cli.compare import compare, measure
+from gpt2edge.cli.compare import measure
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import Estimate
 from tests.cli.running import error, invoke, output, output_json
@@ -79,9 +77,6 @@ def test_wrong_use_is_one_line(tiny_model: ModelDir, tmp_path: Path) -> None:
 
 
 def test_compares_any_two_models(tiny_model: ModelDir, text: Path) -> None:
-    path = str(tiny_model.path)
-    result = CliRunner().invoke(compare, [path, path, "--text", str(text), "--json"])
-    assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout)
+    report = output_json("compare", tiny_model.path, tiny_model.path, "--text", text)
     assert report["top1_agreement"]["value"] == 1
     assert report["kl"]["value"] == 0
