@@ -124,14 +124,18 @@ def quantize(
         check=judge,
         overwrite=overwrite,
     )
+    _show(source, result, judge.measured, as_json)
+
+
+def _show(source: "ModelDir", result: "ModelDir", measured: list[Any], as_json: bool) -> None:
     if as_json:
         sizes = {"bytes_a": source.nbytes, "bytes_b": result.nbytes}
-        print_json(report(source, result, *judge.measured) if judge.measured else sizes)
-    elif judge.measured:
-        print_report(source, result, *judge.measured)
+        print_json(report(source, result, *measured) if measured else sizes)
+    elif measured:
+        print_report(source, result, *measured)
     else:
         share = result.nbytes / source.nbytes
-        note(f"{out}: {size(result.nbytes)}, {share:.0%} of {model}")
+        note(f"{result.path}: {size(result.nbytes)}, {share:.0%} of {source.path}")
 
 
 def _recipe(source: "ModelDir", name: str, calibration: "Calibration | None") -> "QuantRecipe":

@@ -77,6 +77,8 @@ def test_wrong_use_is_one_line(tiny_model: ModelDir, tmp_path: Path) -> None:
 
 
 def test_compares_any_two_models(tiny_model: ModelDir, text: Path) -> None:
-    report = output_json("compare", tiny_model.path, tiny_model.path, "--text", text)
+    path = tiny_model.path
+    report = output_json("compare", path, path, "--text", text)
     assert report["top1_agreement"]["value"] == 1
     assert report["kl"]["value"] == 0
+    assert "KL divergence" in output("compare", path, path, "--text", text, "--context", 32)
