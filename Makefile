@@ -13,7 +13,7 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test interop lint format types docs bench train-story clean
+.PHONY: help demo test interop lint format types docs bench train-story train-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -47,7 +47,13 @@ bench: .venv-test/installed ## Measure speed, beside the peers that are built
 	.venv-test/bin/python benchmarks/latency.py
 
 train-story: .venv-interop/installed ## Train the bundled storyteller again (an hour and more)
-	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/story
+	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/story --minutes 95
+
+train-smoke: .venv-interop/installed ## The same at a tiny size, in two minutes
+	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/smoke --smoke
+
+bundle: .venv-test/installed ## Rebuild the bundled model from training/models/storyteller
+	.venv-test/bin/python training/bundle.py
 
 clean: ## Remove environments and caches
 	rm -rf .venv .venv-test .venv-lint .venv-interop build dist ./*.egg-info
