@@ -11,7 +11,7 @@ from gpt2edge.export.graph import IR_VERSION, OPSET, PROFILE, build_graph
 from gpt2edge.export.nodes import Nodes
 from gpt2edge.export.source_files import read_source_json
 from gpt2edge.export.tokenizer import write_tokenizer
-from gpt2edge.export.verify import verify_graph
+from gpt2edge.export.verify import verify_generation_config, verify_graph
 from gpt2edge.model_dir import (
     GRAPH_FILE,
     WEIGHTS_FILE,
@@ -39,7 +39,7 @@ def export_checkpoint(
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)
         write_tokenizer(checkpoint.path, folder, vocab_size=checkpoint.config.vocab_size)
-        _copy_generation_config(checkpoint.path, folder)
+        _copy_generation_config(checkpoint, folder)
         write_graph(checkpoint, folder)
         verify_graph(checkpoint, folder / GRAPH_FILE)
         write_manifest(folder, _manifest(checkpoint))
@@ -55,10 +55,12 @@ def write_graph(checkpoint: Checkpoint, folder: Path) -> None:
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
 
 
-def _copy_generation_config(source: Path, folder: Path) -> None:
-    path = source / "generation_config.json"
+def _copy_generation_config(checkpoint: Checkpoint, folder: Path) -> None:
+    path = checkpoint.path / "generation_config.json"
     if path.is_file():
-        write_json(folder / path.name, read_source_json(path))
+        keys = read_source_json(path)
+        verify_generation_config(keys, checkpoint)
+        write_json(folder / path.name, keys)
 
 
 def _manifest(checkpoint: Checkpoint) -> Manifest:

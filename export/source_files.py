@@ -1,5 +1,6 @@
 """Small files of a checkpoint folder: whatever is wrong with one is an ExportError."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from gpt2edge.model_dir import read_json
 def read_source_json(path: Path) -> dict[str, Any]:
     """A JSON object from a checkpoint's file. Raises ExportError that names the file."""
     try:
-        return read_json(path)
+        value = read_json(path)
+        json.dumps(value, allow_nan=False)
     except ModelDirError as error:
         raise ExportError(str(error)) from None
+    except ValueError:  # Python reads them; a copy would stop every other reader
+        raise ExportError(f"{path} holds NaN or Infinity, which JSON does not have") from None
+    return value

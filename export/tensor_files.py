@@ -7,6 +7,7 @@ that neither a memory map nor a second copy of a large tensor stays in memory.
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,11 @@ INDEX_FILE: Final = "model.safetensors.index.json"
 _DTYPES: Final = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _BUFFERS: Final = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # upstream's causal mask
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_CONVERT: Final = (
+    "import sys, transformers as t; a, b = sys.argv[1:]; "
+    "t.AutoModelForCausalLM.from_pretrained(a).save_pretrained(b); "
+    "t.AutoTokenizer.from_pretrained(a).save_pretrained(b)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +86,7 @@ def _tensor_files(folder: Path) -> list[Path]:
     if pickles:
         raise ExportError(
             f"{folder / pickles[0]} is a pickle, which can run code when it is read; convert it "
-            'where you trust it: python -c "import transformers as t; t.AutoModelForCausalLM.'
-            f"from_pretrained('{folder}').save_pretrained('CONVERTED')\""
+            f"where you trust it: python -c '{_CONVERT}' {shlex.quote(str(folder))} CONVERTED"
         )
     raise ExportError(f"{str(folder)!r} has neither {SINGLE_FILE} nor {INDEX_FILE}")
 

@@ -5,33 +5,28 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from gpt2edge.errors import ExportError
-from gpt2edge.export.source_files import read_source_json
+from gpt2edge.export.added_tokens import added_tokens, optional_json
 
 _FILE: Final = "tokenizer.json"
 _PAIRS: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-_END_OF_TEXT: Final = "<|endoftext|>"
 _log = logging.getLogger("gpt2edge")
 
 
 def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
     """Write ``folder / "tokenizer.json"`` from the files in ``source``; False where none serve.
 
-    A model without a tokenizer works on token ids, and a warning says so. Raises ExportError for
-    unreadable files and for token ids that a model of ``vocab_size`` tokens does not have.
+    A model without a tokenizer works on token ids, and a warning says so. Another says which
+    tokens a model of ``vocab_size`` does not have, such as a [PAD] that it was never resized for:
+    the runtime refuses a text with one. Raises ExportError for unreadable files.
     """
     tokenizer = _load(source)
     if tokenizer is None:
         _log.warning("%s: %s; the model will work on token ids", source, _why_none(source))
         return False
-    token, token_id = max(tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", -1))
-    if token_id >= vocab_size:
-        raise ExportError(
-            f"{source}: the tokenizer gives {token!r} the id {token_id}; "
-            f"the model's vocab_size is {vocab_size}"
-        )
+    _warn_of_ids_beyond(tokenizer, source, vocab_size)
     if (source / _FILE).is_file():
         shutil.copyfile(source / _FILE, folder / _FILE)
     else:
@@ -56,31 +51,36 @@ def _load(source: Path) -> Tokenizer | None:
 def _byte_level_bpe(source: Path, vocab: Path, merges: Path) -> Tokenizer:
     """GPT-2's tokenizer; ``<|endoftext|>`` and the added tokens are never split."""
     tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    prefix = bool(optional_json(source / "tokenizer_config.json").get("add_prefix_space"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    added = _added_tokens(source)
-    end_of_text = tokenizer.token_to_id(_END_OF_TEXT)
-    if end_of_text is not None:
-        added[_END_OF_TEXT] = end_of_text
-    for token, token_id in sorted(added.items(), key=lambda item: item[1]):
-        tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
-        if tokenizer.token_to_id(token) != token_id:
+    for token, token_id in added_tokens(source, tokenizer.get_vocab()):
+        add = tokenizer.add_special_tokens if token.special else tokenizer.add_tokens
+        add([token])
+        found = tokenizer.token_to_id(token.content)
+        if token_id not in (None, found):
             raise ExportError(
-                f"{source / 'added_tokens.json'} gives {token!r} the id {token_id}; "
-                f"the next free one is {tokenizer.token_to_id(token)}"
+                f"{source}: the tokenizer's files give {token.content!r} the id {token_id}; "
+                f"the next free one is {found}"
             )
     return tokenizer
 
 
-def _added_tokens(source: Path) -> dict[str, int]:
-    path = source / "added_tokens.json"
-    if not path.is_file():
-        return {}
-    try:
-        return {token: int(token_id) for token, token_id in read_source_json(path).items()}
-    except (TypeError, ValueError) as error:
-        raise ExportError(f"{path} does not map tokens to ids: {error}") from None
+def _warn_of_ids_beyond(tokenizer: Tokenizer, source: Path, vocab_size: int) -> None:
+    vocab = tokenizer.get_vocab().items()
+    beyond = sorted((at, token) for token, at in vocab if at >= vocab_size)
+    if beyond:
+        at, token = beyond[0]
+        _log.warning(
+            "%s: the tokenizer gives %r the id %d%s; the model's vocab_size is %d: a text with "
+            "this token will be refused",
+            source,
+            token,
+            at,
+            f" (and {len(beyond) - 1} more are beyond)" if len(beyond) > 1 else "",
+            vocab_size,
+        )
 
 
 def _why_none(source: Path) -> str:

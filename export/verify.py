@@ -1,18 +1,21 @@
 """Does the graph on disk compute what the reference computes, prefill and decode?
 
-The graph runs as the engine runs it: past and present bound to the same buffer.
+The graph runs as the engine runs it: past and present bound to the same buffer. The settings
+beside it are read as the engine reads them.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge.errors import ExportError, ParityError
+from gpt2edge.errors import ExportError, ModelDirError, ParityError
 from gpt2edge.export import reference
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.graph import LOGITS_TO_KEEP
+from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.threads import available_threads
 
 TOLERANCE: Final = 1e-4  # largest difference, where logits are of the order of 1
@@ -47,6 +50,14 @@ def verify_graph(
             f"position {worst} ({phase}); {allowed:.3g} is allowed. Nothing was written"
         )
     return float(difference[worst])
+
+
+def verify_generation_config(keys: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+    """Raise ExportError for generation settings with which the engine would not load the model."""
+    try:
+        GenerationDefaults.from_dict(keys, checkpoint.config)
+    except ModelDirError as error:
+        raise ExportError(f"{checkpoint.path}: {error}; correct or remove that key") from None
 
 
 def _run(graph_path: Path, token_ids: NDArray[np.int64]) -> FloatArray:

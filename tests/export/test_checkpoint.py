@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +200,21 @@ def test_pickles_are_never_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(SMALL))
     (tmp_path / name).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     refuse(tmp_path, name, "pickle", "save_pretrained")
+
+
+def test_the_way_out_of_a_pickle_is_a_command(tmp_path: Path) -> None:
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(SMALL))
+    (folder / "pytorch_model.bin").touch()
+    with pytest.raises(ExportError) as caught:
+        Checkpoint.open(folder)
+    _, command = str(caught.value).split("trust it: ")
+    python, flag, code, *paths = shlex.split(command)
+    assert (python, flag, paths) == ("python", "-c", [str(folder), "CONVERTED"])
+    compile(code, "code", "exec")
+    assert "AutoModelForCausalLM" in code
+    assert "AutoTokenizer" in code
 
 
 def header_of(tmp_path: Path) -> tuple[Path, dict[str, Any], bytes]:

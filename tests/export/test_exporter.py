@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,43 @@ def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "hf")
     first = export_checkpoint(tmp_path / "hf", tmp_path / "a")
     assert first.manifest == export_checkpoint(tmp_path / "hf", tmp_path / "b").manifest
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"eos_token_id": "a"},
+        {"max_new_tokens": "x"},
+        {"max_new_tokens": -5},
+        {"do_sample": True, "top_p": 2},
+        {"do_sample": True, "top_k": 5.5},
+        {"do_sample": True, "temperature": "warm"},
+        {"repetition_penalty": -1},
+    ],
+)
+def test_settings_that_would_not_load_are_refused(keys: dict[str, Any], tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "hf")
+    (tmp_path / "hf" / "generation_config.json").write_text(json.dumps(keys))
+    name = next(key for key in keys if key != "do_sample")
+    with pytest.raises(ExportError, match=rf"hf: generation_config\.json: {name} is"):
+        export_checkpoint(tmp_path / "hf", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_what_no_json_holds_is_not_copied(name: str, number: float, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "hf")
+    (tmp_path / "hf" / name).write_text(json.dumps({**SMALL, "dropout": [number]}))
+    with pytest.raises(ExportError, match=rf"{name} holds NaN or Infinity"):
+        export_checkpoint(tmp_path / "hf", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["o" * 250, "\u00f6" * 125])
+def test_the_longest_name_that_a_folder_may_have(name: str, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "hf")
+    export_checkpoint(tmp_path / "hf", tmp_path / name)
+    assert export_checkpoint(tmp_path / "hf", tmp_path / name, overwrite=True).path.name == name
 
 
 def test_an_existing_folder_is_replaced_only_on_request(tmp_path: Path) -> None:
