@@ -37,19 +37,23 @@ def test_the_earliest_of_several_wins() -> None:
     cuts=st.lists(st.integers(0, 30)),
     strings=st.lists(st.text("ab.", min_size=1, max_size=4), max_size=3),
 )
-def test_any_cutting_equals_a_search_in_the_whole(
+def test_any_cutting_equals_a_search_in_what_has_come(
     text: str, cuts: list[int], strings: list[str]
 ) -> None:
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     pieces = [text[start:end] for start, end in pairwise(edges)]
     out, matched = run(pieces, tuple(strings))
-    found = [at for string in strings if (at := text.find(string)) >= 0]
+    shown = "".join(out)
     if matched is None:
-        assert not found
-        assert "".join(out) == text
-    else:
-        # a longer string that began earlier may still have been incomplete
-        assert text.startswith("".join(out) + matched)
+        assert not any(string in text for string in strings)
+        assert shown == text
+        return
+    start, end = len(shown), len(shown + matched)
+    assert text.startswith(shown + matched)
+    before = max(edge for edge in edges if edge < end)  # all that was there when this one ended
+    assert not any(string in text[:before] for string in strings)
+    seen = text[: min(edge for edge in edges if edge >= end)]
+    assert start == min(at for string in strings if (at := seen.find(string)) >= 0)
 
 
 def test_params_from_what_a_user_writes() -> None:
