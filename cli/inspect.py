@@ -58,7 +58,7 @@ def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) ->
         "path": str(opened.path),
         **manifest,
         "config": asdict(opened.config),
-        "parameters": parameters(opened.config),
+        "parameters": parameters(opened, graph),
         "bytes": opened.nbytes,
         "files": files,
         "graph": asdict(graph) if graph else None,
@@ -72,7 +72,7 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
         "variant": f"{manifest.variant}, profile {manifest.profile}",
         "source": manifest.source or "-",
         "recipe": manifest.recipe.get("name", "-") if manifest.recipe else "-",
-        "parameters": f"{parameters(config):,}",
+        "parameters": f"{parameters(opened, graph):,}",
         "shape": f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}",
         "context": f"{config.n_positions:,} tokens, vocabulary {config.vocab_size:,}",
         "activation": config.activation_function,
@@ -98,12 +98,27 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
         print_table([(title, "type", "shape"), *shapes])
 
 
-def parameters(config: "ModelConfig") -> int:
-    """Weights of the transformer and an untied language-model head, the tied one counted once."""
+def parameters(opened: "ModelDir", graph: GraphFacts | None = None) -> int:
+    """Weights of the transformer and of its head; an embedding that is the head counts once."""
+    config, task = opened.config, opened.manifest.task
+    body = transformer_parameters(config)
+    if task == "text-generation":
+        return body if config.tie_word_embeddings else body + config.vocab_size * config.n_embd
+    labels = _labels(opened) if graph is None else int(graph.outputs[0].shape[-1])
+    return body + labels * (config.n_embd + (task == "token-classification"))  # with its bias
+
+
+def transformer_parameters(config: "ModelConfig") -> int:
+    """Weights of the transformer without a head."""
     width, inner = config.n_embd, config.n_inner
     attention = 4 * width * width + 4 * width
     mlp = 2 * width * inner + inner + width
     block = attention + mlp + 4 * width
-    heads = 1 if config.tie_word_embeddings else 2
-    embeddings = (heads * config.vocab_size + config.n_positions) * width
-    return config.n_layer * block + embeddings + 2 * width
+    return config.n_layer * block + (config.vocab_size + config.n_positions) * width + 2 * width
+
+
+def _labels(opened: "ModelDir") -> int:
+    """Labels of a classifier; upstream writes them only where they are not two."""
+    from gpt2edge.model_dir import read_json
+
+    return len(read_json(opened.path / "config.json").get("id2label") or (0, 1))

@@ -2,15 +2,17 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
 from gpt2edge import Engine, ModelDir
 from gpt2edge.cli.doctor import cpu_facts
-from gpt2edge.cli.inspect import parameters
+from gpt2edge.cli.inspect import transformer_parameters
 from gpt2edge.config import ModelConfig
-from tests.checkpoints import SMALL, random_tensors
+from gpt2edge.export import export_checkpoint
+from tests.checkpoints import SMALL, write_checkpoint
 from tests.cli.running import error, invoke, output, output_json
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 8
@@ -98,13 +100,24 @@ def test_inspect(tiny_model: ModelDir) -> None:
     assert "DAMAGED" not in text
 
 
-def test_parameters_are_counted_as_upstream_does() -> None:
-    tied = sum(tensor.size for tensor in random_tensors(SMALL).values())
-    assert parameters(ModelConfig.from_dict(SMALL)) == tied
-    assert parameters(ModelConfig()) == 124_439_808
-    untied = {**SMALL, "tie_word_embeddings": False, "n_inner": 50}
-    expected = sum(tensor.size for tensor in random_tensors(untied).values())
-    assert parameters(ModelConfig.from_dict(untied)) == expected
+@pytest.mark.parametrize("architecture", ["LMHeadModel", "ForSequence", "ForToken"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_are_counted_as_upstream_does(
+    architecture: str, tied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "GPT2" + architecture + "Classification" * architecture.startswith("For")
+    labels = {str(label): f"label {label}" for label in range(3)}
+    keys = {**SMALL, "n_inner": 50, "tie_word_embeddings": tied, "architectures": [name]}
+    tensors = write_checkpoint(tmp_path / "hf", {**keys, "id2label": labels})
+    model = export_checkpoint(tmp_path / "hf", tmp_path / "out")
+    expected = sum(tensor.size for tensor in tensors.values())
+    assert output_json("inspect", model.path)["parameters"] == expected
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert output_json("inspect", model.path)["parameters"] == expected
+
+
+def test_parameters_of_gpt2() -> None:
+    assert transformer_parameters(ModelConfig()) == 124_439_808
 
 
 def test_export_then_generate(tiny_checkpoint: Path, tiny_model: ModelDir, tmp_path: Path) -> None:
