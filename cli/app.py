@@ -28,13 +28,15 @@ class LazyGroup(click.Group):
         """Run the command; a user's mistake becomes one line and exit code 1."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo(err=True)
-            ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise
         except (Gpt2EdgeError, ValueError) as error:
             raise click.ClickException(_one_line(error)) from error
+        except (KeyboardInterrupt, ImportError) as error:
+            if not _is_interrupt(error):
+                raise
+            click.echo(err=True)
+            ctx.exit(INTERRUPTED)
         except OSError as error:
             raise click.ClickException(_os_error(error)) from error
 
@@ -58,6 +60,13 @@ def cli(ctx: click.Context) -> None:
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is at the root; a compiled module that it stops says ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _one_line(error: Exception) -> str:
