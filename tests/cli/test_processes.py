@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 
 from gpt2edge import ModelDir
-from gpt2edge.cli.generate import View, _cancelled_by_interrupt
+from gpt2edge.cli.generate import _cancelled_by_interrupt
+from gpt2edge.cli.printer import View
 from tests.cli.running import invoke, start
 
 HEAVY = ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]
