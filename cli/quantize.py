@@ -1,6 +1,5 @@
 """``gpt2edge quantize``."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +8,12 @@ import click
 
 from gpt2edge.cli.compare import context_option, measure, print_report, report
 from gpt2edge.cli.options import Decorator, bundled, json_option, read_file
-from gpt2edge.cli.output import note, print_json, size
+from gpt2edge.cli.output import note, print_json, progress_bar, size
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.quant import Calibration, QuantRecipe
+    from gpt2edge.quant.calibrate import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +115,16 @@ def quantize(
     judging.check_usage()
     source = ModelDir.open(model)
     judge = _Judge(source, judging)
-    calibration = _calibration(source, calibrate)
-    result = run(
-        source,
-        out,
-        recipe=_recipe(source, recipe, calibration),
-        calibration=calibration,
-        check=judge,
-        overwrite=overwrite,
-    )
+    with progress_bar("calibrating") as progress:
+        calibration = _calibration(source, calibrate, progress)
+        result = run(
+            source,
+            out,
+            recipe=_recipe(source, recipe, calibration),
+            calibration=calibration,
+            check=judge,
+            overwrite=overwrite,
+        )
     _show(source, result, judge.measured, as_json)
 
 
@@ -146,7 +147,9 @@ def _recipe(source: "ModelDir", name: str, calibration: "Calibration | None") ->
     return named_recipe(name)
 
 
-def _calibration(source: "ModelDir", path: str | None) -> "Calibration | None":
+def _calibration(
+    source: "ModelDir", path: str | None, progress: "Progress | None"
+) -> "Calibration | None":
     from gpt2edge.errors import QuantizationError
     from gpt2edge.quant import Calibration
     from gpt2edge.runtime.tokenizer import Tokenizer
@@ -156,8 +159,4 @@ def _calibration(source: "ModelDir", path: str | None) -> "Calibration | None":
     if source.tokenizer_path is None:
         raise QuantizationError(f"{source.path} has no tokenizer: it cannot read {path}")
     token_ids = Tokenizer(source.tokenizer_path).encode(read_file(path))
-    return Calibration(token_ids=token_ids, progress=_progress if sys.stderr.isatty() else None)
-
-
-def _progress(done: int, total: int) -> None:
-    click.echo(f"\rcalibrating {done}/{total}" + "\n" * (done == total), nl=False, err=True)
+    return Calibration(token_ids=token_ids, progress=progress)

@@ -223,7 +223,7 @@ def _exchange(staging: Path, target: Path) -> None:
 
 
 def _staging_prefix(target: Path) -> str:
-    return f".{target.name[:100]}."
+    return f".{target.name[:50]}."  # a file system counts bytes, up to 4 a character
 
 
 def _remove_leftovers(target: Path) -> None:
