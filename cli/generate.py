@@ -22,8 +22,9 @@ from gpt2edge.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from gpt2edge.runtime.engine import Engine, Stream
+    from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.requests import Prompt
+    from gpt2edge.runtime.stream import Stream
     from gpt2edge.runtime.types import Completion
 
 

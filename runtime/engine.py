@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -24,8 +24,9 @@ from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
 from gpt2edge.runtime.scoring import score_completion, window_losses
 from gpt2edge.runtime.session import RuntimeOptions, Session
 from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.stream import Stream
 from gpt2edge.runtime.tokenizer import Tokenizer
-from gpt2edge.runtime.types import Chunk, Completion, Perplexity, Score
+from gpt2edge.runtime.types import Completion, Perplexity, Score
 
 _LOGGER: Final = logging.getLogger("gpt2edge")
 
@@ -97,7 +98,7 @@ class Engine:
         stop: StopParams | str | Sequence[str] | None = None,
         logprobs: int | None = None,
         processors: Sequence[LogitsProcessor] = (),
-    ) -> "Stream":
+    ) -> Stream:
         """Complete one prompt, token by token: an iterator of ``Chunk``.
 
         The pieces of text join to what ``generate`` returns for the same arguments.
@@ -121,7 +122,7 @@ class Engine:
         stop: StopParams | str | Sequence[str] | None = None,
         logprobs: int | None = None,
         processors: Sequence[LogitsProcessor] = (),
-    ) -> "Stream":
+    ) -> Stream:
         """What ``generate_batch`` does, token by token: ``Chunk.index`` says whose each one is.
 
         Completion ``index`` is sample ``index % n`` of prompt ``index // n``.
@@ -272,35 +273,3 @@ class Engine:
         longest = max((generation.cached_tokens for generation in generations), default=1)
         rows = max(1, min(len(generations), self.affordable_rows(longest)))
         return self.decoder(rows=rows, max_length=longest)
-
-
-class Stream(Iterator[Chunk]):
-    """The chunks of one call as they come; afterwards ``completions`` are the whole."""
-
-    def __init__(self, generations: Sequence[Generation], chunks: Iterator[Chunk]) -> None:
-        self._generations = generations
-        self._chunks = chunks
-
-    def __next__(self) -> Chunk:
-        return next(self._chunks)
-
-    def cancel(self) -> None:
-        """End everything after the tokens in the making; safe from any thread or signal.
-
-        No chunk follows: text that was held back for a stop string is in the completion only.
-        """
-        for generation in self._generations:
-            generation.cancelled = True
-
-    @property
-    def completions(self) -> list[Completion]:
-        """What was generated; what was left before its end counts as cancelled."""
-        for generation in self._generations:
-            generation.cancel()
-        return [generation.completion() for generation in self._generations]
-
-    @property
-    def completion(self) -> Completion:
-        """The completion of a stream of one."""
-        (completion,) = self.completions
-        return completion

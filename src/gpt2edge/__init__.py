@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine, load
     from gpt2edge.runtime.sampling import GREEDY, SamplingParams
     from gpt2edge.runtime.session import RuntimeOptions
+    from gpt2edge.runtime.stopping import StopParams
     from gpt2edge.runtime.types import Chunk, Completion, Score, Timing
 
     __version__: str
@@ -26,6 +27,7 @@ __all__ = [
     "RuntimeOptions",
     "SamplingParams",
     "Score",
+    "StopParams",
     "Timing",
     "__version__",
     "load",
@@ -41,6 +43,7 @@ _HOMES = {
     "RuntimeOptions": "runtime.session",
     "SamplingParams": "runtime.sampling",
     "Score": "runtime.types",
+    "StopParams": "runtime.stopping",
     "Timing": "runtime.types",
     "load": "runtime.engine",
 }
