@@ -6,6 +6,9 @@ TORCH   ?= torch==2.13.0
 PROMPT  ?= Once upon a time
 BOOKS   ?= ../shared/data/books
 
+# the lower bounds of pyproject.toml, for Python 3.11
+OLDEST  := 'click==8.2.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
+
 ROOMS   := src cli export quant runtime
 SOURCES := pyproject.toml $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
 PIP     := -m pip --disable-pip-version-check --quiet
@@ -13,7 +16,7 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test interop lint format types docs bench train-story train-smoke bundle clean
+.PHONY: help demo test oldest interop lint format types docs bench train-story train-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -25,6 +28,9 @@ demo: .venv/installed ## Install into .venv and tell a story
 
 test: .venv-test/installed ## Run the tests
 	.venv-test/bin/python $(PYTEST) -m "not interop"
+
+oldest: .venv-oldest/installed ## Run the tests on the oldest versions that pyproject.toml allows
+	.venv-oldest/bin/python $(PYTEST) -m "not interop"
 
 interop: .venv-interop/installed ## Compare with PyTorch and transformers
 	OMP_NUM_THREADS=1 .venv-interop/bin/python $(PYTEST) -m interop
@@ -74,6 +80,11 @@ clean: ## Remove environments and caches
 .venv-test/installed: .venv-test/bin/python pyproject.toml
 	$(call upgrade-pip,.venv-test)
 	$(call install-groups,.venv-test,--editable '.[all]',test)
+	@touch $@
+
+.venv-oldest/installed: .venv-oldest/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-oldest)
+	$(call install-groups,.venv-oldest,--editable '.[all]' $(OLDEST),test)
 	@touch $@
 
 .venv-interop/installed: .venv-interop/bin/python pyproject.toml
