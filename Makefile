@@ -62,7 +62,7 @@ bundle: .venv-test/installed ## Rebuild the bundled model from training/models/s
 	.venv-test/bin/python training/bundle.py
 
 clean: ## Remove environments and caches
-	rm -rf .venv .venv-test .venv-lint .venv-interop build dist ./*.egg-info
+	rm -rf .venv .venv-* build dist ./*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
