@@ -1,0 +1,12 @@
+"""One small engine for all tests of the runtime."""
+
+import pytest
+
+from gpt2edge import Engine
+from tests.runtime.models import make_engine
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Random weights, a byte-level tokenizer, a context of 1,024."""
+    return make_engine(tmp_path_factory.mktemp("engine"))
