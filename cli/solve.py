@@ -244,5 +244,6 @@ def _lines(outcome: Outcome) -> list[str]:
         *table,
         f"answer {outcome.answer or '-'}, stopped: {outcome.stopped}",
         f"{cost.prefilled_tokens} tokens prefilled, {cost.generated_tokens} generated in "
-        f"{cost.forward_calls} calls, {cost.verifier_calls} verified, {cost.wall_s:.3f} s",
+        f"{cost.forward_calls} calls; {cost.verifier_calls} texts verified, {cost.verifier_tokens} "
+        f"tokens read for it in {cost.verifier_forward_calls} calls; {cost.wall_s:.3f} s",
     ]

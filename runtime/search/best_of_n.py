@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.requests import Prompt
-from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.candidates import Judge, Request, gather, highest
 from gpt2edge.runtime.search.steps import StepEnd
-from gpt2edge.runtime.search.types import Budget, Candidate, SearchResult
+from gpt2edge.runtime.search.strategy import Strategy
+from gpt2edge.runtime.search.types import Candidate, SearchResult
 from gpt2edge.runtime.search.verifier import Aggregate, AnyVerifier
 from gpt2edge.runtime.search.vote import tally, winner
 from gpt2edge.runtime.search.workspace import Workspace
-from gpt2edge.runtime.stopping import StopParams
 
 Choice: TypeAlias = Literal["best", "weighted", "majority"]
 """Which candidate wins: that of the highest score, that whose answer has the largest sum of
@@ -22,7 +19,7 @@ scores, or that whose answer is the most frequent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BestOfN:
+class BestOfN(Strategy):
     """``n`` samples, of which the verifier chooses.
 
     By ``choose`` "best" it is argmax_i r_i; by "weighted" argmax_a sum_{i: a_i = a} r_i (Li et
@@ -43,39 +40,30 @@ class BestOfN:
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k is {self.top_k}; it must be 1 or more, or None")
 
-    def run(
-        self,
-        engine: Engine,
-        prompt: Prompt,
-        *,
-        sampling: SamplingParams | None = None,
-        max_new_tokens: int | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        budget: Budget | None = None,
-    ) -> SearchResult:
+    def search(self, work: Workspace, request: Request) -> SearchResult:
         """Sample, score, choose. Those cut off by the budget are scored only among themselves."""
-        request = Request(
-            prompt=prompt, sampling=sampling, max_new_tokens=max_new_tokens, stop=stop
-        )
-        group = request.begin(engine, self.n)
-        with Workspace(engine, budget) as work:
+        group = request.begin(work.engine, self.n)
+        with work:
             for _ in work.grow(group, keep=False):
                 pass
-        candidates = gather(group, self.answer)
-        whole = [place for place, candidate in enumerate(candidates) if candidate.is_whole]
-        judge = Judge(self.verifier, self.aggregate, self.step)
-        judged: list[Candidate] = []
-        with work:
-            judged = judge(group[0].prompt, [candidates[place] for place in whole])
-        work.count_verified(len(judged))
-        for place, candidate in zip(whole, judged, strict=False):
-            candidates[place] = candidate
+        candidates = self.judge(work, gather(group, self.answer))
+        judged = [candidate for candidate in candidates if candidate.score is not None]
         return SearchResult(
             best=pick(judged or candidates, self.choose, self.top_k),
             candidates=tuple(candidates),
             cost=work.cost,
             stopped=work.stopped,
         )
+
+    def judge(self, work: Workspace, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates, those with scores that are whole, unless Ctrl-C came before."""
+        whole = [candidate for candidate in candidates if candidate.is_whole]
+        judge = Judge(self.verifier, self.aggregate, self.step)
+        judged: list[Candidate] = []
+        with work, work.verifying(self.verifier, len(whole)):
+            judged = judge(candidates[0].completion.prompt, whole)
+        scored = iter(judged)
+        return [next(scored, c) if c.is_whole else c for c in candidates]
 
 
 def pick(candidates: Sequence[Candidate], choose: Choice, top_k: int | None = None) -> Candidate:

@@ -5,25 +5,47 @@ from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.scoring import token_logprobs
 from gpt2edge.runtime.search.prefix_cache import PrefixCache
+from gpt2edge.runtime.search.types import Reading
 
 Activation: TypeAlias = Literal["sigmoid", "none"]
+_Logprobs: TypeAlias = dict[int, tuple[float, "_Logprobs"]]
+"""Tokens that follow, each with its log-probability and what follows it."""
 
 _VALUES: Final = 1 << 16
 
 
 class _Reader:
-    """A model that reads texts token by token, each beginning of a text only once."""
+    """A model that reads texts, each beginning of a text only once; ``reading`` counts it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, task: str) -> None:
+        if engine.model.manifest.task != task:
+            raise Gpt2EdgeError(
+                f"{type(self).__name__} reads a model for {task}; this model's task is "
+                f"{engine.model.manifest.task}"
+            )
         self.engine = engine
-        self.prefilled_tokens = 0
+        self.reading = Reading()
         self._prefixes = PrefixCache(engine.options.cache_bytes)
         self._decoder: Decoder | None = None
+
+    def _read(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits [tokens, n_logits] after each of ``token_ids``, which enter row 0."""
+        pieces = list(decoder.prefill_all(0, token_ids))
+        self.reading += Reading(tokens=len(token_ids), forward_calls=len(pieces))
+        return np.concatenate(pieces)
+
+    def _prefill(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits [n_logits] after the last of ``token_ids``, which enter row 0."""
+        calls = -(-len(token_ids) // self.engine.options.prefill_chunk)
+        self.reading += Reading(tokens=len(token_ids), forward_calls=calls)
+        return decoder.prefill(0, token_ids)
 
     def _encode(self, *texts: str) -> list[list[int]]:
         """Token ids of each text by itself, so that a text that grows keeps the tokens it had."""
@@ -43,12 +65,7 @@ class _ValueModel(_Reader):
     """A token-classification model with one label: a value after every token."""
 
     def __init__(self, engine: Engine, *, activation: Activation = "sigmoid") -> None:
-        super().__init__(engine)
-        if engine.model.manifest.task != "token-classification":
-            raise Gpt2EdgeError(
-                f"a verifier's task must be token-classification with one label; this model's is "
-                f"{engine.model.manifest.task}"
-            )
+        super().__init__(engine, "token-classification")
         self._activation = activation
         self._values: dict[tuple[int, ...], float] = {}
 
@@ -58,8 +75,7 @@ class _ValueModel(_Reader):
         unknown = [end for end, key in zip(ends, keys, strict=True) if key not in self._values]
         if unknown:
             decoder, start = self._row(token_ids[: unknown[0] - 1])
-            logits = np.concatenate(list(decoder.prefill_all(0, token_ids[start:])))
-            self.prefilled_tokens += len(token_ids) - start
+            logits = self._read(decoder, token_ids[start:])
             self._prefixes.store(decoder.cache, 0, token_ids)
             if logits.shape[1] != 1:
                 raise Gpt2EdgeError(
@@ -126,7 +142,7 @@ class AskedModel(_Reader):
         yes: str = " yes",
         no: str = " no",
     ) -> None:
-        super().__init__(engine)
+        super().__init__(engine, "text-generation")
         self._question = engine.encode(question)
         self._yes, self._no = (engine.encode(word)[0] for word in (yes, no))
         if self._yes == self._no:
@@ -140,31 +156,62 @@ class AskedModel(_Reader):
         for completion in completions:
             token_ids = [item for part in self._encode(prompt, completion) for item in part]
             decoder, start = self._row(token_ids)
-            logits = decoder.prefill(0, [*token_ids[start:], *self._question])
-            self.prefilled_tokens += len(token_ids) - start + len(self._question)
+            logits = self._prefill(decoder, [*token_ids[start:], *self._question])
             self._prefixes.store(decoder.cache, 0, token_ids)
             gap = float(logits[self._no]) - float(logits[self._yes])
             scores.append(1 / (1 + math.exp(gap)) if gap < 700 else 0.0)
         return scores
 
 
-class Likelihood:
+class Likelihood(_Reader):
     """The language model's own opinion: the geometric mean of a completion's token probabilities.
 
     It is length-normalized, so that a long completion is not punished for its length. An empty
-    completion gets 0.
+    completion gets 0. A text that has grown costs its new tokens.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine, "text-generation")
+        self._known: dict[tuple[int, ...], _Logprobs] = {}
+        self._count = 0
 
     def score(self, prompt: str, completions: Sequence[str]) -> list[float]:
         """One number in (0, 1] a completion."""
-        written = [completion for completion in completions if completion]
-        scores = iter(self._engine.score(prompt, written) if written else [])
-        return [
-            math.exp(found.logprob / len(found.logprobs))
-            if completion and (found := next(scores))
-            else 0.0
-            for completion in completions
-        ]
+        means = []
+        for completion in completions:
+            logprobs = self._logprobs(prompt, completion) if completion else [-math.inf]
+            means.append(math.exp(math.fsum(logprobs) / len(logprobs)))
+        return means
+
+    def _logprobs(self, prompt: str, completion: str) -> list[float]:
+        """Log-probability of each token of ``completion``; only those not known are read."""
+        prompt_ids, own = self._encode(prompt, completion)
+        if self._count > _VALUES:
+            self._known.clear()
+            self._count = 0
+        node, logprobs = self._known.setdefault(tuple(prompt_ids), {}), []
+        for token_id in own:
+            if token_id not in node:
+                break
+            value, node = node[token_id]
+            logprobs.append(value)
+        if rest := own[len(logprobs) :]:
+            for token_id, value in zip(rest, self._read_on(prompt_ids, own, rest), strict=True):
+                logprobs.append(value)
+                node[token_id] = value, {}
+                node = node[token_id][1]
+            self._count += len(rest)
+        return logprobs
+
+    def _read_on(
+        self, prompt_ids: Sequence[int], own: Sequence[int], rest: Sequence[int]
+    ) -> list[float]:
+        """Log-probability of each of ``rest``, the last tokens of ``own``."""
+        token_ids = [*prompt_ids, *own]
+        first = len(token_ids) - len(rest) - 1  # the token after which the first of the rest comes
+        decoder, start = self._row(token_ids[:first])
+        if start < first:  # a prompt's logits say nothing here, and are many
+            self._prefill(decoder, token_ids[start:first])
+        logits = self._read(decoder, token_ids[first:-1])
+        self._prefixes.store(decoder.cache, 0, token_ids[:-1])
+        return [float(value) for value in token_logprobs(logits, rest)[0]]

@@ -107,14 +107,15 @@ def score_paths(
         return
     prompt = paths[0].generation.prompt
     solutions = [path.steps(work) for path in paths]
-    if isinstance(verifier, StepVerifier):
-        for path, scores in zip(paths, score_all_steps(verifier, prompt, solutions), strict=True):
-            path.scores = tuple(scores)
-    else:
-        texts = ["".join(steps) for steps in solutions]
-        newest = score_all(verifier, prompt, texts)
-        for path, steps, score in zip(paths, solutions, newest, strict=True):
-            path.scores = (*path.scores[: len(steps) - 1], score)
-    work.count_verified(len(paths))
-    for path in paths:
+    with work.verifying(verifier, len(paths)):
+        if isinstance(verifier, StepVerifier):
+            read = score_all_steps(verifier, prompt, solutions)
+        else:
+            newest = score_all(verifier, prompt, ["".join(steps) for steps in solutions])
+            read = [
+                [*path.scores[: len(steps) - 1], score]
+                for path, steps, score in zip(paths, solutions, newest, strict=True)
+            ]
+    for path, scores in zip(paths, read, strict=True):
+        path.scores = tuple(scores)
         path.value = aggregate_steps(path.scores, aggregate)

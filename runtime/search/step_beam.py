@@ -7,22 +7,20 @@ lookahead), and Beeching et al. 2024, "Scaling test-time compute with open model
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.requests import Prompt
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.best_of_n import Choice, pick
 from gpt2edge.runtime.search.candidates import Request, spread, whole_first
 from gpt2edge.runtime.search.paths import Path, advance, score_paths
 from gpt2edge.runtime.search.steps import StepEnd
-from gpt2edge.runtime.search.types import Budget, SearchResult
+from gpt2edge.runtime.search.strategy import Strategy
+from gpt2edge.runtime.search.types import SearchResult
 from gpt2edge.runtime.search.verifier import Aggregate, AnyVerifier
 from gpt2edge.runtime.search.workspace import Workspace
-from gpt2edge.runtime.stopping import StopParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepBeam:
+class StepBeam(Strategy):
     """Beam search over steps: ``n`` paths, of which the best n / width go on, width times each.
 
     A path that ends leaves the beam and is a candidate; the search ends with ``n`` of them, with
@@ -56,31 +54,18 @@ class StepBeam:
                 "more, and 1 or more"
             )
 
-    def run(
-        self,
-        engine: Engine,
-        prompt: Prompt,
-        *,
-        sampling: SamplingParams | None = None,
-        max_new_tokens: int | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        budget: Budget | None = None,
-    ) -> SearchResult:
+    def search(self, work: Workspace, request: Request) -> SearchResult:
         """Search; ``candidates`` are the paths that ended, or were the last when it had to end."""
-        request = Request(
-            prompt=prompt, sampling=sampling, max_new_tokens=max_new_tokens, stop=stop
-        )
-        roots = [Path(item, (at,)) for at, item in enumerate(request.begin(engine, self.n))]
+        roots = [Path(item, (at,)) for at, item in enumerate(request.begin(work.engine, self.n))]
         size = self.width if self.diverse else self.n
         pools = [_Pool(self, roots[at : at + size]) for at in range(0, self.n, size)]
-        work = Workspace(engine, budget)
         with work:
             for _ in range(self.max_steps):
                 growing = [path for pool in pools for path in pool.growing]
                 if not growing:
                     break
                 advance(work, growing, self.step)
-                self._judge(work, growing, request.sampling or spread(engine))
+                self._judge(work, growing, request.sampling or spread(work.engine))
                 for pool in pools:
                     if pool.growing:
                         pool.select()

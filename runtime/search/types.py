@@ -36,18 +36,37 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a verifier that is a model has read: tokens, and the forward calls they took."""
+
+    tokens: int = 0
+    forward_calls: int = 0
+
+    def __add__(self, other: "Reading") -> "Reading":
+        calls = self.forward_calls + other.forward_calls
+        return Reading(tokens=self.tokens + other.tokens, forward_calls=calls)
+
+    def __sub__(self, other: "Reading") -> "Reading":
+        calls = self.forward_calls - other.forward_calls
+        return Reading(tokens=self.tokens - other.tokens, forward_calls=calls)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What a search spent.
 
     Tokens and forward calls are those of the generating model; ``verifier_calls`` counts the
-    texts that the verifier or evaluator scored. A prefix that is read back from the cache costs
-    nothing and is not counted.
+    texts that the verifier or evaluator scored, ``verifier_tokens`` and
+    ``verifier_forward_calls`` what a verifier that is a model read for it. A prefix that is read
+    back from a cache costs nothing and is not counted.
     """
 
     prefilled_tokens: int = 0
     generated_tokens: int = 0
     forward_calls: int = 0
     verifier_calls: int = 0
+    verifier_tokens: int = 0
+    verifier_forward_calls: int = 0
     wall_s: float = 0.0
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.search.types import Reading
 
 Aggregate: TypeAlias = Literal["last", "min", "prod", "mean"]
 """How step scores become one score."""
@@ -31,6 +32,16 @@ class StepVerifier(Protocol):
         ...
 
 
+@runtime_checkable
+class Reader(Protocol):
+    """A verifier that is a model, and counts what it reads."""
+
+    @property
+    def reading(self) -> Reading:
+        """All that it has read since it was made."""
+        ...
+
+
 Check: TypeAlias = Callable[[str, str], float]
 """``(prompt, completion) -> number or bool``: a checker, a unit test, a regular expression."""
 AnyVerifier: TypeAlias = Verifier | StepVerifier | Check
@@ -49,6 +60,16 @@ class Weighted:
             for at, value in enumerate(score_all(verifier, prompt, completions)):
                 totals[at] += weight * value
         return totals
+
+    @property
+    def reading(self) -> Reading:
+        """What the parts that are models have read."""
+        return sum((reading_of(part) for _, part in self.parts), Reading())
+
+
+def reading_of(verifier: object) -> Reading:
+    """What a verifier has read so far; nothing where it is no model."""
+    return verifier.reading if isinstance(verifier, Reader) else Reading()
 
 
 def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:

@@ -5,14 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.requests import Prompt
-from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.candidates import Request, gather, whole_first
-from gpt2edge.runtime.search.types import Budget, Candidate, SearchResult
+from gpt2edge.runtime.search.strategy import Strategy
+from gpt2edge.runtime.search.types import Candidate, SearchResult
 from gpt2edge.runtime.search.workspace import Workspace
-from gpt2edge.runtime.stopping import StopParams
 
 Weight: TypeAlias = Literal["count", "probability"]
 
@@ -41,7 +38,7 @@ def is_decided(votes: dict[str, float], remaining: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MajorityVote:
+class MajorityVote(Strategy):
     """``n`` samples, one vote each: argmax over answers a of sum_i w_i [a_i = a].
 
     A vote weighs 1, or exp of the mean log-probability of its tokens by ``weight`` "probability"
@@ -58,23 +55,11 @@ class MajorityVote:
         if self.weight not in ("count", "probability"):
             raise ValueError(f"weight is {self.weight!r}; it must be count or probability")
 
-    def run(
-        self,
-        engine: Engine,
-        prompt: Prompt,
-        *,
-        sampling: SamplingParams | None = None,
-        max_new_tokens: int | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        budget: Budget | None = None,
-    ) -> SearchResult:
+    def search(self, work: Workspace, request: Request) -> SearchResult:
         """Sample and vote; ``best`` is the first candidate, or the likeliest, of the winner."""
-        request = Request(
-            prompt=prompt, sampling=sampling, max_new_tokens=max_new_tokens, stop=stop
-        )
         logprobs = 0 if self.weight == "probability" else None
-        group = request.begin(engine, self.n, logprobs=logprobs)
-        with Workspace(engine, budget) as work:
+        group = request.begin(work.engine, self.n, logprobs=logprobs)
+        with work:
             ballots: list[tuple[str | None, float]] = []
             for generation in work.grow(group, keep=False):
                 ballots += self._ballots(gather([generation], self.answer))

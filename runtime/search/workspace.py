@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, TypeAlias
 
@@ -14,7 +15,8 @@ from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.requests import Prompt
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.search.prefix_cache import PrefixCache
-from gpt2edge.runtime.search.types import Budget, Cost, StopReason
+from gpt2edge.runtime.search.types import Budget, Cost, Reading, StopReason
+from gpt2edge.runtime.search.verifier import reading_of
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.types import Completion
 
@@ -49,6 +51,7 @@ class Workspace:
         self.stopped: StopReason = "done"
         self._started = self.budget.clock()
         self._prefilled = self._generated = self._calls = self._verified = 0
+        self._read = Reading()
         self._prefixes = PrefixCache(engine.options.cache_bytes)
         self._prompt_logits: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._decoder: Decoder | None = None
@@ -78,12 +81,24 @@ class Workspace:
             generated_tokens=self._generated,
             forward_calls=self._calls,
             verifier_calls=self._verified,
+            verifier_tokens=self._read.tokens,
+            verifier_forward_calls=self._read.forward_calls,
             wall_s=self.budget.clock() - self._started,
         )
 
     def count_verified(self, texts: int) -> None:
         """Count ``texts`` that a verifier or an evaluator has scored."""
         self._verified += texts
+
+    @contextmanager
+    def verifying(self, verifier: object, texts: int) -> Iterator[None]:
+        """Count ``texts`` scored in the block, and what a verifier that is a model reads in it."""
+        before = reading_of(verifier)
+        try:
+            yield
+            self.count_verified(texts)
+        finally:
+            self._read += reading_of(verifier) - before
 
     def check_time(self) -> None:
         """Raise OutOfBudget where the time is over; for searches that call no model for long."""

@@ -1,12 +1,15 @@
 """Models as verifiers: the right numbers, and nothing computed twice for a text that grows."""
 
 import math
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.search import (
     AskedModel,
     BestOfN,
@@ -14,7 +17,10 @@ from gpt2edge.runtime.search import (
     OutcomeModel,
     ProcessModel,
     StepBeam,
+    Weighted,
 )
+from gpt2edge.runtime.search.model_verifier import _Reader
+from gpt2edge.runtime.session import Binding
 from tests.runtime.models import KEYS, make_engine
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
@@ -38,9 +44,9 @@ def test_an_outcome_model_reads_the_last_token(values: Engine) -> None:
     assert model.score("one", [" two", " three", ""]) == pytest.approx(raw, abs=1e-4)
     probabilities = OutcomeModel(values).score("one", [" two", " three", ""])
     assert probabilities == pytest.approx([sigmoid(value) for value in raw], abs=1e-4)
-    read = model.prefilled_tokens
+    read = model.reading.tokens
     assert model.score("one", [" two", " three"]) == pytest.approx(raw[:2], abs=1e-4)
-    assert model.prefilled_tokens == read  # nothing was new
+    assert model.reading.tokens == read  # nothing was new
 
 
 def test_a_process_model_reads_the_last_token_of_each_step(values: Engine) -> None:
@@ -52,20 +58,20 @@ def test_a_process_model_reads_the_last_token_of_each_step(values: Engine) -> No
     model = ProcessModel(values)
     (scores,) = model.score_steps("one", [steps])
     assert scores == pytest.approx(expected, abs=1e-4)
-    assert model.prefilled_tokens == len(logits)
+    assert model.reading.tokens == len(logits)
 
 
 def test_a_text_that_grows_costs_its_new_tokens(values: Engine) -> None:
     model = ProcessModel(values)
     steps = ["first\n\n", "second\n\n", "third\n\n"]
     for count in (1, 2, 3):
-        before = model.prefilled_tokens
+        before = model.reading.tokens
         model.score_steps("one", [steps[:count]])
         new = len(values.encode(steps[count - 1])) + (count == 1) * len(values.encode("one"))
-        assert model.prefilled_tokens - before == new
-    before = model.prefilled_tokens
+        assert model.reading.tokens - before == new
+    before = model.reading.tokens
     model.score_steps("one", [[*steps[:1], "fourth"], [*steps[:2], "fifth"]])
-    assert model.prefilled_tokens - before == len(values.encode("fourth") + values.encode("fifth"))
+    assert model.reading.tokens - before == len(values.encode("fourth") + values.encode("fifth"))
 
 
 def test_a_beam_under_a_process_model_reads_each_token_once(engine: Engine, values: Engine) -> None:
@@ -76,11 +82,11 @@ def test_a_beam_under_a_process_model_reads_each_token_once(engine: Engine, valu
     assert 0 < (result.best.score or 0) < 1
     # random bytes become U+FFFD, three tokens instead of one, so there are more of them
     drawn = result.cost.generated_tokens
-    assert model.prefilled_tokens <= 3 * drawn + len(values.encode("hello"))
+    assert model.reading.tokens <= 3 * drawn + len(values.encode("hello"))
 
 
 def test_only_a_model_of_one_label_is_a_verifier(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(Gpt2EdgeError, match="this model's is text-generation"):
+    with pytest.raises(Gpt2EdgeError, match="this model's task is text-generation"):
         OutcomeModel(engine)
     two = {**HEAD, "id2label": {"0": "wrong", "1": "right"}, "label2id": {"wrong": 0, "right": 1}}
     labels = make_engine(tmp_path, {**KEYS, **two}, options=RuntimeOptions(threads=1))
@@ -95,9 +101,9 @@ def test_a_language_model_that_is_asked(engine: Engine) -> None:
         yes, no = engine.score(f"one{text}?", ["y", "n"])
         odds = math.exp(yes.logprob) / (math.exp(yes.logprob) + math.exp(no.logprob))
         assert score == pytest.approx(odds, abs=1e-4)
-    before = model.prefilled_tokens
+    before = model.reading.tokens
     model.score("one", [" two and"])
-    assert model.prefilled_tokens - before == len(engine.encode(" and")) + 1
+    assert model.reading.tokens - before == len(engine.encode(" and")) + 1
     with pytest.raises(ValueError, match="begin with one token"):
         AskedModel(engine, yes="no", no="now")
 
@@ -107,6 +113,69 @@ def test_likelihood_is_the_mean_token(engine: Engine) -> None:
     scores = Likelihood(engine).score("one", [" two", ""])
     assert scores == [pytest.approx(math.exp(found.logprob / len(found.logprobs))), 0.0]
     assert Likelihood(engine).score("one", [""]) == [0.0]
+
+
+def test_likelihood_of_a_text_that_grows_costs_its_new_tokens(engine: Engine) -> None:
+    model = Likelihood(engine)
+    texts = [" two", " two and three", " two and four"]
+    before = len(engine.encode("one")) - 1  # the last token of a text says nothing about it
+    known: list[list[int]] = []
+    for text in texts:
+        own = engine.encode(text)
+        shared = max((_common(own, other) for other in known), default=0)
+        count = model.reading.tokens
+        (found,) = engine.score("one", [text])
+        expected = math.exp(found.logprob / len(found.logprobs))
+        assert model.score("one", [text]) == pytest.approx([expected], abs=1e-6)
+        assert model.reading.tokens - count == before + len(own) - shared
+        before = 0
+        known.append(own)
+    count = model.reading.tokens
+    model.score("one", texts)
+    assert model.reading.tokens == count
+
+
+def _common(first: list[int], second: list[int]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second)))  # noqa: B905
+
+
+@pytest.mark.parametrize("kind", ["outcome", "process", "weighted", "likelihood", "asked"])
+def test_what_a_verifier_reads_is_in_the_cost(
+    engine: Engine, values: Engine, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = {
+        "outcome": lambda: OutcomeModel(values),
+        "process": lambda: ProcessModel(values),
+        "weighted": lambda: Weighted(
+            [(1, OutcomeModel(values)), (1, lambda *_: 1.0), (1, Likelihood(engine))]
+        ),
+        "likelihood": lambda: Likelihood(engine),
+        "asked": lambda: AskedModel(engine, question="?", yes="y", no="n"),
+    }[kind]()
+    parts = [part for _, part in model.parts] if kind == "weighted" else [model]
+    decoders = [id(part._row([0])[0]) for part in parts if isinstance(part, _Reader)]
+    run, calls = Decoder._run, []
+
+    def counted(self: Decoder, binding: Binding, first: int, count: int, tokens: int) -> None:
+        calls.append((id(self) in decoders, count * tokens))
+        run(self, binding, first, count, tokens)
+
+    monkeypatch.setattr(Decoder, "_run", counted)
+    beam = StepBeam(n=4, width=2, verifier=model, step=lambda text: len(text) >= 6)
+    best = BestOfN(n=3, verifier=model)
+    for strategy in (beam, best):
+        calls.clear()
+        cost = strategy.run(engine, "hello", sampling=WARM, max_new_tokens=18).cost
+        own = [tokens for is_verifier, tokens in calls if is_verifier]
+        assert (cost.verifier_tokens, cost.verifier_forward_calls) == (sum(own), len(own))
+        assert cost.forward_calls == len(calls) - len(own)
+        assert cost.verifier_calls > 0
+
+
+def test_a_function_reads_nothing(engine: Engine) -> None:
+    strategy = BestOfN(n=3, verifier=lambda _prompt, text: float(len(text)))
+    cost = strategy.run(engine, "hello", sampling=WARM, max_new_tokens=6).cost
+    assert (cost.verifier_calls, cost.verifier_tokens, cost.verifier_forward_calls) == (3, 0, 0)
 
 
 def test_best_of_n_under_a_model(engine: Engine, values: Engine) -> None:
