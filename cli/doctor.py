@@ -45,8 +45,7 @@ def doctor(as_json: bool) -> None:
         "cpu": cpu_facts(),
         "threads": thread_facts(),
         "onnxruntime": _providers(),
-        "packages": {"python": platform.python_version()}
-        | {name: _version(name) for name in _PACKAGES},
+        "packages": package_versions(),
         "bundled_model": bundled_facts(),
     }
     if as_json:
@@ -72,6 +71,11 @@ def cpu_facts(listing: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
         "system": platform.platform(),
         "features": [name for name in _FEATURES if name in flags],
     }
+
+
+def package_versions() -> dict[str, str | None]:
+    """Versions of Python, of this package and of those under it."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
 
 
 def thread_facts() -> dict[str, Any]:

@@ -14,6 +14,7 @@ COMMANDS: Final = (
     "export",
     "quantize",
     "compare",
+    "bench",
     "doctor",
 )
 """Each is a function of this name in ``gpt2edge.cli.<name>``."""

@@ -1,0 +1,34 @@
+"""The largest resident size of this process, and starting its count again."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+_STATUS: Final = Path("/proc/self/status")
+_CLEAR: Final = Path("/proc/self/clear_refs")
+_RESET_PEAK: Final = "5"
+"""proc_pid_clear_refs(5): the peak becomes the present size."""
+
+
+def peak_rss() -> int | None:
+    """Bytes of the largest resident size so far, or None where the system keeps none."""
+    if _STATUS.is_file():
+        lines = _STATUS.read_text().splitlines()
+        peak = next((line for line in lines if line.startswith("VmHWM:")), None)
+        if peak is not None:
+            return int(peak.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    largest: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
+
+
+def reset_peak_rss() -> bool:
+    """Count the peak from now on; False where the system cannot."""
+    try:
+        _CLEAR.write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""``gpt2edge bench``: tables and rows; tests/runtime checks the measuring itself."""
+
+import json
+
+import pytest
+
+from gpt2edge import ModelDir
+from tests.cli.running import error, output, output_json
+
+SHORT = ["-p", "8", "-n", "2", "-r", "2", "-t", "1"]
+
+
+def test_json_has_every_test(tiny_model: ModelDir) -> None:
+    report = output_json("bench", tiny_model.path, *SHORT, "-d", "0,4", "-b", "1,2")
+    (model,) = report["models"]
+    assert model["model_size"] == tiny_model.nbytes
+    assert model["variant"] == "fp32"
+    assert model["load_s"] > 0
+    names = ["pp8", "tg2", "pp8 @ d4", "tg2 @ d4"]
+    assert [test["test"] for test in model["tests"]] == names * 2
+    assert [test["batch"] for test in model["tests"]] == [1] * 4 + [2] * 4
+    for test in model["tests"]:
+        assert len(test["samples_ns"]) == 2
+        assert test["p50_ts"] >= test["p95_ts"] > 0
+        assert test["ttft_p95_ms"] >= test["ttft_p50_ms"] > 0
+        assert (test["tpot_p50_ms"] is None) == (test["n_gen"] == 0)
+    assert report["ratios"] == []
+    assert report["n_threads"] == 1
+    assert report["cpu"]["model"]
+
+
+def test_jsonl_is_a_row_a_test(tiny_model: ModelDir) -> None:
+    lines = output("bench", tiny_model.path, *SHORT, "--jsonl").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["test"] for row in rows] == ["pp8", "tg2"]
+    assert {row["model_filename"] for row in rows} == {str(tiny_model.path)}
+
+
+def test_compare_prints_ratios(tiny_model: ModelDir) -> None:
+    models = [tiny_model.path, tiny_model.path]
+    report = output_json("bench", "--compare", *models, *SHORT)
+    assert len(report["models"]) == 2
+    for ratio in report["ratios"]:
+        first, second = (
+            next(test for test in model["tests"] if test["test"] == ratio["test"])
+            for model in report["models"]
+        )
+        pairs = zip(second["samples_ts"], first["samples_ts"], strict=True)
+        assert ratio["ratios"] == [b / a for b, a in pairs]
+    table = output("bench", "--compare", *models, *SHORT)
+    assert f"to {tiny_model.path}" in table
+    assert table.count("TPOT ms p50") == 2
+
+
+def test_defaults_fit_the_context(tiny_model: ModelDir) -> None:
+    report = output_json("bench", tiny_model.path, "-r", "1", "-d", "120")
+    assert [test["test"] for test in report["models"][0]["tests"]] == ["pp8 @ d120", "tg8 @ d120"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--compare"], 2, "--compare needs two models or more"),
+        (["--json", "--jsonl"], 2, "exclude each other"),
+        (["-n", "2,x"], 2, "'2,x' is no list of whole numbers"),
+        (["-b", "0"], 2, "0 is given; 1 is the least"),
+        (["-p", "4000"], 1, "pp4000 needs 4000 tokens of context, the model has 128"),
+        (["-p", "0", "-n", "0"], 1, "nothing to measure"),
+    ],
+)
+def test_mistakes(tiny_model: ModelDir, options: list[str], code: int, words: str) -> None:
+    assert words in error("bench", tiny_model.path, *options, code=code)
