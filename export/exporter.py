@@ -5,8 +5,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from gpt2edge._weights_file import WeightsFile
 from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.external_data import ExternalData
 from gpt2edge.export.graph import IR_VERSION, OPSET, PROFILE, build_graph
 from gpt2edge.export.nodes import Nodes
 from gpt2edge.export.source_files import read_source_json
@@ -48,7 +48,7 @@ def export_checkpoint(
 
 def write_graph(checkpoint: Checkpoint, folder: Path) -> None:
     """Write ``model.onnx`` and ``model.onnx_data``; one tensor is in memory at a time."""
-    with ExternalData(folder / WEIGHTS_FILE) as store:
+    with WeightsFile(folder / WEIGHTS_FILE) as store:
         model = build_graph(
             checkpoint.config, checkpoint.head, weights=checkpoint.tensor, nodes=Nodes(store)
         )

@@ -9,7 +9,7 @@ from onnx import NodeProto, TensorProto
 from onnx.helper import make_node
 from onnx.numpy_helper import from_array
 
-from gpt2edge.export.external_data import ExternalData
+from gpt2edge._weights_file import WeightsFile
 
 MICROSOFT: Final = "com.microsoft"
 
@@ -17,7 +17,7 @@ MICROSOFT: Final = "com.microsoft"
 class Nodes:
     """Appends nodes in order; weights go to ``store``, constants into the graph."""
 
-    def __init__(self, store: ExternalData) -> None:
+    def __init__(self, store: WeightsFile) -> None:
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
         self._store = store
@@ -25,7 +25,10 @@ class Nodes:
 
     def weight(self, name: str, array: NDArray[np.float32]) -> str:
         """An initializer of this name; returns the name."""
-        self.initializers.append(self._store.add(name, array))
+        array = np.ascontiguousarray(array, dtype="<f4")
+        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
+        self._store.attach(tensor, array.data)
+        self.initializers.append(tensor)
         return name
 
     def scalar(self, value: float) -> str:

@@ -10,9 +10,10 @@ from onnx import NodeProto, TensorProto
 from onnx.helper import get_attribute_value, make_node
 from onnx.numpy_helper import from_array
 
+from gpt2edge._weights_file import WeightsFile
 from gpt2edge.quant.blocks import Blocks
 from gpt2edge.quant.columns import Columns
-from gpt2edge.quant.tensors import TensorWriter, same_bytes
+from gpt2edge.quant.tensors import same_bytes, write_tensor
 
 MICROSOFT: Final = "com.microsoft"
 _TINY: Final = "const/tiny"
@@ -92,15 +93,15 @@ def find_embeddings(nodes: Iterable[NodeProto], tensors: Tensors) -> dict[str, E
 class GraphWriter:
     """Appends quantized operators to a list of nodes, and their tensors to the weights file."""
 
-    def __init__(self, writer: TensorWriter) -> None:
+    def __init__(self, store: WeightsFile) -> None:
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
-        self._writer = writer
+        self._store = store
         self._stored: dict[str, TensorProto] = {}
 
     def add_tensor(self, name: str, array: NDArray[Any]) -> str:
         """An initializer; returns its name."""
-        self.initializers.append(self._writer.add(name, array))
+        self.initializers.append(write_tensor(self._store, name, array))
         return name
 
     def holds_blocks(self, weight: str, bits: int) -> bool:
@@ -110,7 +111,7 @@ class GraphWriter:
     def add_blocks(self, weight: str, blocks: Blocks) -> None:
         """Write the blocks of ``weight`` once, for the products and the lookups that follow."""
         stem = _stem(weight, blocks.bits)
-        self._stored[stem] = self._writer.add(f"{stem}.blocks", blocks.packed)
+        self._stored[stem] = write_tensor(self._store, f"{stem}.blocks", blocks.packed)
         self.add_tensor(f"{stem}.scales", blocks.scales)
 
     def add_block_product(

@@ -10,6 +10,7 @@ from typing import Final
 
 import onnx
 
+from gpt2edge._weights_file import WeightsFile
 from gpt2edge.errors import QuantizationError
 from gpt2edge.model_dir import (
     GRAPH_FILE,
@@ -24,7 +25,7 @@ from gpt2edge.quant.equalize import EqualizedTensors, equalize
 from gpt2edge.quant.graph import GraphWriter
 from gpt2edge.quant.recipes import QuantRecipe
 from gpt2edge.quant.rewriter import Moments, Rewriter
-from gpt2edge.quant.tensors import TensorReader, TensorWriter
+from gpt2edge.quant.tensors import TensorReader
 
 _TOOLS: Final = ("gpt2edge", "onnx", "onnxruntime", "numpy")
 
@@ -83,8 +84,8 @@ def _write_graph(
     if observer is None and compensates and source.manifest.task == "text-generation":
         observer = Calibration().observer(source)
     moments = Moments(observer, tensors, progress) if observer and compensates else None
-    with TensorWriter(folder / WEIGHTS_FILE) as writer:
-        rewriter = Rewriter(tensors, GraphWriter(writer), recipe, moments)
+    with WeightsFile(folder / WEIGHTS_FILE) as store:
+        rewriter = Rewriter(tensors, GraphWriter(store), recipe, moments)
         rewritten = rewriter.rewrite(original)
     if not rewriter.quantized:
         raise QuantizationError(f"{str(source.path)!r} has no weight that the recipe quantizes")

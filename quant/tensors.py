@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +10,8 @@ from onnx import TensorProto
 from onnx.helper import np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
 from onnx.numpy_helper import to_array
 
+from gpt2edge._weights_file import WeightsFile
 from gpt2edge.errors import QuantizationError
-
-_INLINE_BELOW: Final = 1024  # bytes
-_PAGE_FROM: Final = 1 << 20  # from here on a page boundary costs under 0.4 %
-_PAGE: Final = 4096
-_VECTOR: Final = 64
 
 
 class TensorReader:
@@ -52,45 +47,13 @@ class TensorReader:
         return array.reshape(tuple(tensor.dims))
 
 
-class TensorWriter:
-    """The weights file of a graph under construction; a context manager."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._location = path.name
-
-    def __enter__(self) -> "TensorWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def add(self, name: str, array: NDArray[Any]) -> TensorProto:
-        """Write ``array`` and return the initializer that points at it; small ones stay inline."""
-        array = np.ascontiguousarray(array)
-        kind = np_dtype_to_tensor_dtype(array.dtype)
-        tensor = TensorProto(name=name, data_type=kind, dims=array.shape)
-        if array.nbytes < _INLINE_BELOW:
-            tensor.raw_data = array.tobytes()
-            return tensor
-        self._file.write(
-            bytes(-self._file.tell() % (_PAGE if array.nbytes >= _PAGE_FROM else _VECTOR))
-        )
-        entries = {
-            "location": self._location,
-            "offset": str(self._file.tell()),
-            "length": str(array.nbytes),
-        }
-        self._file.write(array.data.cast("B"))
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in entries.items():
-            tensor.external_data.add(key=key, value=value)
-        return tensor
+def write_tensor(store: WeightsFile, name: str, array: NDArray[Any]) -> TensorProto:
+    """An initializer with the value of ``array``, which goes to ``store``."""
+    array = np.ascontiguousarray(array)
+    kind = np_dtype_to_tensor_dtype(array.dtype)
+    tensor = TensorProto(name=name, data_type=kind, dims=array.shape)
+    store.attach(tensor, array.data)
+    return tensor
 
 
 def same_bytes(tensor: TensorProto, name: str, shape: tuple[int, ...]) -> TensorProto:

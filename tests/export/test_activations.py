@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_opsetid, make_tensor_value_info
 
+from gpt2edge._weights_file import WeightsFile
 from gpt2edge.config import ACTIVATIONS
 from gpt2edge.export import reference
 from gpt2edge.export.activations import add_activation
-from gpt2edge.export.external_data import ExternalData
 from gpt2edge.export.graph import IR_VERSION, OPSET
 from gpt2edge.export.nodes import Nodes
 
@@ -25,7 +25,7 @@ X = np.concatenate(
 
 
 def run_graph(kind: str, folder: Path) -> NDArray[np.float32]:
-    with ExternalData(folder / "unused") as store:
+    with WeightsFile(folder / "unused") as store:
         nodes = Nodes(store)
         nodes.add("Identity", [add_activation(nodes, kind, x="x", output="act")], "y")
     x, y = (make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
@@ -49,5 +49,5 @@ def test_the_reference_knows_every_activation() -> None:
 
 
 def test_unknown_activation(tmp_path: Path) -> None:
-    with ExternalData(tmp_path / "unused") as store, pytest.raises(ValueError, match="softmax"):
+    with WeightsFile(tmp_path / "unused") as store, pytest.raises(ValueError, match="softmax"):
         add_activation(Nodes(store), "softmax", x="x", output="act")

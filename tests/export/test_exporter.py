@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import pytest
 
+from gpt2edge._weights_file import WeightsFile
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ExportError, MissingExtraError, ModelDirError, ParityError
 from gpt2edge.export import export_checkpoint, reference, verify
 from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.external_data import ExternalData
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, save_tensors, write_checkpoint
 from tests.export.running import SORTER, TOY_CHAT, greedy, open_session, run
@@ -175,7 +175,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(ExternalData, "add", full)
+    monkeypatch.setattr(WeightsFile, "attach", full)
     with pytest.raises(ModelDirError, match="No space left"):
         export_checkpoint(tmp_path / "hf", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["hf"]
