@@ -134,6 +134,13 @@ class GPT(nn.Module):
         logits = self(tokens).flatten(0, 1)  # [batch * time, vocab_size]
         return functional.cross_entropy(logits.float(), targets.flatten())
 
+    def sparse_loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """The same, with logits only where a target counts: for texts with long prompts."""
+        counts = targets >= 0
+        hidden = self.transformer(tokens)[counts]  # [count, n_embd]
+        logits = functional.linear(hidden, self.transformer.wte.weight)
+        return functional.cross_entropy(logits.float(), targets[counts])
+
 
 def hf_config(config: GPTConfig) -> dict[str, object]:
     """The `config.json` of a published GPT-2 checkpoint with this architecture."""

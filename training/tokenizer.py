@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 END = "<|endoftext|>"
 
@@ -32,6 +41,29 @@ def train_tokenizer(sources: list[Path], target: Path, vocab_size: int) -> Token
         show_progress=False,
     )
     texts = (text.replace(END, "") for source in sources for text in pieces(source))
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.save(str(target))
+    return tokenizer
+
+
+def train_digit_tokenizer(texts: Iterable[str], target: Path, vocab_size: int) -> Tokenizer:
+    """The same, with each digit a token of its own (the first of a number may hold the space
+    before it), so that a model sees the places of a number."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(" ?[0-9]"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[AddedToken(END, special=True)],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.save(str(target))
     return tokenizer

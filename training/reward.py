@@ -1,0 +1,69 @@
+"""A GPT-2 body with one number after every token: a reward model, or a value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from model import GPT, GPTConfig, Transformer, hf_config
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class RewardModel(nn.Module):
+    """`GPT2ForTokenClassification` with one label."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.classifier = nn.Linear(config.n_embd, 1)
+        nn.init.zeros_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+
+    @classmethod
+    def on(cls, body: GPT) -> RewardModel:
+        """A fresh head on a copy of a language model's body."""
+        model = cls(body.config)
+        model.transformer.load_state_dict(body.transformer.state_dict())
+        return model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [batch, time]."""
+        return self.classifier(self.transformer(tokens)).squeeze(-1)
+
+    def loss(self, tokens: Tensor, goals: Tensor) -> Tensor:
+        """Mean binary cross-entropy; goals below 0 do not count."""
+        logits = self(tokens).float()
+        counts = (goals >= 0).float()
+        each = functional.binary_cross_entropy_with_logits(
+            logits, goals.float().clamp(min=0), reduction="none"
+        )
+        return (each * counts).sum() / counts.sum().clamp(min=1)
+
+
+def save_reward(model: RewardModel, folder: Path, dtype: torch.dtype) -> None:
+    """Write config.json and model.safetensors."""
+    tensors = {
+        name: t.detach().to("cpu", dtype).contiguous() for name, t in model.named_parameters()
+    }
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        **hf_config(model.config),
+        "architectures": ["GPT2ForTokenClassification"],
+        "id2label": {"0": "right"},
+        "label2id": {"right": 0},
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def load_reward(folder: Path) -> RewardModel:
+    """The model of a folder that `save_reward` wrote, in fp32."""
+    raw = json.loads((folder / "config.json").read_text())
+    model = RewardModel(GPTConfig(**{key: raw[key] for key in GPTConfig.__dataclass_fields__}))
+    tensors = {name: t.float() for name, t in load_file(folder / "model.safetensors").items()}
+    model.load_state_dict(tensors)
+    return model
