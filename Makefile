@@ -7,7 +7,7 @@ PROMPT  ?= Once upon a time
 BOOKS   ?= ../shared/data/books
 
 # the lower bounds of pyproject.toml, for Python 3.11
-OLDEST  := 'click==8.2.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
+OLDEST  := 'click==8.2.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
 
 ROOMS   := src cli export quant runtime
 SOURCES := pyproject.toml $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)

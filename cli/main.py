@@ -7,6 +7,7 @@ from typing import Final
 COMMANDS: Final = (
     "generate",
     "solve",
+    "branch",
     "score",
     "perplexity",
     "tokenize",

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -27,6 +27,10 @@ from gpt2edge.cli.solving import (
     Solver,
     open_verifier,
 )
+from gpt2edge.cli.trees import html_option, save_page, show_tree
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.search import TreeResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class View:
 
     problems: str | None
     tree: Path | None
+    html: Path | None
     show_tree: bool
     as_json: bool
     verbose: bool
@@ -109,6 +114,7 @@ VIEW_OPTIONS: Final = (
         metavar="FILE",
         help="Save the tree of tot or mcts as JSON.",
     ),
+    html_option,
     _option("--show-tree", is_flag=True, help="Show the tree of tot or mcts, on stderr."),
     json_option,
     _option("-v", "--verbose", is_flag=True, help="Settings, candidates and cost, on stderr."),
@@ -170,11 +176,11 @@ def _check(search: SearchFlags, view: View) -> None:
         raise click.UsageError(f"--method {search.method} needs --verifier.")
     if search.method in UNVERIFIED and search.verifier is not None:
         raise click.UsageError(f"--method {search.method} uses no verifier.")
-    if search.method not in TREES and (view.tree or view.show_tree):
-        raise click.UsageError("--tree and --show-tree need --method tot or mcts.")
+    if search.method not in TREES and (view.tree or view.html or view.show_tree):
+        raise click.UsageError("--tree, --html and --show-tree need --method tot or mcts.")
     checked(search.step)
-    if view.problems and view.tree:
-        raise click.UsageError("--tree saves one tree: give one PROMPT instead of --problems.")
+    if view.problems and (view.tree or view.html):
+        raise click.UsageError("--tree and --html save one tree: give one PROMPT, not --problems.")
 
 
 def _problems(source: Source, view: View) -> list[dict[str, Any]]:
@@ -218,13 +224,21 @@ def _show(outcome: Outcome, problem: Mapping[str, Any], view: View) -> bool:
         click.echo(f"{mark}{outcome.answer or '(no answer)'}")
     else:
         click.echo(outcome.text)
-    if outcome.tree is not None and view.tree:
-        outcome.tree.save(view.tree)
-    if outcome.tree is not None and view.show_tree:
-        note(outcome.tree.render())
+    if outcome.tree is not None:
+        _keep(outcome.tree, view)
     if view.verbose:
         note("\n".join(_lines(outcome)))
     return right
+
+
+def _keep(found: "TreeResult", view: View) -> None:
+    """Save and show the tree of a search, as far as that was asked for."""
+    if view.tree:
+        found.tree.save(view.tree)
+    if view.html:
+        save_page(found.tree, view.html, "Search", found.best)
+    if view.show_tree:
+        show_tree(found.tree, best=found.best, err=True)
 
 
 def _lines(outcome: Outcome) -> list[str]:

@@ -11,7 +11,7 @@ from gpt2edge.cli.settings import SamplingFlags, Settings
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.requests import Prompt
-    from gpt2edge.runtime.search import Budget, Candidate, Cost, Request, Tree
+    from gpt2edge.runtime.search import Budget, Candidate, Cost, Request, TreeResult
     from gpt2edge.runtime.search.verifier import AnyVerifier
 
 METHODS: Final = ("greedy", "majority", "best-of-n", "beam", "dvts", "tot", "mcts")
@@ -46,7 +46,7 @@ class Outcome:
     candidates: list[dict[str, Any]]
     cost: "Cost"
     stopped: str
-    tree: "Tree | None" = None
+    tree: "TreeResult | None" = None
 
 
 class Solver:
@@ -151,7 +151,7 @@ class Solver:
             candidates=[],
             cost=result.cost,
             stopped=result.stopped,
-            tree=result.tree,
+            tree=result,
         )
 
 

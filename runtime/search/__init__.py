@@ -8,6 +8,7 @@ from gpt2edge.runtime.search.best_of_n import BestOfN, pass_at_k
 from gpt2edge.runtime.search.candidates import Request
 from gpt2edge.runtime.search.game24 import Game24
 from gpt2edge.runtime.search.harvest import Harvest
+from gpt2edge.runtime.search.loom import Loom
 from gpt2edge.runtime.search.mcts import MCTS
 from gpt2edge.runtime.search.model_verifier import (
     AskedModel,
@@ -17,10 +18,11 @@ from gpt2edge.runtime.search.model_verifier import (
 )
 from gpt2edge.runtime.search.prompted import Ask, PromptedThoughts, Votes, WordValues
 from gpt2edge.runtime.search.step_beam import StepBeam
+from gpt2edge.runtime.search.strategy import Strategy
 from gpt2edge.runtime.search.thoughts import SampledSteps, Task, Thought
 from gpt2edge.runtime.search.tree import Node, Tree, TreeResult
 from gpt2edge.runtime.search.tree_of_thoughts import TreeOfThoughts
-from gpt2edge.runtime.search.types import Budget, Candidate, Cost, SearchResult
+from gpt2edge.runtime.search.types import Budget, Candidate, Cost, Reading, SearchResult
 from gpt2edge.runtime.search.verifier import (
     StepVerifier,
     Verifier,
@@ -41,16 +43,19 @@ __all__ = [
     "Game24",
     "Harvest",
     "Likelihood",
+    "Loom",
     "MajorityVote",
     "Node",
     "OutcomeModel",
     "ProcessModel",
     "PromptedThoughts",
+    "Reading",
     "Request",
     "SampledSteps",
     "SearchResult",
     "StepBeam",
     "StepVerifier",
+    "Strategy",
     "Task",
     "Thought",
     "Tree",

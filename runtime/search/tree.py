@@ -1,17 +1,20 @@
 """Tree: what a search looked at, to be saved, read back and printed."""
 
 import json
+import math
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from gpt2edge._checks import real, whole
+from gpt2edge._files import write_whole
 from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.search.tree_page import as_page
+from gpt2edge.runtime.search.tree_text import as_text
 from gpt2edge.runtime.search.types import Cost, StopReason
 
 FORMAT: Final = "gpt2edge-tree-1"
-_WIDTH: Final = 60
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,7 +30,8 @@ class Edge:
 class Node:
     """A state of the search, and the ``text`` that led to it from its first parent.
 
-    ``value`` is the evaluation, ``total`` the sum of what ``visits`` brought back.
+    ``value`` is the evaluation, ``total`` the sum of what ``visits`` brought back. ``token_ids``
+    are those of ``text``, where the tree is one of completions.
     """
 
     id: int
@@ -42,6 +46,7 @@ class Node:
     is_pruned: bool = False
     is_expanded: bool = False
     children: list[Edge] = field(default_factory=list)
+    token_ids: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -87,8 +92,11 @@ class Tree:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the tree as JSON."""
-        value = {"format": FORMAT, "nodes": [asdict(node) for node in self.nodes]}
-        Path(path).write_text(json.dumps(value, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(self.as_dict(), ensure_ascii=False) + "\n")
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``save`` writes."""
+        return {"format": FORMAT, "nodes": [asdict(node) for node in self.nodes]}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tree":
@@ -100,29 +108,17 @@ class Tree:
             tree = cls("")
             tree.nodes = [_node(keys) for keys in value["nodes"]]
             tree._check()
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Gpt2EdgeError(f"{os.fspath(path)} is not a saved tree: {error}") from None
         return tree
 
     def render(self) -> str:
         """The tree as text, a line a node; a shared node is drawn in full where it comes first."""
-        return "\n".join(self._lines(self.root, "", "", set()))
+        return as_text(self)
 
-    def _lines(self, node: Node, first: str, rest: str, drawn: set[int]) -> Iterator[str]:
-        repeated = node.id in drawn
-        yield first + (f"see #{node.id}" if repeated else _label(node))
-        if repeated:
-            return
-        drawn.add(node.id)
-        children = self.children(node)
-        for place, child in enumerate(children):
-            last = place == len(children) - 1
-            yield from self._lines(
-                child,
-                rest + ("└── " if last else "├── "),
-                rest + ("    " if last else "│   "),
-                drawn,
-            )
+    def page(self, *, title: str = "Tree", best: Node | None = None) -> str:
+        """The tree as an HTML page that needs nothing else; the path to ``best`` is in bold."""
+        return as_page(self, title=title, best=best)
 
     def _check(self) -> None:
         for place, node in enumerate(self.nodes):
@@ -153,15 +149,19 @@ class TreeResult:
 
 
 def _node(keys: dict[str, Any]) -> Node:
-    return Node(**{**keys, "children": [Edge(**edge) for edge in keys["children"]]})
-
-
-def _label(node: Node) -> str:
-    text = json.dumps(node.text, ensure_ascii=False)[1:-1]
-    facts = [f"#{node.id}", text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"]
-    if node.value is not None:
-        facts.append(f"value {node.value:.4g}")
-    if node.visits:
-        facts.append(f"visits {node.visits}, mean {node.mean:.3g}")
-    facts += ["end"] * node.is_terminal + ["pruned"] * node.is_pruned
-    return "  ".join(facts)
+    """A node of a file. Raises ValueError, KeyError or TypeError for anything else."""
+    edges = [Edge(**edge) for edge in keys["children"]]
+    token_ids = tuple(whole("a token id", item, 0, 2**31) for item in keys.get("token_ids", ()))
+    node = Node(**{**keys, "children": edges, "token_ids": token_ids})
+    if not isinstance(node.text, str) or not isinstance(node.state, str):
+        raise ValueError(f"node {node.id} has no text")
+    numbers = [node.total, *([] if node.value is None else [node.value])]
+    counts = [node.id, node.depth, node.visits, *([] if node.parent is None else [node.parent])]
+    for edge in edges:
+        numbers.append(edge.prior)
+        counts += [edge.child, edge.visits]
+    for number in numbers:
+        real(f"a number of node {node.id}", number, -math.inf, math.inf)
+    for count in counts:
+        whole(f"a number of node {node.id}", count, 0, 2**31)
+    return node

@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final
 
+from gpt2edge._files import umask
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError
 
@@ -160,7 +161,7 @@ def staged_folder(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
         raise ModelDirError(f"cannot write {str(target)!r}: {error.strerror}") from None
     try:
         yield staging
-        staging.chmod(0o777 & ~_umask())
+        staging.chmod(0o777 & ~umask())
         _check_target(target, overwrite)
         if overwrite and target.exists():
             _exchange(staging, target)
@@ -264,9 +265,3 @@ def _not_a_model_dir(folder: Path) -> str:
             f"run 'gpt2edge export {folder} OUT' first"
         )
     return f"{str(folder)!r} has no manifest.json: it was not written by gpt2edge"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

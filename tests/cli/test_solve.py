@@ -117,12 +117,16 @@ def test_a_tree_is_shown_and_saved(tiny_model: ModelDir, checks: Path, tmp_path:
     path = tmp_path / "tree.json"
     args = ["--method", "mcts", "--verifier", f"{checks}:score", "--n", 6, *LENGTH]
     result = invoke(
-        "solve", "-m", tiny_model.path, *args, "--show-tree", "--tree", path, "-v", "hello"
+        *("solve", "-m", tiny_model.path, *args, "--show-tree", "--tree", path),
+        *("--html", tmp_path / "tree.html", "-v", "hello"),
     )
     assert result.exit_code == 0, result.stderr
     tree = Tree.load(path)
     assert tree.root.visits == 6
     assert tree.render() in result.stderr
+    page = (tmp_path / "tree.html").read_text(encoding="utf-8")
+    assert page.count('<span class="text">') == len(tree.nodes)
+    assert 'class="branch best"' in page
     assert "verified" in result.stderr
 
 
@@ -157,6 +161,7 @@ def test_ctrl_c_prints_the_best_so_far(
         (["--method", "beam"], "needs --verifier", 2),
         (["--verifier", "likelihood"], "uses no verifier", 2),
         (["--show-tree"], "need --method tot or mcts", 2),
+        (["--html", "tree.html"], "need --method tot or mcts", 2),
         (["--problems", "-", "extra"], "either PROMPT or --problems", 2),
         (["--temperature", 0, "x"], "would all be the same", 1),
         (["--budget-tokens", 0, "x"], "budget's tokens is 0", 1),

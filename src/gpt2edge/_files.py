@@ -1,0 +1,41 @@
+"""Files that are either written whole or left as they were."""
+
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Put ``text`` in the place of the file at ``path``, in one step.
+
+    What is no regular file, such as a pipe or a terminal, is written to.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        target.write_text(text, encoding="utf-8")
+        return
+    target = target.resolve()  # a link stays one
+    with NamedTemporaryFile(
+        "w",
+        encoding="utf-8",
+        dir=target.parent,
+        prefix=f".{target.name[:50]}.",
+        suffix=".part",
+        delete=False,
+    ) as file:
+        part = Path(file.name)
+        try:
+            file.write(text)
+            file.close()
+            part.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~umask())
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def umask() -> int:
+    """The permissions that new files of this process lack."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
