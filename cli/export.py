@@ -10,8 +10,16 @@ from gpt2edge.cli.output import note, size
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--profile",
+    type=click.Choice(["cpu", "portable"]),
+    default="cpu",
+    show_default=True,
+    help="cpu: fused operators, cache in place. portable: standard operators in Optimum's layout, "
+    "for Optimum and for other execution providers; slower here.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
-def export(source: Path, out: Path, overwrite: bool) -> None:
+def export(source: Path, out: Path, profile: str, overwrite: bool) -> None:
     """Turn the checkpoint SOURCE into the model folder OUT.
 
     SOURCE is a Hugging Face GPT-2 folder: config.json, model.safetensors (or shards with their
@@ -24,9 +32,10 @@ def export(source: Path, out: Path, overwrite: bool) -> None:
     Examples:
       gpt2edge export checkpoints/gpt2 models/gpt2
       gpt2edge export checkpoints/gpt2 models/gpt2 --overwrite
+      gpt2edge export checkpoints/gpt2 models/gpt2-portable --profile portable
       gpt2edge generate -m models/gpt2 "Edge inference is"
     """
     from gpt2edge.export import export_checkpoint
 
-    model = export_checkpoint(source, out, overwrite=overwrite)
+    model = export_checkpoint(source, out, profile=profile, overwrite=overwrite)
     note(f"{out}: {size(model.nbytes)}, {model.manifest.variant}, logits verified")

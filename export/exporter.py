@@ -7,10 +7,11 @@ from typing import Final
 
 from gpt2edge._weights_file import WeightsFile
 from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.graph import IR_VERSION, OPSET, PROFILE, build_graph
+from gpt2edge.export.graph import IR_VERSION, OPSET, Gpt2Graph
 from gpt2edge.export.nodes import Nodes
+from gpt2edge.export.profiles import CPU, PORTABLE, graph_of
 from gpt2edge.export.source_files import read_source_json
-from gpt2edge.export.tokenizer import write_tokenizer
+from gpt2edge.export.tokenizer import copy_tokenizer_files, write_tokenizer
 from gpt2edge.export.verify import verify_generation_config, verify_graph
 from gpt2edge.model_dir import (
     GRAPH_FILE,
@@ -26,32 +27,41 @@ _TOOLS: Final = ("gpt2edge", "onnx", "onnxruntime", "numpy")
 
 
 def export_checkpoint(
-    source: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    profile: str = CPU,
+    overwrite: bool = False,
 ) -> ModelDir:
     """Turn a Hugging Face GPT-2 folder into a model folder, and verify what was written.
 
     ``source`` holds ``config.json``, ``model.safetensors`` (or shards with their index) and, where
-    there is one, a tokenizer. Raises ExportError that names the file or tensor at fault,
+    there is one, a tokenizer. ``profile`` is "cpu", or "portable" for Optimum and for execution
+    providers other than the CPU's. Raises ExportError that names the file or tensor at fault,
     ParityError where the graph disagrees with the numpy reference, ModelDirError where ``out``
     exists or cannot be written; ``out`` is then left as it was.
     """
     checkpoint = Checkpoint.open(source)
+    graph = graph_of(profile, checkpoint.head)
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)
         write_tokenizer(checkpoint.path, folder, vocab_size=checkpoint.config.vocab_size)
         _copy_generation_config(checkpoint, folder)
-        write_graph(checkpoint, folder)
+        if profile == PORTABLE:
+            copy_tokenizer_files(checkpoint.path, folder)
+        write_graph(checkpoint, folder, graph)
         verify_graph(checkpoint, folder / GRAPH_FILE)
-        write_manifest(folder, _manifest(checkpoint))
+        write_manifest(folder, _manifest(checkpoint, profile))
     return ModelDir.open(out)
 
 
-def write_graph(checkpoint: Checkpoint, folder: Path) -> None:
+def write_graph(
+    checkpoint: Checkpoint, folder: Path, graph: type[Gpt2Graph] = Gpt2Graph
+) -> None:
     """Write ``model.onnx`` and ``model.onnx_data``; one tensor is in memory at a time."""
     with WeightsFile(folder / WEIGHTS_FILE) as store:
-        model = build_graph(
-            checkpoint.config, checkpoint.head, weights=checkpoint.tensor, nodes=Nodes(store)
-        )
+        config, head = checkpoint.config, checkpoint.head
+        model = graph(config, head, checkpoint.tensor, Nodes(store)).build()
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
 
 
@@ -63,9 +73,9 @@ def _copy_generation_config(checkpoint: Checkpoint, folder: Path) -> None:
         write_json(folder / path.name, keys)
 
 
-def _manifest(checkpoint: Checkpoint) -> Manifest:
+def _manifest(checkpoint: Checkpoint, profile: str) -> Manifest:
     return Manifest(
-        profile=PROFILE,
+        profile=profile,
         variant="fp32",
         task=checkpoint.head.task,
         opset=OPSET,

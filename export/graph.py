@@ -15,6 +15,7 @@ present are bound to the same buffer, and logits of chosen positions only.
 Activations between the products are ``[batch * sequence, n]``, so that ``Gemm`` carries the bias.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -27,34 +28,32 @@ from gpt2edge.export.heads import Weights, pad_heads, padded_head_dim
 from gpt2edge.export.layout import Head
 from gpt2edge.export.nodes import MICROSOFT, Nodes
 
-PROFILE: Final = "cpu"
 OPSET: Final = 17  # the first with LayerNormalization
 IR_VERSION: Final = 8  # the one that opset 17 came with: every onnxruntime since 1.12 reads it
 LOGITS_TO_KEEP: Final = "logits_to_keep"
 
 
-def build_graph(config: ModelConfig, head: Head, *, weights: Weights, nodes: Nodes) -> ModelProto:
-    """The whole graph; its initializers, named as upstream's tensors, are in ``nodes``' store.
+class Gpt2Graph:
+    """The graph under construction. ``portable.PortableGraph`` changes the steps that differ."""
 
-    ``weights`` gives the tensor of a name, float32, in upstream's shape.
-    """
-    graph = _Gpt2Graph(config, head, pad_heads(config, weights), nodes)
-    graph.add_mask()
-    hidden = graph.add_embedding()  # [rows, n_embd], rows = batch * sequence
-    for layer in range(config.n_layer):
-        hidden = graph.add_attention(hidden, layer)
-        hidden = graph.add_mlp(hidden, layer)
-    graph.add_head(hidden)
-    return graph.model()
+    domains: Sequence[str] = ("", MICROSOFT)
 
-
-class _Gpt2Graph:
     def __init__(self, config: ModelConfig, head: Head, weights: Weights, nodes: Nodes) -> None:
         self._config = config
         self._head = head
-        self._weights = weights
+        self._weights = pad_heads(config, weights)
         self._nodes = nodes
         self._head_dim = padded_head_dim(config)
+
+    def build(self) -> ModelProto:
+        """The whole graph; its initializers, named as upstream's tensors, are in the store."""
+        self.add_mask()
+        hidden = self.add_embedding()  # [rows, n_embd], rows = batch * sequence
+        for layer in range(self._config.n_layer):
+            hidden = self.add_attention(hidden, layer)
+            hidden = self.add_mlp(hidden, layer)
+        self.add_head(hidden)
+        return self.model()
 
     def add_mask(self) -> None:
         """What every GroupQueryAttention needs, computed once."""
@@ -84,8 +83,7 @@ class _Gpt2Graph:
         width = self._config.n_head * self._head_dim
         normed = self._add_layer_norm(hidden, f"{block}.ln_1")
         qkv = self._add_product(normed, f"{block}.attn.c_attn")  # [rows, 3 * width]
-        qkv = add("Reshape", [qkv, "shape/3d"], f"{block}/attn/qkv")  # [batch, sequence, 3 * width]
-        mixed = self._add_group_query_attention(qkv, layer)  # [batch, sequence, width]
+        mixed = self.add_mixing(qkv, layer)  # [batch, sequence, width]
         mixed = add("Reshape", [mixed, self._nodes.integers(-1, width)], f"{block}/attn/2d")
         projected = self._add_product(mixed, f"{block}.attn.c_proj")
         return add("Add", [hidden, projected], f"{block}/attn/residual")
@@ -96,14 +94,15 @@ class _Gpt2Graph:
         normed = self._add_layer_norm(hidden, f"{block}.ln_2")
         inner = self._add_product(normed, f"{block}.mlp.c_fc")
         kind = self._config.activation_function
-        inner = add_activation(self._nodes, kind, x=inner, output=f"{block}/mlp/act")
+        fused = MICROSOFT in self.domains
+        inner = add_activation(self._nodes, kind, x=inner, output=f"{block}/mlp/act", fused=fused)
         projected = self._add_product(inner, f"{block}.mlp.c_proj")
         return self._nodes.add("Add", [hidden, projected], f"{block}/mlp/residual")
 
     def add_head(self, hidden: str) -> None:
         """[rows, n_embd] -> logits [batch, positions, size], of the wanted positions."""
         add, head = self._nodes.add, self._head
-        kept = self._add_position_choice(hidden)  # [batch * positions, n_embd]
+        kept = self.add_position_choice(hidden)  # [batch * positions, n_embd]
         normed = self._add_layer_norm(kept, "ln_f")
         tied = head.weight == "wte.weight"
         inputs = [normed, head.weight if tied else self._add_weight(head.weight)]
@@ -121,11 +120,11 @@ class _Gpt2Graph:
         graph = make_graph(
             self._nodes.nodes,
             "gpt2",
-            self._inputs(),
+            self.inputs(),
             self._outputs(),
             initializer=self._nodes.initializers,
         )
-        opsets = [make_opsetid("", OPSET), make_opsetid(MICROSOFT, 1)]
+        opsets = [make_opsetid(domain, 1 if domain else OPSET) for domain in self.domains]
         return make_model(
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="gpt2edge"
         )
@@ -148,8 +147,10 @@ class _Gpt2Graph:
         block, part, projection = name.rsplit(".", 2)
         return self._nodes.add("Gemm", inputs, f"{block}/{part}/{projection}")
 
-    def _add_group_query_attention(self, qkv: str, layer: int) -> str:
+    def add_mixing(self, qkv: str, layer: int) -> str:
+        """[rows, 3 * width] -> [batch, sequence, width]: attention and the cache's update."""
         name, past, present = f"h.{layer}/attn", f"past_key_values.{layer}", f"present.{layer}"
+        qkv = self._nodes.add("Reshape", [qkv, "shape/3d"], f"{name}/qkv")  # [batch, sequence, ...]
         inputs = [qkv, "", "", f"{past}.key", f"{past}.value", "seqlens_k", "total_sequence_length"]
         attributes = {
             "num_heads": self._config.n_head,
@@ -165,7 +166,7 @@ class _Gpt2Graph:
             attributes=attributes,
         )
 
-    def _add_position_choice(self, hidden: str) -> str:
+    def add_position_choice(self, hidden: str) -> str:
         """Rows of the wanted positions where ``logits_to_keep`` is fed, else all rows."""
         add, integers = self._nodes.add, self._nodes.integers
         self._nodes.constant(LOGITS_TO_KEEP, np.zeros((1, 0), np.int64))  # not fed: keep all
@@ -190,14 +191,18 @@ class _Gpt2Graph:
         """The target shape that makes ``[batch, sequence, n_embd]`` into ``[rows, n_embd]``."""
         return self._nodes.integers(-1, self._config.n_embd)
 
-    def _inputs(self) -> list[ValueInfoProto]:
+    def inputs(self) -> list[ValueInfoProto]:
+        """Declared inputs, the optional ones last."""
+        choice = _integers(LOGITS_TO_KEEP, ["logits_batch", "logits_kept"])
+        return [*self._common_inputs("total_sequence_length"), choice]
+
+    def _common_inputs(self, total: str) -> list[ValueInfoProto]:
         ids = ["batch_size", "sequence_length"]
         return [
             _integers("input_ids", ids),
-            _integers("attention_mask", ["batch_size", "total_sequence_length"]),
+            _integers("attention_mask", ["batch_size", total]),
             _integers("position_ids", ids),
             *self._cache("past_key_values", "past_sequence_length"),
-            _integers(LOGITS_TO_KEEP, ["logits_batch", "logits_kept"]),
         ]
 
     def _outputs(self) -> list[ValueInfoProto]:

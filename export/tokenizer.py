@@ -12,6 +12,13 @@ from gpt2edge.export.added_tokens import added_tokens, optional_json
 
 _FILE: Final = "tokenizer.json"
 _PAIRS: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+_UPSTREAM: Final = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+)
 _log = logging.getLogger("gpt2edge")
 
 
@@ -32,6 +39,13 @@ def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
     else:
         tokenizer.save(str(folder / _FILE), pretty=False)
     return True
+
+
+def copy_tokenizer_files(source: Path, folder: Path) -> None:
+    """Copy the other files from which transformers makes its tokenizer, where there are any."""
+    for name in _UPSTREAM:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def _load(source: Path) -> Tokenizer | None:

@@ -1,7 +1,8 @@
 """Does the graph on disk compute what the reference computes, prefill and decode?
 
-The graph runs as the engine runs it: past and present bound to the same buffer. The settings
-beside it are read as the engine reads them.
+The graph runs as the engine runs it: past and present bound to the same buffer where it takes
+that, else each present handed on as the next past. The settings beside it are read as the engine
+reads them.
 """
 
 from collections.abc import Mapping
@@ -65,7 +66,10 @@ def _run(graph_path: Path, token_ids: NDArray[np.int64]) -> FloatArray:
     import onnxruntime as ort
 
     try:
-        stepper = _Stepper(_session(graph_path), len(token_ids))
+        session = _session(graph_path)
+        choices = [value.name for value in session.get_overridable_initializers()]
+        in_place = LOGITS_TO_KEEP in choices
+        stepper = _Stepper(session, len(token_ids)) if in_place else _GrowingStepper(session)
         split = max(1, len(token_ids) - _DECODED)
         steps = [stepper.step(token_ids[:split], 0)]
         steps += [stepper.step(token_ids[i : i + 1], i) for i in range(split, len(token_ids))]
@@ -110,6 +114,34 @@ class _Stepper:
         self._session.run_with_iobinding(binding)
         logits: FloatArray = binding.get_outputs()[-1].numpy()[0]
         return logits
+
+
+class _GrowingStepper:
+    """Feeds each present [1, n_head, past + tokens, head_dim] as the next step's past."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._names = {value.name: value.shape for value in session.get_inputs()}
+        self._past = {
+            name: np.zeros((1, shape[1], 0, shape[3]), np.float32)
+            for name, shape in self._names.items()
+            if name.startswith("past_key_values.")
+        }
+
+    def step(self, token_ids: NDArray[np.int64], past: int) -> FloatArray:
+        """Logits [len(token_ids), size] of tokens that follow ``past`` others."""
+        total = past + len(token_ids)
+        feeds = {
+            "input_ids": token_ids[None],
+            "attention_mask": np.ones((1, total), np.int64),
+            "position_ids": np.arange(past, total)[None],
+        }
+        feeds = {name: array for name, array in feeds.items() if name in self._names}
+        presents = [name.replace("past_key_values", "present") for name in self._past]
+        logits, *grown = self._session.run(["logits", *presents], {**feeds, **self._past})
+        self._past = dict(zip(self._past, grown, strict=True))
+        found: FloatArray = logits[0]
+        return found
 
 
 def _session(graph_path: Path) -> Any:

@@ -69,6 +69,12 @@ def _check_source(source: ModelDir) -> None:
             f"{str(source.path)!r} is quantized already ({variant}): quantize the float32 model "
             "that it was made from"
         )
+    profile = source.manifest.profile
+    if profile != "cpu":
+        raise QuantizationError(
+            f"{str(source.path)!r} is of profile {profile}: recipes write operators that only "
+            "profile cpu may hold; export the checkpoint with --profile cpu, then quantize"
+        )
 
 
 def _write_graph(

@@ -18,6 +18,7 @@ from gpt2edge.runtime.cpu_features import saturation_warning
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.growing import GrowingCache, GrowingDecoder
 from gpt2edge.runtime.kv_cache import KVCache
 from gpt2edge.runtime.requests import Prompt, Requests
 from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
@@ -259,8 +260,12 @@ class Engine:
                 f"{max_length} tokens do not fit the model's context of "
                 f"{self.config.n_positions}: shorten the prompt or ask for fewer new tokens"
             )
-        cache = KVCache(rows, max_length, self._session.cache_layout)
-        return Decoder(self._session, cache, prefill_chunk=self.options.prefill_chunk)
+        session, chunk = self._session, self.options.prefill_chunk
+        if session.in_place:
+            cache = KVCache(rows, max_length, session.cache_layout)
+            return Decoder(session, cache, prefill_chunk=chunk)
+        growing = GrowingCache(rows, max_length, session.cache_layout, session)
+        return GrowingDecoder(session, growing, prefill_chunk=chunk)
 
     def affordable_rows(self, max_length: int) -> int:
         """Rows of ``max_length`` tokens that ``RuntimeOptions.cache_bytes`` allows, at least 1."""

@@ -1,5 +1,6 @@
 """The only door to onnxruntime: opening a model, binding arrays, running."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,9 +12,9 @@ from gpt2edge._checks import whole
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.kv_cache import CacheLayout
+from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
 from gpt2edge.runtime.threads import available_threads
 
-_DEVICES: Final = {"cpu": "CPUExecutionProvider"}
 _DTYPES: Final = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -25,6 +26,9 @@ _DTYPES: Final = {
 class RuntimeOptions:
     """How a model runs.
 
+    ``providers`` are onnxruntime's execution providers, in order of preference, by name, as text
+    with options ("openvino:device_type=CPU") or as ``Provider``; without them ``device`` says
+    "cpu" or "cuda". Others than the CPU's need a model of profile portable, or Optimum's.
     ``threads`` None takes what affinity and cgroup allow. With ``spinning`` the threads wait for
     the next operator of a forward call in a busy loop; they always sleep between calls. Prompts
     enter the cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of
@@ -32,6 +36,7 @@ class RuntimeOptions:
     """
 
     device: str = "cpu"
+    providers: Sequence[Provider | str] = ()
     threads: int | None = None
     spinning: bool = True
     prefill_chunk: int = 256
@@ -40,6 +45,8 @@ class RuntimeOptions:
     def __post_init__(self) -> None:
         if self.threads is not None:
             whole("threads", self.threads, 1, 1024)
+        if isinstance(self.providers, str):
+            raise ValueError("providers is one text; it must be a list of them")
         whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
         whole("cache_bytes", self.cache_bytes, 1, 2**63)
         if not isinstance(self.spinning, bool):
@@ -51,18 +58,21 @@ class Session:
 
     def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
         self.threads = options.threads or available_threads()
-        self.provider = _provider(options.device)
-        try:
-            self._session = ort.InferenceSession(
-                str(model.graph_path),
-                _session_options(self.threads, options.spinning),
-                providers=[self.provider],
+        self.providers = requested(
+            options.device, options.providers, ort.get_available_providers()
+        )
+        self._session = self._open(model, options)
+        self.in_place = _is_in_place(self._session)
+        """Whether past and present may be one buffer; else the graph's cache grows."""
+        first = self.providers[0]
+        if self.in_place and [item.name for item in self.providers] != [CPU]:
+            raise ProviderError(
+                f"{model.path} is of profile {model.manifest.profile}, whose operators are those "
+                f"of onnxruntime's CPU: for {first.name}, export it with --profile portable"
             )
-        except Exception as error:  # onnxruntime's own exceptions share no public base class
-            raise ModelDirError(f"onnxruntime cannot load {model.graph_path}: {error}") from None
-        active = self._session.get_providers()
-        if self.provider not in active:
-            raise ProviderError(f"{self.provider} was asked for, but the session runs on {active}")
+        self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
+        self._input_names = {tensor.name for tensor in self._session.get_inputs()}
+        _check_inputs(model, self._input_names)
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
         self.n_logits: int = outputs["logits"][-1]
         keys = [
@@ -76,9 +86,55 @@ class Session:
             n_layer=len(keys), n_head=n_head, head_dim=head_dim, dtype=dtype
         )
 
+    def _open(self, model: ModelDir, options: RuntimeOptions) -> Any:
+        own = model.manifest.profile == "cpu"
+        try:
+            session = ort.InferenceSession(
+                str(model.graph_path),
+                _session_options(self.threads, options.spinning, optimize=not own),
+                providers=[item.name for item in self.providers],
+                provider_options=[dict(item.options) for item in self.providers],
+            )
+        except Exception as error:  # onnxruntime's own exceptions share no public base class
+            raise ModelDirError(f"onnxruntime cannot load {model.graph_path}: {error}") from None
+        check_active(self.providers, session.get_providers())
+        return session
+
     def binding(self) -> "Binding":
         """A fresh set of bound inputs and outputs."""
         return Binding(self._session)
+
+
+    def grow(
+        self, inputs: Mapping[str, NDArray[np.int64]], past: Sequence[Any]
+    ) -> tuple[NDArray[np.float32], list[Any]]:
+        """One forward call of a graph whose cache grows, its past and present on the device.
+
+        ``past`` and the presents returned are OrtValues, key and value of each layer in turn;
+        logits [rows, tokens, n_logits] are here.
+        """
+        binding = self._session.io_binding()
+        for name in self._input_names & inputs.keys():
+            binding.bind_cpu_input(name, inputs[name])
+        names = [f"{layer}.{part}" for layer in range(len(past) // 2) for part in ("key", "value")]
+        for name, value in zip(names, past, strict=True):
+            binding.bind_ortvalue_input(f"past_key_values.{name}", value)
+        binding.bind_output("logits")
+        for name in names:
+            binding.bind_output(f"present.{name}", *self._memory)
+        self._session.run_with_iobinding(binding)
+        logits, *presents = binding.get_outputs()
+        found: NDArray[np.float32] = logits.numpy()
+        return found, presents
+
+    def place(self, array: NDArray[Any]) -> Any:
+        """A contiguous array as an OrtValue on the session's device; shared where that is here."""
+        return ort.OrtValue.ortvalue_from_numpy(array, *self._memory)
+
+    def fetch(self, value: Any) -> NDArray[Any]:
+        """The array of an OrtValue on the session's device; shared where that is here."""
+        array: NDArray[Any] = value.numpy()
+        return array
 
 
 class Binding:
@@ -120,24 +176,34 @@ def runtime_facts() -> dict[str, Any]:
     }
 
 
-def _provider(device: str) -> str:
-    available = ort.get_available_providers()
-    provider = _DEVICES.get(device)
-    if provider is None or provider not in available:
-        raise ProviderError(
-            f"device {device!r} cannot be used; gpt2edge runs on {', '.join(_DEVICES)} "
-            f"(this onnxruntime has {', '.join(available)})"
+def _is_in_place(session: Any) -> bool:
+    """Whether the graph is one of profile cpu; ``logits_to_keep`` is its mark."""
+    return any(item.name == "logits_to_keep" for item in session.get_overridable_initializers())
+
+
+def _check_inputs(model: ModelDir, names: set[str]) -> None:
+    """Raise ModelDirError for decoders of older exports, which have no growing cache."""
+    if "use_cache_branch" in names:
+        raise ModelDirError(
+            f"{model.graph_path} is a merged decoder of an old export: its two branches are "
+            "chosen by use_cache_branch and onnxruntime optimizes neither. Export the checkpoint "
+            "again, with 'gpt2edge export' or a present optimum-onnx"
         )
-    return provider
+    if "past_key_values.0.key" not in names:
+        raise ModelDirError(
+            f"{model.graph_path} has no key/value cache among its inputs: export it with the task "
+            "text-generation-with-past"
+        )
 
 
-def _session_options(threads: int, spinning: bool) -> Any:
+def _session_options(threads: int, spinning: bool, *, optimize: bool) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    # the exporter emits the fused graph itself: what the file says is what runs
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # profile cpu is written as it shall run; others are left to onnxruntime
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     # every call may have other lengths, so a pattern of past allocations only costs memory
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))

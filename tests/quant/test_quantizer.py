@@ -81,6 +81,12 @@ def test_refuses_a_quantized_model(fp32: ModelDir, tmp_path: Path) -> None:
     assert not (tmp_path / "again").exists()
 
 
+def test_refuses_a_portable_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    model = export_checkpoint(tiny_checkpoint, tmp_path / "portable", profile="portable")
+    with pytest.raises(QuantizationError, match="of profile portable: .* --profile cpu"):
+        quantize(model, tmp_path / "out", recipe=PLAIN)
+
+
 def test_refuses_an_existing_folder(fp32: ModelDir, tmp_path: Path) -> None:
     quantize(fp32, tmp_path / "out", recipe=PLAIN)
     with pytest.raises(ModelDirError, match="--overwrite"):
