@@ -53,7 +53,10 @@ def inspect(model: Path | None, as_json: bool) -> None:
 def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> dict[str, Any]:
     manifest = asdict(opened.manifest)
     records = manifest.pop("files").items()
-    files = [{"name": name, **record, "intact": name not in damaged} for name, record in records]
+    files = [
+        {"name": name, **record, "intact": name not in damaged if record["sha256"] else None}
+        for name, record in records
+    ]
     return {
         "path": str(opened.path),
         **manifest,
@@ -80,7 +83,11 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
     }
     print_facts(str(opened.path), facts)
     rows: list[tuple[object, ...]] = [
-        (name, size(record.bytes), "DAMAGED" if name in damaged else "intact")
+        (
+            name,
+            size(record.bytes),
+            "DAMAGED" if name in damaged else "intact" if record.sha256 else "unknown",
+        )
         for name, record in manifest.files.items()
     ]
     click.echo()

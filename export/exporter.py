@@ -55,9 +55,7 @@ def export_checkpoint(
     return ModelDir.open(out)
 
 
-def write_graph(
-    checkpoint: Checkpoint, folder: Path, graph: type[Gpt2Graph] = Gpt2Graph
-) -> None:
+def write_graph(checkpoint: Checkpoint, folder: Path, graph: type[Gpt2Graph] = Gpt2Graph) -> None:
     """Write ``model.onnx`` and ``model.onnx_data``; one tensor is in memory at a time."""
     with WeightsFile(folder / WEIGHTS_FILE) as store:
         config, head = checkpoint.config, checkpoint.head

@@ -108,7 +108,8 @@ class GrowingDecoder(Decoder):
     def _forward(
         self, row: int, ids: NDArray[np.int64], kept: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        return self._grow([row], ids[None])[0, kept]
+        logits: NDArray[np.float32] = self._grow([row], ids[None])[0, kept]
+        return logits
 
     def _grow(self, rows: list[int], ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Append ``ids`` [rows, tokens]: logits [rows, tokens, n_logits]."""

@@ -8,7 +8,7 @@ from gpt2edge.errors import ProviderError
 
 _SUFFIX: Final = "ExecutionProvider"
 CPU: Final = "CPUExecutionProvider"
-_DEVICES: Final = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "gpu": "CUDAExecutionProvider"}
+_DEVICES: Final = {"cpu": CPU, "cuda": "CUDAExecutionProvider"}
 _PACKAGES: Final = {
     "CUDAExecutionProvider": "onnxruntime-gpu",
     "OpenVINOExecutionProvider": "onnxruntime-openvino",

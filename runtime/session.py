@@ -58,9 +58,7 @@ class Session:
 
     def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
         self.threads = options.threads or available_threads()
-        self.providers = requested(
-            options.device, options.providers, ort.get_available_providers()
-        )
+        self.providers = requested(options.device, options.providers, ort.get_available_providers())
         self._session = self._open(model, options)
         self.in_place = _is_in_place(self._session)
         """Whether past and present may be one buffer; else the graph's cache grows."""
@@ -103,7 +101,6 @@ class Session:
     def binding(self) -> "Binding":
         """A fresh set of bound inputs and outputs."""
         return Binding(self._session)
-
 
     def grow(
         self, inputs: Mapping[str, NDArray[np.int64]], past: Sequence[Any]

@@ -21,6 +21,7 @@ from tempfile import mkdtemp
 from typing import Any, Final
 
 from gpt2edge._files import umask
+from gpt2edge._optimum import OPTIMUM, check_not_legacy
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError
 
@@ -34,7 +35,7 @@ TASKS: Final = ("text-generation", "sequence-classification", "token-classificat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRecord:
-    """Size in bytes and sha256 (hex) of one file of a model folder."""
+    """Size in bytes and sha256 (hex, empty where unknown) of one file of a model folder."""
 
     bytes: int
     sha256: str
@@ -82,6 +83,7 @@ class ModelDir:
     def open(cls, path: str | os.PathLike[str]) -> "ModelDir":
         """Open a folder that ``export`` or ``quantize`` wrote, and check every file's size.
 
+        A folder that Optimum exported is opened as it is; nobody recorded its files' checksums.
         Raises ModelDirError where the folder, or a file that its manifest names, is missing or of
         another size.
         """
@@ -92,10 +94,8 @@ class ModelDir:
             raise ModelDirError(
                 f"no model folder at {str(folder)!r}: make one with 'gpt2edge export SOURCE OUT'"
             )
-        if not (folder / "manifest.json").is_file():
-            raise ModelDirError(_not_a_model_dir(folder))
         try:
-            manifest = Manifest.from_dict(read_json(folder / "manifest.json"))
+            manifest = _read_manifest(folder)
             config = ModelConfig.from_dict(read_json(folder / "config.json"))
         except ValueError as error:
             raise ModelDirError(f"{folder}: {error}") from None
@@ -126,9 +126,11 @@ class ModelDir:
         return sum(record.bytes for record in self.manifest.files.values())
 
     def damaged_files(self) -> list[str]:
-        """Names of the files whose sha256 is not the manifest's."""
-        records = self.manifest.files.items()
-        return [name for name, record in records if sha256(self.path / name) != record.sha256]
+        """Names of the files whose sha256 is not the manifest's, where that has one."""
+        records = {name: record.sha256 for name, record in self.manifest.files.items()}
+        return [
+            name for name, wanted in records.items() if wanted not in ("", sha256(self.path / name))
+        ]
 
     def _check_sizes(self) -> None:
         for name, record in self.manifest.files.items():
@@ -256,6 +258,27 @@ def _check_target(target: Path, overwrite: bool) -> None:
             f"{str(target)!r} also holds {strangers[0]!r}, which is not part of the model: move it "
             "away, or choose another name"
         )
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    """The folder's manifest, or one made up for a folder of Optimum's."""
+    if (folder / "manifest.json").is_file():
+        return Manifest.from_dict(read_json(folder / "manifest.json"))
+    check_not_legacy(folder)
+    if not (folder / GRAPH_FILE).is_file() or not (folder / "config.json").is_file():
+        raise ModelDirError(_not_a_model_dir(folder))
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    version = read_json(folder / "config.json").get("transformers_version")
+    return Manifest(
+        profile=OPTIMUM,
+        variant="fp32",
+        task="text-generation",
+        opset=0,
+        ir_version=0,
+        source=folder.resolve().name,
+        tool_versions={"transformers": str(version)} if version else {},
+        files={path.name: FileRecord(bytes=path.stat().st_size, sha256="") for path in files},
+    )
 
 
 def _not_a_model_dir(folder: Path) -> str:

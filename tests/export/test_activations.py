@@ -24,13 +24,8 @@ X = np.concatenate(
 )
 
 
-<<<<<<< HEAD
-def run_graph(kind: str, folder: Path) -> NDArray[np.float32]:
-    with WeightsFile(folder / "unused") as store:
-=======
 def run_graph(kind: str, folder: Path, *, fused: bool) -> NDArray[np.float32]:
-    with ExternalData(folder / "unused") as store:
->>>>>>> 9c4be41 (Profile portable: standard operators in Optimum's layout; the engine runs graphs whose cache grows)
+    with WeightsFile(folder / "unused") as store:
         nodes = Nodes(store)
         activation = add_activation(nodes, kind, x="x", output="act", fused=fused)
         nodes.add("Identity", [activation], "y")

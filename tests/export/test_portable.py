@@ -87,7 +87,7 @@ def test_the_tokenizer_files_of_transformers_go_along(tmp_path: Path) -> None:
 def test_a_classifier_is_refused(tmp_path: Path) -> None:
     keys = {**SMALL, "architectures": ["GPT2ForTokenClassification"]}
     write_checkpoint(tmp_path / "hf", keys)
-    with pytest.raises(ExportError, match="task is token-classification: .* profile cpu"):
+    with pytest.raises(ExportError, match=r"task is token-classification: .* profile cpu"):
         export_checkpoint(tmp_path / "hf", tmp_path / "out", profile="portable")
     with pytest.raises(ValueError, match="profile is 'gpu'; it must be one of cpu, portable"):
         export_checkpoint(tmp_path / "hf", tmp_path / "out", profile="gpu")

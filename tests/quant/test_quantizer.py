@@ -8,6 +8,7 @@ import pytest
 
 import gpt2edge
 from gpt2edge.errors import ModelDirError, QuantizationError
+from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT4, INT8, INT8_BLOCK, Calibration, QuantRecipe, quantize
 
@@ -83,7 +84,7 @@ def test_refuses_a_quantized_model(fp32: ModelDir, tmp_path: Path) -> None:
 
 def test_refuses_a_portable_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
     model = export_checkpoint(tiny_checkpoint, tmp_path / "portable", profile="portable")
-    with pytest.raises(QuantizationError, match="of profile portable: .* --profile cpu"):
+    with pytest.raises(QuantizationError, match=r"of profile portable: .* --profile cpu"):
         quantize(model, tmp_path / "out", recipe=PLAIN)
 
 

@@ -42,6 +42,7 @@ def make_engine(
     generation_config: Mapping[str, Any] | None = None,
     options: RuntimeOptions | None = None,
     tokenizer: bool = True,
+    profile: str = "cpu",
 ) -> Engine:
     """An engine over an exported random checkpoint."""
     write_checkpoint(folder / "hf", keys, seed=5)
@@ -49,4 +50,4 @@ def make_engine(
         write_tokenizer(folder / "hf" / "tokenizer.json")
     if generation_config is not None:
         (folder / "hf" / "generation_config.json").write_text(json.dumps(generation_config))
-    return Engine(export_checkpoint(folder / "hf", folder / "onnx").path, options)
+    return Engine(export_checkpoint(folder / "hf", folder / "onnx", profile=profile).path, options)
