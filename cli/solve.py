@@ -1,16 +1,16 @@
 """``gpt2edge solve``."""
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gpt2edge.cli.main import INTERRUPTED
-from gpt2edge.cli.options import Source, Target, bundled, checked, json_option, read_file
+from gpt2edge.cli.options import Source, Target, bundled, checked, json_option
 from gpt2edge.cli.output import aligned, note, print_json, quoted
+from gpt2edge.cli.problems import Harvester, Problem, read_problems
 from gpt2edge.cli.settings import (
     END_OPTIONS,
     SAMPLING_OPTIONS,
@@ -43,6 +43,14 @@ class View:
     show_tree: bool
     as_json: bool
     verbose: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarvestFlags:
+    """Where accepted solutions go, and which those are."""
+
+    harvest: Path | None
+    accept: float | None
 
 
 def _option(*names: str, **settings: Any) -> Callable[..., Any]:
@@ -102,6 +110,21 @@ SEARCH_OPTIONS: Final = (
     _option("--budget-tokens", type=int, metavar="N", help="At most N generated tokens."),
     _option("--budget-seconds", type=float, metavar="S", help="The best after S seconds."),
 )
+HARVEST_OPTIONS: Final = (
+    _option(
+        "--harvest",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Add the right solutions to FILE as JSON lines to train on; problems that have some "
+        "there are skipped.",
+    ),
+    _option(
+        "--accept",
+        type=float,
+        metavar="SCORE",
+        help="Harvest from this score on, also where no answer is known.",
+    ),
+)
 VIEW_OPTIONS: Final = (
     _option(
         "--problems",
@@ -127,6 +150,7 @@ VIEW_OPTIONS: Final = (
 @bundled("search", SearchFlags, *SEARCH_OPTIONS)
 @bundled("ending", EndFlags, *END_OPTIONS)
 @bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
+@bundled("keep", HarvestFlags, *HARVEST_OPTIONS)
 @bundled("view", View, *VIEW_OPTIONS)
 def solve(
     source: Source,
@@ -134,6 +158,7 @@ def solve(
     search: SearchFlags,
     ending: EndFlags,
     sampling: SamplingFlags,
+    keep: HarvestFlags,
     view: View,
 ) -> None:
     """Think longer about PROMPT: many completions, and a vote or a verifier that chooses.
@@ -152,25 +177,34 @@ def solve(
       gpt2edge solve -m models/stepmath --method beam --verifier models/prm --step $'\\n' "..."
       gpt2edge solve --method best-of-n --verifier checks.py:score --budget-seconds 5 "..."
       gpt2edge solve -m models/stepmath --problems problems.jsonl --json
+      gpt2edge solve -m models/stepmath --problems problems.jsonl --n 16 --harvest right.jsonl
     """
-    _check(search, view)
+    _check(search, keep, view)
+    if keep.harvest and source.token_ids:
+        raise click.UsageError("--harvest writes texts: give PROMPT as one, not as --token-ids.")
+    problems = read_problems(source, view.problems)
+    harvest = Harvester(keep.harvest, keep.accept, problems) if keep.harvest else None
     engine = target.load()
     settings = resolve(sampling, ending, engine)
-    solver = Solver(search, engine, settings, open_verifier(search, engine, target), sampling)
-    problems = list(_problems(source, view))
+    verifier = open_verifier(search, engine, target)
+    solver = Solver(search, engine, settings, verifier, sampling, early_stop=harvest is None)
     if view.verbose:
         note("\n".join(aligned(settings.lines())))
     right = 0
-    for problem in problems:
-        outcome = solver(problem["prompt"])
+    for problem in problems if harvest is None else harvest.unsolved():
+        outcome = solver(problem.prompt)
         right += _show(outcome, problem, view)
+        if harvest is not None:
+            harvest.add(outcome.candidates, problem)
         if outcome.stopped == "interrupted":
             click.get_current_context().exit(INTERRUPTED)
-    if view.problems and any("answer" in problem for problem in problems):
+    if harvest is not None:
+        note(harvest.summary())
+    elif view.problems and any(problem.answer is not None for problem in problems):
         note(f"{right} of {len(problems)} right ({right / len(problems):.1%})")
 
 
-def _check(search: SearchFlags, view: View) -> None:
+def _check(search: SearchFlags, keep: HarvestFlags, view: View) -> None:
     """What click cannot see: options that need or exclude one another."""
     if search.method not in UNVERIFIED and search.verifier is None:
         raise click.UsageError(f"--method {search.method} needs --verifier.")
@@ -178,49 +212,23 @@ def _check(search: SearchFlags, view: View) -> None:
         raise click.UsageError(f"--method {search.method} uses no verifier.")
     if search.method not in TREES and (view.tree or view.html or view.show_tree):
         raise click.UsageError("--tree, --html and --show-tree need --method tot or mcts.")
+    if keep.harvest and search.method in TREES:
+        raise click.UsageError(f"--method {search.method} has no candidates to harvest.")
+    if keep.accept is not None and (keep.harvest is None or search.verifier is None):
+        raise click.UsageError("--accept needs --harvest and --verifier.")
     checked(search.step)
     if view.problems and (view.tree or view.html):
         raise click.UsageError("--tree and --html save one tree: give one PROMPT, not --problems.")
 
 
-def _problems(source: Source, view: View) -> list[dict[str, Any]]:
-    """The prompt as the one problem, or those of the file."""
-    if view.problems is None:
-        return [{"prompt": source.prompt()}]
-    if source.given is not None:
-        raise click.UsageError("give either PROMPT or --problems.")
-    problems = []
-    for number, line in enumerate(read_file(view.problems).split("\n"), 1):
-        if line.strip():
-            problems.append(_problem(line, f"{view.problems}, line {number}"))
-    if not problems:
-        raise ValueError(f"{view.problems} holds no problems")
-    return problems
-
-
-def _problem(line: str, place: str) -> dict[str, Any]:
-    try:
-        problem = json.loads(line)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{place}: not a JSON object") from None
-    if not isinstance(problem, dict) or not isinstance(problem.get("prompt"), str):
-        raise ValueError(f'{place}: not a JSON object with a text "prompt"')
-    return problem
-
-
-def _show(outcome: Outcome, problem: Mapping[str, Any], view: View) -> bool:
+def _show(outcome: Outcome, problem: Problem, view: View) -> bool:
     """Print one problem's outcome; whether its answer is the expected one."""
-    from gpt2edge.runtime.search import canonical
-
-    expected = canonical(str(problem["answer"])) if "answer" in problem else None
-    right = expected is not None and outcome.answer == expected
+    right = problem.answer is not None and outcome.answer == problem.answer
     if view.as_json:
-        known = {} if expected is None else {"expected": expected, "right": right}
-        fields = ("prompt", "text", "answer", "score", "candidates", "stopped")
-        values = {name: getattr(outcome, name) for name in fields}
-        print_json({**values, "cost": asdict(outcome.cost), **known})
+        known = {} if problem.answer is None else {"expected": problem.answer, "right": right}
+        print_json({**outcome.report(), **known})
     elif view.problems:
-        mark = "" if expected is None else "right  " if right else "wrong  "
+        mark = "" if problem.answer is None else "right  " if right else "wrong  "
         click.echo(f"{mark}{outcome.answer or '(no answer)'}")
     else:
         click.echo(outcome.text)
@@ -245,10 +253,10 @@ def _lines(outcome: Outcome) -> list[str]:
     """Candidates with their scores and answers, and what the search cost."""
     rows = [
         (
-            "-" if candidate["score"] is None else f"{candidate['score']:.4g}",
-            candidate["answer"] or "-",
-            candidate["finish_reason"],
-            quoted(candidate["text"]),
+            "-" if candidate.score is None else f"{candidate.score:.4g}",
+            candidate.answer or "-",
+            candidate.completion.finish_reason,
+            quoted(candidate.text),
         )
         for candidate in outcome.candidates
     ]

@@ -1,6 +1,6 @@
 """From the options of ``gpt2edge solve`` to a search and its outcome."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,10 +43,30 @@ class Outcome:
     text: str
     answer: str | None
     score: float | None
-    candidates: list[dict[str, Any]]
+    candidates: "tuple[Candidate, ...]"
     cost: "Cost"
     stopped: str
     tree: "TreeResult | None" = None
+
+    def report(self) -> dict[str, Any]:
+        """What ``--json`` prints of it."""
+        names = ("prompt", "text", "answer", "score", "stopped")
+        values = {name: getattr(self, name) for name in names}
+        candidates = [_fields(candidate) for candidate in self.candidates]
+        return {**values, "candidates": candidates, "cost": asdict(self.cost)}
+
+
+def _fields(candidate: "Candidate") -> dict[str, Any]:
+    completion = candidate.completion
+    return {
+        "text": completion.text,
+        "answer": candidate.answer,
+        "score": candidate.score,
+        "step_scores": candidate.step_scores,
+        "token_ids": completion.token_ids,
+        "finish_reason": completion.finish_reason,
+        "seed": completion.seed,
+    }
 
 
 class Solver:
@@ -59,7 +79,10 @@ class Solver:
         settings: Settings,
         verifier: "AnyVerifier | None",
         sampling: SamplingFlags,
+        *,
+        early_stop: bool,
     ) -> None:
+        self._early_stop = early_stop
         self._flags = flags
         self._engine = engine
         self._settings = settings
@@ -99,7 +122,7 @@ class Solver:
             text=best.text,
             answer=best.answer,
             score=best.score,
-            candidates=[_fields(candidate) for candidate in result.candidates],
+            candidates=result.candidates,
             cost=result.cost,
             stopped=result.stopped,
         )
@@ -109,7 +132,8 @@ class Solver:
 
         flags = self._flags
         if flags.method in UNVERIFIED:
-            return MajorityVote(n=1 if flags.method == "greedy" else flags.n)
+            n = 1 if flags.method == "greedy" else flags.n
+            return MajorityVote(n=n, early_stop=self._early_stop)
         judged = {
             "verifier": self._verifier,
             "aggregate": flags.aggregate or "last",
@@ -148,7 +172,7 @@ class Solver:
             text=text,
             answer=extract_answer(text),
             score=result.best.value,
-            candidates=[],
+            candidates=(),
             cost=result.cost,
             stopped=result.stopped,
             tree=result,
@@ -188,16 +212,3 @@ def _function(path: Path, name: str) -> Any:
     if not hasattr(module, name):
         raise ValueError(f"{path} has no {name!r} to be the verifier")
     return getattr(module, name)
-
-
-def _fields(candidate: "Candidate") -> dict[str, Any]:
-    completion = candidate.completion
-    return {
-        "text": completion.text,
-        "answer": candidate.answer,
-        "score": candidate.score,
-        "step_scores": candidate.step_scores,
-        "token_ids": completion.token_ids,
-        "finish_reason": completion.finish_reason,
-        "seed": completion.seed,
-    }

@@ -44,8 +44,9 @@ class Harvest:
                 row = {"prompt": prompt, "completion": text, "answer": candidate.answer}
                 lines.append(json.dumps({**row, "score": candidate.score}, ensure_ascii=False))
         if lines:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write("".join(line + "\n" for line in lines))
+            data = "".join(line + "\n" for line in lines).encode()
+            with self.path.open("ab", buffering=0) as file:  # one write: all of a prompt, or none
+                file.write(data)
         return len(lines)
 
     def _resume(self) -> None:
