@@ -31,9 +31,8 @@ def problems(tiny_model: ModelDir, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def run(model: ModelDir, problems: Path, out: Path) -> str:
     """The summary."""
-    result = invoke(
-        "solve", "-m", model.path, *SEARCH, "--problems", problems, "--harvest", out, *args
-    )
+    files = ["--problems", problems, "--harvest", out]
+    result = invoke("solve", "-m", model.path, *SEARCH, *files)
     assert result.exit_code == 0, result.stderr
     return result.stderr.splitlines()[-1]
 
