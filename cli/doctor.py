@@ -34,7 +34,7 @@ def doctor(as_json: bool) -> None:
     of the bundled model. Paste the output into a bug report. A damaged bundled model makes the
     exit code 1.
 
-    With --json: cpu, threads, onnxruntime, packages, bundled_model.
+    With --json: cpu, threads, memory, onnxruntime, packages, bundled_model.
 
     \b
     Examples:
@@ -44,6 +44,7 @@ def doctor(as_json: bool) -> None:
     report = {
         "cpu": cpu_facts(),
         "threads": thread_facts(),
+        "memory": memory_facts(),
         "onnxruntime": _providers(),
         "packages": package_versions(),
         "bundled_model": bundled_facts(),
@@ -89,6 +90,13 @@ def thread_facts() -> dict[str, Any]:
         "physical_cores": len(threads.physical_cores(cpus)),
         "cgroup_quota": threads.cgroup_quota(),
     }
+
+
+def memory_facts() -> dict[str, Any]:
+    """Whether weights can be moved to huge pages."""
+    from gpt2edge.runtime.huge_pages import huge_pages_setting
+
+    return {"huge_pages": huge_pages_setting()}
 
 
 def bundled_facts() -> dict[str, Any]:

@@ -88,6 +88,7 @@ class Decoder:
             raise
 
     def _bind_step(self, count: int) -> Binding:
+        self._session.settle()
         binding = self._step_bindings[count] = self._bind_cache(0, count)
         binding.input("input_ids", self._input_ids[:count])
         binding.input("position_ids", self._position_ids[:count])

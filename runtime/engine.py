@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Final
 
@@ -54,12 +55,14 @@ class Engine:
         self.model = ModelDir.open(model)
         self.config = self.model.config
         path = self.model.tokenizer_path
-        self.tokenizer = Tokenizer(path) if path else None
+        with ThreadPoolExecutor(max_workers=1) as beside:  # the session packs weights meanwhile
+            tokenizer = beside.submit(Tokenizer, path) if path else None
+            self._session = Session(self.model, self.options)
+            self.tokenizer = tokenizer.result() if tokenizer else None
         self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
         warning = saturation_warning(self.model.manifest.recipe)
         if warning is not None:
             _LOGGER.warning("%s: %s", self.model.path, warning)
-        self._session = Session(self.model, self.options)
         self.load_s = perf_counter() - started
         self._requests = Requests(self.model, self.tokenizer, self.defaults, self.load_s)
 

@@ -1,6 +1,8 @@
 """The only door to onnxruntime: opening a model, binding arrays, running."""
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,11 +12,14 @@ from numpy.typing import NDArray
 
 from gpt2edge._checks import whole
 from gpt2edge.errors import ModelDirError, ProviderError
-from gpt2edge.model_dir import ModelDir
+from gpt2edge.model_dir import WEIGHTS_FILE, ModelDir
+from gpt2edge.runtime.huge_pages import HugePages
 from gpt2edge.runtime.kv_cache import CacheLayout
+from gpt2edge.runtime.mapped_weights import MappedWeights
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
 from gpt2edge.runtime.threads import available_threads
 
+_BORROWS_WEIGHTS: Final = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 31)
 _DTYPES: Final = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -32,7 +37,8 @@ class RuntimeOptions:
     ``threads`` None takes what affinity and cgroup allow. With ``spinning`` the threads wait for
     the next operator of a forward call in a busy loop; they always sleep between calls. Prompts
     enter the cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of
-    one batched call.
+    one batched call. ``huge_pages`` moves the weights to huge pages when decoding begins, where
+    the system allows it (Linux).
     """
 
     device: str = "cpu"
@@ -41,6 +47,7 @@ class RuntimeOptions:
     spinning: bool = True
     prefill_chunk: int = 256
     cache_bytes: int = 1 << 30
+    huge_pages: bool = True
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -49,8 +56,9 @@ class RuntimeOptions:
             raise ValueError("providers is one text; it must be a list of them")
         whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
         whole("cache_bytes", self.cache_bytes, 1, 2**63)
-        if not isinstance(self.spinning, bool):
-            raise ValueError(f"spinning is {self.spinning!r}; it must be True or False")
+        for name in ("spinning", "huge_pages"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
 
 
 class Session:
@@ -59,7 +67,10 @@ class Session:
     def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
         self.threads = options.threads or available_threads()
         self.providers = requested(options.device, options.providers, ort.get_available_providers())
-        self._session = self._open(model, options)
+        self._pages = HugePages()
+        self._settling = threading.Lock()
+        self._settled = not options.huge_pages
+        self._session, self._weights = self._open(model, options)
         self.in_place = _is_in_place(self._session)
         """Whether past and present may be one buffer; else the graph's cache grows."""
         first = self.providers[0]
@@ -84,19 +95,38 @@ class Session:
             n_layer=len(keys), n_head=n_head, head_dim=head_dim, dtype=dtype
         )
 
-    def _open(self, model: ModelDir, options: RuntimeOptions) -> Any:
+    def _open(self, model: ModelDir, options: RuntimeOptions) -> tuple[Any, MappedWeights | None]:
+        """The session over ``model``, and the mapping that it reads weights from."""
         own = model.manifest.profile == "cpu"
+        session_options = _session_options(self.threads, options.spinning, optimize=not own)
+        path = model.path / WEIGHTS_FILE
+        source: str | bytes = str(model.graph_path)
+        weights = None
         try:
-            session = ort.InferenceSession(
-                str(model.graph_path),
-                _session_options(self.threads, options.spinning, optimize=not own),
-                providers=[item.name for item in self.providers],
-                provider_options=[dict(item.options) for item in self.providers],
-            )
+            with ExitStack() as block:
+                block.enter_context(self._pages)
+                if own and _BORROWS_WEIGHTS and MappedWeights.supported(path):
+                    weights = MappedWeights(path)
+                    block.enter_context(weights.drained())
+                    _lend(session_options, WEIGHTS_FILE, weights)
+                    source = model.graph_path.read_bytes()
+                session = ort.InferenceSession(
+                    source,
+                    session_options,
+                    providers=[item.name for item in self.providers],
+                    provider_options=[dict(item.options) for item in self.providers],
+                )
         except Exception as error:  # onnxruntime's own exceptions share no public base class
             raise ModelDirError(f"onnxruntime cannot load {model.graph_path}: {error}") from None
         check_active(self.providers, session.get_providers())
-        return session
+        return session, weights
+
+    def settle(self) -> None:
+        """Move the weights to huge pages, once and in the background: decoding has begun."""
+        with self._settling:
+            if not self._settled:
+                self._settled = True
+                threading.Thread(target=self._pages.collapse, daemon=True).start()
 
     def binding(self) -> "Binding":
         """A fresh set of bound inputs and outputs."""
@@ -191,6 +221,15 @@ def _check_inputs(model: ModelDir, names: set[str]) -> None:
             f"{model.graph_path} has no key/value cache among its inputs: export it with the task "
             "text-generation-with-past"
         )
+
+
+def _lend(options: Any, name: str, weights: MappedWeights) -> None:
+    """Have the session read the file ``name`` from our mapping, and pack weights in parallel."""
+    options.add_external_initializers_from_files_in_memory(
+        [name], [weights.buffer], [len(weights.buffer)]
+    )
+    options.add_session_config_entry("session.use_external_initializer_file_buffers_directly", "1")
+    options.add_session_config_entry("session.prepack.enable_parallel", "1")
 
 
 def _session_options(threads: int, spinning: bool, *, optimize: bool) -> Any:

@@ -4,8 +4,6 @@ import codecs
 from collections.abc import Sequence
 from pathlib import Path
 
-import tokenizers
-
 from gpt2edge.errors import ModelDirError
 
 
@@ -13,6 +11,8 @@ class Tokenizer:
     """A ``tokenizer.json`` as the engine uses it: no special tokens are added to a text."""
 
     def __init__(self, path: Path) -> None:
+        import tokenizers  # not needed by a model that is used by token ids
+
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for any bad file
