@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gpt2edge.cli.branching import Session, spent
+from gpt2edge.cli.generation_options import SAMPLING_OPTIONS, EndFlags, SamplingFlags
 from gpt2edge.cli.main import INTERRUPTED
 from gpt2edge.cli.options import Source, Target, bundled, json_option
 from gpt2edge.cli.output import note, print_json
-from gpt2edge.cli.settings import SAMPLING_OPTIONS, EndFlags, SamplingFlags, resolve
+from gpt2edge.cli.settings import resolve
 from gpt2edge.cli.trees import html_option, save_page, show_tree
 
 if TYPE_CHECKING:

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt2edge.cli.generation_options import (
+    END_OPTIONS,
+    EXTENT_OPTIONS,
+    SAMPLING_OPTIONS,
+    EndFlags,
+    ExtentFlags,
+    SamplingFlags,
+)
 from gpt2edge.cli.main import INTERRUPTED
 from gpt2edge.cli.options import Source, Target, bundled, json_option
 from gpt2edge.cli.output import aligned, note, print_json
 from gpt2edge.cli.printer import Printer, View
-from gpt2edge.cli.settings import (
-    END_OPTIONS,
-    SAMPLING_OPTIONS,
-    EndFlags,
-    SamplingFlags,
-    Settings,
-    resolve,
-)
+from gpt2edge.cli.settings import Settings, resolve
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
@@ -63,9 +64,15 @@ VIEW_OPTIONS = (
 @Target.options()
 @bundled("ending", EndFlags, *END_OPTIONS)
 @bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
+@bundled("extent", ExtentFlags, *EXTENT_OPTIONS)
 @bundled("view", View, *VIEW_OPTIONS)
 def generate(
-    source: Source, target: Target, ending: EndFlags, sampling: SamplingFlags, view: View
+    source: Source,
+    target: Target,
+    ending: EndFlags,
+    sampling: SamplingFlags,
+    extent: ExtentFlags,
+    view: View,
 ) -> None:
     """Complete PROMPT and print the text as it comes.
 
@@ -73,7 +80,8 @@ def generate(
     option sets comes from the model's generation_config.json. Ctrl-C ends the text where it is
     (exit code 130); pressed again, it kills.
 
-    With --json: text, token_ids, finish_reason ("eos", "stop", "length", "cancelled"), logprobs,
+    With --json: text, token_ids, finish_reason ("eos", "stop", "length", "time", "cancelled"),
+    truncated (tokens were left out to fit the context), score (of beam search), logprobs,
     top_logprobs, timing, seed, prompt and settings; with --num-return-sequences above 1, a list
     "completions" of them.
 
@@ -83,14 +91,17 @@ def generate(
       gpt2edge generate -n 60 --temperature 0.8 --top-p 0.95 --seed 7 "Once upon a time"
       gpt2edge generate -m models/gpt2 --temperature 0 --json "The capital of France is"
       cat draft.txt | gpt2edge generate --stop $'\\n\\n' --verbose
+      gpt2edge generate --num-beams 4 --no-repeat-ngram-size 3 "The king"
+      gpt2edge generate --overflow slide --keep 8 -n 3000 "Once upon a time"
       gpt2edge generate -m models/sorter --token-ids "2 0 1" -n 3
     """
     prompt = source.prompt()
     engine = target.load()
-    settings = resolve(sampling, ending, engine)
-    if view.n > 1 and settings.sampling.is_greedy:
+    settings = resolve(sampling, ending, engine, extent)
+    if view.n > 1 and settings.sampling.num_beams == 1 and settings.sampling.is_greedy:
         raise ValueError(
-            f"{view.n} greedy completions would all be the same: pass --temperature, such as 0.8"
+            f"{view.n} greedy completions would all be the same: pass --temperature, such as 0.8, "
+            "or --num-beams"
         )
     stream = engine.stream_batch(
         [prompt],
@@ -99,6 +110,7 @@ def generate(
         sampling=settings.sampling,
         stop=settings.stop,
         logprobs=view.logprobs,
+        overflow=settings.overflow,
     )
     with _cancelled_by_interrupt(stream):
         view.announce(settings)
@@ -175,6 +187,8 @@ def _fields(completion: "Completion") -> dict[str, Any]:
         "text": completion.text,
         "token_ids": completion.token_ids,
         "finish_reason": completion.finish_reason,
+        "truncated": completion.truncated,
+        "score": completion.score,
         "logprobs": completion.logprobs,
         "top_logprobs": [[asdict(top) for top in tops] for tops in completion.top_logprobs],
         "timing": {
@@ -190,9 +204,10 @@ def _timing(completions: "Sequence[Completion]") -> str:
     tokens = sum(completion.timing.completion_tokens for completion in completions)
     seconds = max(item.timing.ttft_s + item.timing.decode_s for item in completions)
     speed = tokens / seconds if seconds else 0.0  # none where Ctrl-C came before the first token
+    cut = ", truncated" if any(completion.truncated for completion in completions) else ""
     facts = [
-        ("seed", "none, greedy" if completions[0].seed is None else completions[0].seed),
-        ("finish", ", ".join(completion.finish_reason for completion in completions)),
+        ("seed", "none" if completions[0].seed is None else completions[0].seed),
+        ("finish", ", ".join(completion.finish_reason for completion in completions) + cut),
         ("load", f"{timing.load_s:.3f} s"),
         ("prompt", f"{timing.prompt_tokens} tokens"),
         ("TTFT", f"{1e3 * timing.ttft_s:.1f} ms"),

@@ -1,41 +1,21 @@
-"""Options of generation, and what they become over a model's own defaults."""
+"""What the options of generation become over a model's own defaults."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
-from gpt2edge.cli.options import checked
+from gpt2edge.cli.generation_options import EndFlags, ExtentFlags, SamplingFlags
+from gpt2edge.cli.options import checked, parse_ids
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
+    from gpt2edge.runtime.overflow import Overflow
     from gpt2edge.runtime.sampling import SamplingParams
     from gpt2edge.runtime.stopping import StopParams
 
-_SAMPLES_ONLY: Final = ("top_k", "top_p", "min_p", "seed")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingFlags:
-    """What the command line says about sampling; None where it says nothing."""
-
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    repetition_penalty: float | None
-    seed: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndFlags:
-    """What the command line says about where a completion ends."""
-
-    max_new_tokens: int | None
-    min_new_tokens: int
-    stop: tuple[str, ...]
-    ignore_eos: bool
+_SAMPLES_ONLY: Final = ("top_k", "top_p", "min_p", "typical_p", "seed")
+_NO_DRAW: Final = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
+_EARLY_STOPPING: Final = {"true": True, "false": False, "never": "never"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +24,7 @@ class Settings:
 
     sampling: "SamplingParams"
     stop: "StopParams"
+    overflow: "Overflow"
     max_new_tokens: int | None
     values: Mapping[str, Any]
     origins: Mapping[str, str]
@@ -53,93 +34,110 @@ class Settings:
         return [(name, str(value), self.origins[name]) for name, value in self.values.items()]
 
 
-SAMPLING_OPTIONS: Final = (
-    click.option(
-        "--temperature",
-        "--temp",
-        type=float,
-        metavar="T",
-        help="Spread of the draw; 0 is greedy. Where the model's default is greedy, --top-k, "
-        "--top-p, --min-p or --seed without this mean 1.",
-    ),
-    click.option("--top-k", type=int, metavar="K", help="Draw from the K likeliest; 0 is all."),
-    click.option(
-        "--top-p", type=float, metavar="P", help="Draw from the likeliest that make up P."
-    ),
-    click.option(
-        "--min-p", type=float, metavar="P", help="Drop those under P times the likeliest."
-    ),
-    click.option(
-        "--repeat-penalty",
-        "--repetition-penalty",
-        "repetition_penalty",
-        type=float,
-        metavar="X",
-        help="Make tokens seen before less likely; 1 changes nothing.",
-    ),
-    click.option("-s", "--seed", type=int, metavar="N", help="The same seed, the same text."),
-)
+def resolve(
+    sampling: SamplingFlags,
+    ending: EndFlags,
+    engine: "Engine",
+    extent: ExtentFlags | None = None,
+) -> Settings:
+    """Effective settings: a flag wins over the model's generation_config.json, that over ours.
 
-END_OPTIONS: Final = (
-    click.option("-n", "--max-new-tokens", type=int, metavar="N", help="At most N new tokens."),
-    click.option(
-        "--min-new-tokens",
-        type=int,
-        default=0,
-        metavar="N",
-        help="No end before N new tokens.",
-    ),
-    click.option(
-        "--stop",
-        multiple=True,
-        metavar="TEXT",
-        help="End before TEXT; may be given more than once.",
-    ),
-    click.option("--ignore-eos", is_flag=True, help="Go on past the end-of-text token."),
-)
-
-
-def resolve(sampling: SamplingFlags, ending: EndFlags, engine: "Engine") -> Settings:
-    """Effective settings: a flag wins over the model's generation_config.json, that over ours."""
+    A command without beams and overflow gives no ``extent``.
+    """
+    from gpt2edge.runtime.overflow import Overflow
     from gpt2edge.runtime.sampling import SamplingParams
     from gpt2edge.runtime.stopping import StopParams
 
-    values, origins = _sampling(sampling, engine)
-    keys = engine.model.generation_config
+    values, origins = _sampling(_given(sampling, extent, engine), engine, beams=extent is not None)
+    params = SamplingParams(**values)
     values["max_new_tokens"] = ending.max_new_tokens or engine.defaults.max_new_tokens
-    origins["max_new_tokens"] = _origin(ending.max_new_tokens, "max_new_tokens", keys)
-    for name in ("min_new_tokens", "stop", "ignore_eos"):
-        values[name] = value = getattr(ending, name)
-        origins[name] = "flag" if value else "default"
-    names = {field.name for field in fields(SamplingFlags)}
+    keys = engine.model.generation_config
+    origins["max_new_tokens"] = _origin("max_new_tokens", [], keys, ending.max_new_tokens)
+    flags = {name: getattr(ending, name) for name in ("min_new_tokens", "stop", "ignore_eos")}
+    overflow = Overflow()
+    if extent is not None:
+        policy: Any = extent.overflow
+        overflow = Overflow(policy=policy, keep=extent.keep)
+        flags |= {"max_time": extent.max_time, "overflow": extent.overflow, "keep": extent.keep}
+    for name, value in flags.items():
+        values[name] = value
+        origins[name] = "flag" if value not in (None, 0, (), "error") else "default"
     return Settings(
-        sampling=SamplingParams(**{name: values[name] for name in names}),
+        sampling=params,
         stop=StopParams(
             strings=tuple(map(checked, ending.stop)),
             min_new_tokens=ending.min_new_tokens,
             ignore_eos=ending.ignore_eos,
+            max_time=extent.max_time if extent else None,
         ),
+        overflow=overflow,
         max_new_tokens=ending.max_new_tokens,
         values=values,
         origins=origins,
     )
 
 
-def _sampling(flags: SamplingFlags, engine: "Engine") -> tuple[dict[str, Any], dict[str, str]]:
-    given = {name: value for name, value in asdict(flags).items() if value is not None}
+def _given(sampling: SamplingFlags, extent: ExtentFlags | None, engine: "Engine") -> dict[str, Any]:
+    """What the flags say, by the names of ``SamplingParams``."""
+    given = {name: value for name, value in asdict(sampling).items() if value not in (None, ())}
+    words = [_word(text, engine) for text in given.pop("bad_word", ())]
+    words += [parse_ids(text) for text in given.pop("bad_words_ids", ())]
+    if words:
+        given["bad_words_ids"] = words
+    if "logit_bias" in given:
+        given["logit_bias"] = dict(map(_bias, given["logit_bias"]))
+    for name in ("num_beams", "length_penalty", "early_stopping") if extent else ():
+        value = getattr(extent, name)
+        if value is not None:
+            given[name] = _EARLY_STOPPING.get(value, value)
+    return given
+
+
+def _sampling(
+    given: Mapping[str, Any], engine: "Engine", *, beams: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
+    from gpt2edge.runtime.defaults import READ_ALWAYS, READ_TO_SAMPLE
+
     keys = engine.model.generation_config
-    defaults = engine.defaults.sampling
-    read = keys if keys.get("do_sample") else {"repetition_penalty": keys.get("repetition_penalty")}
-    values = {name: given.get(name, getattr(defaults, name)) for name in asdict(flags)}
-    origins = {name: _origin(given.get(name), name, read) for name in values}
-    implied = next((name for name in _SAMPLES_ONLY if name in given), None)
-    if defaults.temperature == 0 and "temperature" not in given and implied:
-        values["temperature"] = 1.0
-        origins["temperature"] = f"implied by --{implied.replace('_', '-')}"
+    read = [*READ_ALWAYS, *(READ_TO_SAMPLE if keys.get("do_sample") else ())]
+    defaults = asdict(engine.defaults.sampling)
+    if not beams:
+        defaults["num_beams"] = 1
+    values = {**defaults, **given}
+    origins = {name: _origin(name, read, keys, given.get(name)) for name in values}
+    implied: dict[str, Any] = {}
+    cause = next((name for name in _SAMPLES_ONLY if name in given), None)
+    if given.get("num_beams", 1) > 1:
+        cause = "num_beams"
+        implied = {name: value for name, value in _NO_DRAW.items() if values[name] != value}
+    elif defaults["temperature"] == 0 and cause:
+        implied = {"temperature": 1.0}
+    for name in implied.keys() - given.keys():
+        values[name] = implied[name]
+        origins[name] = f"implied by --{str(cause).replace('_', '-')}"
     return values, origins
 
 
-def _origin(given: object, name: str, keys: Mapping[str, Any]) -> str:
+def _origin(name: str, read: Sequence[str], keys: Mapping[str, Any], given: object) -> str:
     if given is not None:
         return "flag"
-    return "generation_config.json" if keys.get(name) is not None else "default"
+    from_file = keys.get(name) is not None and (name in read or name == "max_new_tokens")
+    return "generation_config.json" if from_file else "default"
+
+
+def _word(text: str, engine: "Engine") -> list[int]:
+    if not text:
+        raise ValueError("--bad-word is empty; give the text that must not be written")
+    return engine.encode(checked(text))
+
+
+def _bias(text: str) -> tuple[int, float]:
+    """A token id and what is added to its logit, in llama.cpp's notation."""
+    for sign in "+-":
+        token_id, found, number = text.partition(sign)
+        if found and token_id.isascii() and token_id.isdecimal():
+            try:
+                return int(token_id), float(sign + number)
+            except ValueError:
+                break
+    raise ValueError(f"--logit-bias is {text[:40]!r}; give a token id and a number: 13+2.5")

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gpt2edge.cli.main import INTERRUPTED
-from gpt2edge.cli.options import Source, Target, bundled, checked, json_option
-from gpt2edge.cli.output import aligned, note, print_json, quoted
-from gpt2edge.cli.problems import Harvester, Problem, read_problems
-from gpt2edge.cli.settings import (
+from gpt2edge.cli.generation_options import (
     END_OPTIONS,
     SAMPLING_OPTIONS,
     EndFlags,
     SamplingFlags,
-    resolve,
 )
+from gpt2edge.cli.main import INTERRUPTED
+from gpt2edge.cli.options import Source, Target, bundled, checked, json_option
+from gpt2edge.cli.output import aligned, note, print_json, quoted
+from gpt2edge.cli.problems import Harvester, Problem, read_problems
+from gpt2edge.cli.settings import resolve
 from gpt2edge.cli.solving import (
     METHODS,
     TREES,

@@ -5,8 +5,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gpt2edge.cli.generation_options import SamplingFlags
 from gpt2edge.cli.options import Target
-from gpt2edge.cli.settings import SamplingFlags, Settings
+from gpt2edge.cli.settings import Settings
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine

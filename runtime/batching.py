@@ -23,7 +23,7 @@ class _Group:
     def start(self, decoder: Decoder, active: Sequence[Generation]) -> tuple[Generation, Chunk]:
         """Give the next member row ``len(active)`` with its prompt, and draw its first token."""
         row = len(active)
-        sibling = next((at for at, other in enumerate(active) if other in self._members), None)
+        sibling = next((at for at, other in enumerate(active) if self._has_prompt(other)), None)
         if sibling is None or self._logits is None:
             decoder.cache.truncate(row, 0)
             self._logits = decoder.prefill(row, self._prompt_ids)
@@ -32,6 +32,10 @@ class _Group:
             decoder.cache.truncate(row, len(self._prompt_ids))
         generation = self.waiting.popleft()
         return generation, generation.accept(self._logits)
+
+    def _has_prompt(self, other: Generation) -> bool:
+        """Whether the prompt is at the head of another's row."""
+        return other in self._members and not other.has_slid
 
 
 def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iterator[Chunk]:
@@ -45,8 +49,8 @@ def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iter
     while waiting or active:
         while waiting and len(active) < decoder.cache.rows:
             group = waiting[0]
-            if group.waiting[0].cancelled:
-                group.waiting.popleft().cancel()
+            if group.waiting[0].end_early():
+                group.waiting.popleft()
             else:
                 generation, chunk = group.start(decoder, active)
                 if generation.finish_reason is None:
@@ -56,11 +60,21 @@ def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iter
                 waiting.popleft()
         _release(decoder, active)  # a caller may have ended some meanwhile
         if active:
+            _slide(decoder, active)
             logits = decoder.decode([generation.token_ids[-1] for generation in active])
             for generation, row in zip(active, logits, strict=True):
                 if generation.finish_reason is None:
                     yield generation.accept(row)
             _release(decoder, active)
+
+
+def _slide(decoder: Decoder, active: Sequence[Generation]) -> None:
+    """Make room in full rows, which only those have that may slide: enter anew what stays."""
+    cache = decoder.cache
+    for row, generation in enumerate(active):
+        if cache.lengths[row] == cache.max_length:
+            cache.truncate(row, 0)
+            decoder.prefill(row, generation.slide(cache.max_length))
 
 
 def _release(decoder: Decoder, active: list[Generation]) -> None:

@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gpt2edge._checks import whole
 from gpt2edge.config import ModelConfig, token_ids
 from gpt2edge.errors import ModelDirError
 from gpt2edge.runtime.sampling import SamplingParams
+
+READ_ALWAYS: Final = (
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "num_beams",
+    "length_penalty",
+    "early_stopping",
+)
+"""Keys of generation_config.json that hold for every way of decoding."""
+READ_TO_SAMPLE: Final = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+"""Keys that hold only where ``do_sample`` is true."""
+_UNSET_BY_ZERO: Final = ("repetition_penalty", "top_p", "typical_p")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +54,12 @@ class GenerationDefaults:
 
 
 def _sampling(keys: Mapping[str, Any]) -> SamplingParams:
-    penalty = keys.get("repetition_penalty") or 1.0
-    if not keys.get("do_sample"):
-        return SamplingParams(temperature=0.0, repetition_penalty=penalty)
-    temperature = keys.get("temperature")
-    return SamplingParams(
-        temperature=1.0 if temperature is None else temperature,
-        top_k=keys.get("top_k") or 0,
-        top_p=keys.get("top_p") or 1.0,
-        min_p=keys.get("min_p") or 0.0,
-        repetition_penalty=penalty,
-    )
+    samples = bool(keys.get("do_sample"))
+    if samples and keys.get("num_beams") not in (None, 1):
+        raise ValueError("do_sample is true and num_beams above 1; gpt2edge cannot do both")
+    given: dict[str, Any] = {} if samples else {"temperature": 0.0}
+    for name in (*READ_ALWAYS, *(READ_TO_SAMPLE if samples else ())):
+        value = keys.get(name)
+        if value is not None and (value or name not in _UNSET_BY_ZERO):
+            given[name] = value
+    return SamplingParams(**given)

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
@@ -14,6 +15,7 @@ from gpt2edge._checks import whole
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.batching import decode_all
+from gpt2edge.runtime.beam import search_all
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.cpu_features import saturation_warning
 from gpt2edge.runtime.decoder import Decoder
@@ -21,8 +23,10 @@ from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.growing import GrowingCache, GrowingDecoder
 from gpt2edge.runtime.kv_cache import KVCache
+from gpt2edge.runtime.overflow import Overflow, Policy
+from gpt2edge.runtime.processors import LogitsProcessor
 from gpt2edge.runtime.requests import Prompt, Requests
-from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
+from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.scoring import score_completion, window_losses
 from gpt2edge.runtime.session import RuntimeOptions, Session
 from gpt2edge.runtime.stopping import StopParams
@@ -75,13 +79,14 @@ class Engine:
         stop: StopParams | str | Sequence[str] | None = None,
         logprobs: int | None = None,
         processors: Sequence[LogitsProcessor] = (),
+        overflow: Overflow | Policy = "error",
     ) -> Completion:
         """Complete one prompt.
 
         What is None comes from the model's ``generation_config.json``; without one, decoding is
         greedy. ``logprobs`` adds each token's log-probability and those of that many likeliest
-        tokens. Raises ContextLengthError where the tokens do not fit, ValueError for bad
-        arguments.
+        tokens. ``overflow`` is the policy where prompt and completion do not fit the context.
+        Raises ContextLengthError where they must, ValueError for bad arguments.
         """
         (completion,) = self.generate_batch(
             [prompt],
@@ -90,6 +95,7 @@ class Engine:
             stop=stop,
             logprobs=logprobs,
             processors=processors,
+            overflow=overflow,
         )
         return completion
 
@@ -102,6 +108,7 @@ class Engine:
         stop: StopParams | str | Sequence[str] | None = None,
         logprobs: int | None = None,
         processors: Sequence[LogitsProcessor] = (),
+        overflow: Overflow | Policy = "error",
     ) -> Stream:
         """Complete one prompt, token by token: an iterator of ``Chunk``.
 
@@ -114,6 +121,7 @@ class Engine:
             stop=stop,
             logprobs=logprobs,
             processors=processors,
+            overflow=overflow,
         )
 
     def stream_batch(
@@ -126,14 +134,18 @@ class Engine:
         stop: StopParams | str | Sequence[str] | None = None,
         logprobs: int | None = None,
         processors: Sequence[LogitsProcessor] = (),
+        overflow: Overflow | Policy = "error",
     ) -> Stream:
         """What ``generate_batch`` does, token by token: ``Chunk.index`` says whose each one is.
 
         Completion ``index`` is sample ``index % n`` of prompt ``index // n``.
         """
-        request = self._requests.request(max_new_tokens, sampling, stop, logprobs, processors)
+        request = self._requests.request(
+            max_new_tokens, sampling, stop, logprobs, processors, overflow
+        )
         groups = self._requests.groups(prompts, n, request)
-        chunks = decode_all(self._decoder_for(groups), groups)
+        decode = decode_all if request.sampling.num_beams == 1 else search_all
+        chunks = decode(self._decoder_for(groups, request.sampling.num_beams), groups)
         return Stream([generation for group in groups for generation in group], chunks)
 
     def generate_batch(
@@ -146,6 +158,7 @@ class Engine:
         stop: StopParams | str | Sequence[str] | None = None,
         logprobs: int | None = None,
         processors: Sequence[LogitsProcessor] = (),
+        overflow: Overflow | Policy = "error",
     ) -> list[Completion]:
         """``n`` completions of each prompt, in the order of the prompts.
 
@@ -160,6 +173,7 @@ class Engine:
             stop=stop,
             logprobs=logprobs,
             processors=processors,
+            overflow=overflow,
         )
         for _ in stream:
             pass
@@ -179,6 +193,10 @@ class Engine:
 
         This is the door for loops of one's own over a decoder, such as ``runtime.search``.
         """
+        if sampling is None:
+            sampling = replace(self.defaults.sampling, num_beams=1)
+        if sampling.num_beams > 1:
+            raise ValueError("num_beams is for generate: a loop of one's own has beams of its own")
         request = self._requests.request(max_new_tokens, sampling, stop, logprobs, ())
         return self._requests.groups(prompts, n, request)
 
@@ -275,9 +293,12 @@ class Engine:
         row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
         return max(1, self.options.cache_bytes // row_bytes)
 
-    def _decoder_for(self, groups: Sequence[Sequence[Generation]]) -> Decoder:
-        """A decoder with as many rows as there are generations and the cache budget allows."""
+    def _decoder_for(self, groups: Sequence[Sequence[Generation]], num_beams: int) -> Decoder:
+        """A decoder with as many rows as there is work for and the cache budget allows."""
         generations = [generation for group in groups for generation in group]
         longest = max((generation.cached_tokens for generation in generations), default=1)
-        rows = max(1, min(len(generations), self.affordable_rows(longest)))
+        longest = min(longest, self.config.n_positions)  # past which they slide
+        wanted = len(groups) * num_beams if num_beams > 1 else len(generations)
+        affordable = self.affordable_rows(longest) // num_beams * num_beams
+        rows = max(num_beams, min(wanted, affordable))
         return self.decoder(rows=rows, max_length=longest)

@@ -8,13 +8,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge.runtime.sampling import (
-    LogitsProcessor,
-    Sampler,
-    SamplingParams,
-    log_softmax,
-    top_k_indices,
-)
+from gpt2edge.runtime.overflow import Overflow
+from gpt2edge.runtime.processors import Logits, LogitsProcessor, Scope
+from gpt2edge.runtime.sampling import Sampler, SamplingParams, log_softmax, top_k_indices
 from gpt2edge.runtime.stopping import StopMatcher, StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
 from gpt2edge.runtime.types import Chunk, Completion, FinishReason, Timing, TokenLogprob
@@ -24,7 +20,7 @@ from gpt2edge.runtime.types import Chunk, Completion, FinishReason, Timing, Toke
 class Request:
     """What every completion of one call has in common."""
 
-    max_new_tokens: int
+    max_new_tokens: int | None
     sampling: SamplingParams
     stop: StopParams
     seed: int | None
@@ -33,7 +29,13 @@ class Request:
     eos_ids: frozenset[int]
     tokenizer: Tokenizer | None
     load_s: float
-    started: float = field(default_factory=perf_counter)
+    overflow: Overflow = field(default_factory=Overflow)
+    truncated: bool = False
+    started: float = field(default_factory=lambda: perf_counter())
+
+    def is_late(self, now: float) -> bool:
+        """Whether its time is over."""
+        return self.stop.max_time is not None and now - self.started >= self.stop.max_time
 
 
 class Generation:
@@ -48,8 +50,11 @@ class Generation:
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
         self._history = list(prompt_ids)
-        self._sampler = Sampler(request.sampling, request.processors, (request.seed or 0, index))
         self._request = request
+        self._sampler = self._new_sampler((request.seed or 0, index))
+        self._score: float | None = None
+        self.truncated = request.truncated
+        self.has_slid = False
         self._index = index
         self._row = row
         self._decoder = request.tokenizer.stream_decoder() if request.tokenizer else None
@@ -62,7 +67,23 @@ class Generation:
     @property
     def cached_tokens(self) -> int:
         """Tokens that enter the cache: all but the last, which nothing follows."""
-        return len(self.prompt_ids) + self._request.max_new_tokens - 1
+        return len(self.prompt_ids) + self.max_new_tokens - 1
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """How its tokens are chosen."""
+        return self._request.sampling
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Its token limit."""
+        assert self._request.max_new_tokens is not None
+        return self._request.max_new_tokens
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """The tokens that end it."""
+        return self._request.eos_ids | frozenset(self._request.stop.token_ids)
 
     @property
     def logprobs(self) -> tuple[float, ...]:
@@ -71,8 +92,15 @@ class Generation:
 
     def accept(self, logits: NDArray[np.float32]) -> Chunk:
         """Draw the next token from ``logits`` [vocab_size]."""
+        return self.append(self._sampler(logits, self._history, self._banned()), logits)
+
+    def process(self, logits: Logits) -> None:
+        """Change ``logits`` [vocab_size] in place as its parameters and end conditions say."""
+        self._sampler.process(logits, self._history, self._banned())
+
+    def append(self, token_id: int, logits: Logits) -> Chunk:
+        """Take ``token_id`` as the next token; ``logits`` [vocab_size] are the model's for it."""
         request = self._request
-        token_id = self._sampler(logits, self._history, self._banned())
         self._history.append(token_id)
         self.token_ids.append(token_id)
         self._last_token = perf_counter()
@@ -80,15 +108,21 @@ class Generation:
             self._first_token = self._last_token
         if request.logprobs is not None:
             self._record(logits, token_id, request.logprobs)
-        text = self._advance(token_id)
-        self._pieces.append(text)
+        self._pieces.append(self._advance(token_id))
+        return self._chunk(len(self.token_ids) - 1)
+
+    def chunks(self) -> list[Chunk]:
+        """The chunks of all its tokens."""
+        return [self._chunk(at) for at in range(len(self.token_ids))]
+
+    def _chunk(self, at: int) -> Chunk:
         return Chunk(
-            text=text,
-            token_id=token_id,
+            text=self._pieces[at],
+            token_id=self.token_ids[at],
             index=self._row,
-            logprob=self._logprobs[-1] if self._logprobs else None,
-            top_logprobs=self._top_logprobs[-1] if self._top_logprobs else (),
-            finish_reason=self.finish_reason,
+            logprob=self._logprobs[at] if self._logprobs else None,
+            top_logprobs=self._top_logprobs[at] if self._top_logprobs else (),
+            finish_reason=self.finish_reason if at + 1 == len(self.token_ids) else None,
         )
 
     def cancel(self) -> None:
@@ -96,6 +130,23 @@ class Generation:
         if self.finish_reason is None:
             self.finish_reason = "cancelled"
             self._pieces.append(self._flush())
+
+    def end_early(self) -> bool:
+        """End here where a caller cancelled it or its time is over; whether it has ended."""
+        if self.cancelled:
+            self.cancel()
+        elif self.finish_reason is None and self._request.is_late(perf_counter()):
+            self.finish_reason = "time"
+            self._pieces.append(self._flush())
+        return self.finish_reason is not None
+
+    def slide(self, context: int) -> list[int]:
+        """What of the text stays in a cache of ``context`` tokens that is full.
+
+        The last token is left out: it is the next to enter.
+        """
+        self.truncated = self.has_slid = True
+        return self._request.overflow.window(self._history, context)[:-1]
 
     def fork(
         self, stream_key: Sequence[int] | None = None, *, sampling: SamplingParams | None = None
@@ -105,18 +156,27 @@ class Generation:
         It draws what this one would have drawn, or from the random stream (seed, *stream_key),
         or as ``sampling`` says.
         """
+        twin = self.branch()
+        twin._request = replace(self._request, sampling=sampling or self._request.sampling)
+        if stream_key is None and sampling is None:
+            twin._sampler = deepcopy(self._sampler)
+        else:
+            twin._sampler = twin._new_sampler((self._request.seed or 0, *(stream_key or ())))
+        return twin
+
+    def branch(self) -> "Generation":
+        """A twin at this point for a caller who chooses the tokens: both draw from one stream."""
         twin = copy(self)
         twin.token_ids, twin._history = list(self.token_ids), list(self._history)
         twin._pieces, twin._logprobs = list(self._pieces), list(self._logprobs)
         twin._top_logprobs = list(self._top_logprobs)
         twin._decoder, twin._matcher = copy(self._decoder), copy(self._matcher)
-        twin._request = replace(self._request, sampling=sampling or self._request.sampling)
-        if stream_key is None and sampling is None:
-            twin._sampler = deepcopy(self._sampler)
-        else:
-            key = (self._request.seed or 0, *(stream_key or ()))
-            twin._sampler = Sampler(twin._request.sampling, self._request.processors, key)
         return twin
+
+    def adopt(self, other: "Generation", score: float) -> None:
+        """Become what ``other`` is, a branch of a sample of the same prompt, and take ``score``."""
+        index, row = self._index, self._row
+        vars(self).update(vars(other.branch()), _index=index, _row=row, _score=score)
 
     def completion(self) -> Completion:
         """The finished completion."""
@@ -136,9 +196,16 @@ class Generation:
             ),
             seed=request.seed,
             index=self._index,
+            truncated=self.truncated,
+            score=self._score,
             logprobs=tuple(self._logprobs),
             top_logprobs=tuple(self._top_logprobs),
         )
+
+    def _new_sampler(self, stream_key: Sequence[int]) -> Sampler:
+        request = self._request
+        scope = Scope(prompt_length=len(self.prompt_ids), eos_ids=request.eos_ids)
+        return Sampler(request.sampling, request.processors, stream_key, scope)
 
     def _banned(self) -> Sequence[int]:
         stop = self._request.stop
@@ -160,6 +227,9 @@ class Generation:
             self.finish_reason = "stop"
         elif len(self.token_ids) == request.max_new_tokens:
             self.finish_reason = "length"
+            text += self._flush()
+        elif request.is_late(self._last_token):
+            self.finish_reason = "time"
             text += self._flush()
         return text
 

@@ -86,12 +86,17 @@ class KVCache:
             raise ValueError(f"length is {length}; row {row} holds {self.lengths[row]} tokens")
         self._set_length(row, length)
 
-    def fork(self, row: int, targets: Sequence[int]) -> None:
-        """Make every row in ``targets`` a copy of ``row``; what they held is forgotten."""
+    def fork(self, row: int, targets: Sequence[int], *, start: int = 0) -> None:
+        """Make every row in ``targets`` a copy of ``row``; what they held is forgotten.
+
+        A caller who knows that they hold the same ``start`` first tokens spares copying these.
+        """
         length = int(self.lengths[row])
         for target in targets:
+            if not 0 <= start <= min(length, int(self.lengths[target])):
+                raise ValueError(f"rows {row} and {target} do not both hold {start} tokens")
             if target != row:
-                self.data[:, :, target, :, :length] = self.data[:, :, row, :, :length]
+                self.data[:, :, target, :, start:length] = self.data[:, :, row, :, start:length]
                 self._set_length(target, length)
 
     def select(self, rows: Sequence[int]) -> None:

@@ -7,16 +7,27 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from gpt2edge._checks import whole
-from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
+from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.generation import Generation, Request
-from gpt2edge.runtime.sampling import LogitsProcessor, SamplingParams
+from gpt2edge.runtime.overflow import Overflow, Policy
+from gpt2edge.runtime.processors import LogitsProcessor
+from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
 
 MAX_SAMPLES: Final = 16_384
 """The most samples of one prompt in one call."""
+
+_DRAWS: Final = {
+    "temperature": (0, 1),
+    "top_k": (0, 1),
+    "top_p": (1,),
+    "min_p": (0,),
+    "typical_p": (1,),
+}
+"""What only a draw uses, and the values that change nothing."""
 
 Prompt: TypeAlias = str | Sequence[int]
 """A text, or its token ids."""
@@ -38,6 +49,7 @@ class Requests:
         stop: StopParams | str | Sequence[str] | None,
         logprobs: int | None,
         processors: Sequence[LogitsProcessor],
+        overflow: Overflow | Policy = "error",
     ) -> Request:
         """The checked arguments of one call, its seed drawn."""
         self.require_language_model()
@@ -47,9 +59,12 @@ class Requests:
             whole("logprobs", logprobs, 0, self.model.config.vocab_size)
         sampling = sampling or self.defaults.sampling
         stop = self._with_special_tokens(StopParams.of(stop))
-        self._check_ids([*sampling.logit_bias, *stop.token_ids])
+        bad_ids = [token_id for word in sampling.bad_words_ids for token_id in word]
+        self._check_ids([*sampling.logit_bias, *stop.token_ids, *bad_ids])
+        overflow = Overflow.of(overflow)
+        _check_beams(sampling, overflow)
         return Request(
-            max_new_tokens=max_new_tokens or 0,
+            max_new_tokens=max_new_tokens,
             sampling=sampling,
             stop=stop,
             seed=_seed(sampling),
@@ -58,19 +73,27 @@ class Requests:
             eos_ids=self.defaults.eos_ids,
             tokenizer=self.tokenizer,
             load_s=self.load_s,
+            overflow=overflow,
         )
 
     def groups(self, prompts: Sequence[Prompt], n: int, request: Request) -> list[list[Generation]]:
         """``n`` generations for each prompt, a list a prompt."""
-        whole("n", n, 1, MAX_SAMPLES)
+        beams = request.sampling.num_beams
+        whole("n", n, 1, MAX_SAMPLES if beams == 1 else beams)
         if isinstance(prompts, str):
             raise ValueError("prompts is one text; it must be a list of them")
         groups: list[list[Generation]] = []
         for prompt in prompts:
-            prompt_ids = self.encode(prompt)
-            text = prompt if isinstance(prompt, str) else self.decode(prompt_ids)
+            given_ids = self.encode(prompt)
+            text = prompt if isinstance(prompt, str) else self.decode(given_ids)
+            prompt_ids, limit = request.overflow.fit(
+                given_ids,
+                request.max_new_tokens,
+                self.defaults.max_new_tokens,
+                self.model.config.n_positions,
+            )
             limited = replace(
-                request, max_new_tokens=self._limit(len(prompt_ids), request.max_new_tokens)
+                request, max_new_tokens=limit, truncated=len(prompt_ids) < len(given_ids)
             )
             first_row = n * len(groups)
             groups.append(
@@ -80,19 +103,6 @@ class Requests:
                 ]
             )
         return groups
-
-    def _limit(self, prompt_length: int, max_new_tokens: int) -> int:
-        """The token limit of one completion; 0 asks for the default, cut to the context."""
-        # the last token that is drawn never enters the cache
-        context = self.model.config.n_positions
-        room = context - prompt_length + 1
-        if room < max(1, max_new_tokens):
-            raise ContextLengthError(
-                f"a prompt of {prompt_length} tokens and {max(1, max_new_tokens)} new ones do not "
-                f"fit the model's context of {context}: shorten the prompt or ask for fewer new "
-                "tokens"
-            )
-        return max_new_tokens or min(room, self.defaults.max_new_tokens)
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt; an empty one becomes the begin-of-text token.
@@ -148,6 +158,18 @@ class Requests:
 
 def _seed(sampling: SamplingParams) -> int | None:
     """The seed asked for, a fresh one where sampling needs one, None for greedy decoding."""
-    if sampling.seed is not None or sampling.is_greedy:
+    if sampling.seed is not None or not sampling.is_random:
         return sampling.seed
     return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def _check_beams(sampling: SamplingParams, overflow: Overflow) -> None:
+    """Raise ValueError where beams are asked to sample or to slide, which they cannot."""
+    drawn = [name for name, neutral in _DRAWS.items() if getattr(sampling, name) not in neutral]
+    if sampling.num_beams > 1 and drawn:
+        raise ValueError(
+            f"num_beams is {sampling.num_beams} and {drawn[0]} is {getattr(sampling, drawn[0])}: "
+            f"beam search does not sample; leave {drawn[0]} out, or num_beams"
+        )
+    if sampling.num_beams > 1 and overflow.policy == "slide":
+        raise ValueError("beam search cannot slide past the context: choose truncate-left")

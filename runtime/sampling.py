@@ -1,24 +1,24 @@
-"""From logits to a token: processors, cuts and the draw, in numpy.
+"""From logits to a token: the cuts and the draw, in numpy.
 
-The order is transformers': repetition penalty, user processors, logit bias, end-token ban,
-temperature, top-k, top-p, min-p. The cuts seldom sort the vocabulary: a bound on the k-th largest
-logit, or on what a nucleus can hold, picks the candidates first, and only they are sorted.
+The order is transformers': what ``processors`` does, temperature, top-k, top-p, min-p, typical-p.
+The cuts seldom sort the vocabulary: a bound on the k-th largest logit, or on what a nucleus can
+hold, picks the candidates first, and only they are sorted.
 """
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._checks import real, whole
+from gpt2edge.runtime.processors import Logits, LogitsProcessor, Processing, Scope
 
-Logits: TypeAlias = NDArray[np.float32]
-LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
-"""``(token_ids so far [length], logits [vocab_size]) -> logits [vocab_size]``."""
+MAX_BEAMS: Final = 1024
+"""The most beams of one prompt."""
 
 _LARGEST_BLOCK: Final = 128
 _NEGLIGIBLE: Final = np.float32(1e-4)
@@ -26,27 +26,51 @@ _NEGLIGIBLE: Final = np.float32(1e-4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How the next token is drawn. ``temperature`` 0 is greedy; the defaults change nothing.
+    """How the next token is chosen. ``temperature`` 0 is greedy; the defaults change nothing.
 
-    ``top_k`` 0 and ``top_p`` 1 keep all tokens. ``seed`` None draws a fresh one at each call.
+    ``top_k`` 0, ``top_p`` 1 and ``typical_p`` 1 keep all tokens. ``presence_penalty`` and
+    ``frequency_penalty`` count generated tokens. ``no_repeat_ngram_size`` n lets no n tokens come
+    twice, and ``bad_words_ids`` are sequences of tokens that never come. ``seed`` None draws a
+    fresh one at each call.
+
+    With ``num_beams`` above 1 completions are searched for (``runtime.beam``): the ``n`` likeliest
+    found, each scored by its log-probability over its length to the power of ``length_penalty``.
     """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    typical_p: float = 1.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0
+    bad_words_ids: Sequence[Sequence[int]] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict)
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
     seed: int | None = None
 
     def __post_init__(self) -> None:
         real("temperature", self.temperature, 0, 100)
         real("top_p", self.top_p, 0, 1, open_low=True)
         real("min_p", self.min_p, 0, 1)
+        real("typical_p", self.typical_p, 0, 1, open_low=True)
         real("repetition_penalty", self.repetition_penalty, 0, 100, open_low=True)
+        real("presence_penalty", self.presence_penalty, -100, 100)
+        real("frequency_penalty", self.frequency_penalty, -100, 100)
+        real("length_penalty", self.length_penalty, -100, 100)
         whole("top_k", self.top_k, 0, 2**31)
+        whole("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, 2**31)
+        whole("num_beams", self.num_beams, 1, MAX_BEAMS)
+        if not (isinstance(self.early_stopping, bool) or self.early_stopping == "never"):
+            given = f"early_stopping is {self.early_stopping!r}"
+            raise ValueError(f"{given}; it must be True, False or 'never'")
         if self.seed is not None:
             whole("seed", self.seed, 0, 2**64 - 1)
+        _check_words(self.bad_words_ids)
         if not isinstance(self.logit_bias, Mapping):
             raise ValueError(f"logit_bias is {self.logit_bias!r}; it must map token ids to numbers")
         for token_id, bias in self.logit_bias.items():
@@ -58,6 +82,11 @@ class SamplingParams:
         """True where the most likely token is always taken."""
         # what float32 cannot tell from 0 is 0
         return np.float32(self.temperature) == 0 or self.top_k == 1
+
+    @property
+    def is_random(self) -> bool:
+        """True where the seed matters."""
+        return self.num_beams == 1 and not self.is_greedy
 
 
 class _Scratch(threading.local):
@@ -88,13 +117,11 @@ class Sampler:
         params: SamplingParams,
         processors: Sequence[LogitsProcessor] = (),
         stream_key: Sequence[int] = (0, 0),
+        scope: Scope | None = None,
     ) -> None:
         self._params = params
-        self._processors = processors
+        self.process = Processing(params, processors, scope)
         self._random = np.random.Generator(np.random.PCG64(list(stream_key)))
-        self._bias_ids = np.fromiter(params.logit_bias.keys(), np.int64)
-        self._bias = np.fromiter(params.logit_bias.values(), np.float32)
-        self._untouched = not (processors or params.logit_bias or params.repetition_penalty != 1)
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
         """The next token id, from ``logits`` [vocab_size], which stay as they are.
@@ -102,40 +129,29 @@ class Sampler:
         ``token_ids`` are prompt and completion so far; ``banned`` cannot be drawn.
         """
         params = self._params
-        if self._untouched and params.is_greedy:
+        untouched = not self.process.is_needed
+        if untouched and params.is_greedy:
             likeliest = int(logits.argmax())
             if likeliest not in banned:
                 return likeliest
-        if banned or not self._untouched:
-            logits = self._process(logits, token_ids, banned)
+        if banned or not untouched:
+            logits = self._processed(logits, token_ids, banned)
         if params.is_greedy:
             return int(logits.argmax())
         kept, weights = self._candidates(logits)
         place = _place_of(self._random.random(), weights)
         return place if kept is None else int(kept[place])
 
-    def _process(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> Logits:
-        if self._processors:  # which may keep it, or draw tokens of their own meanwhile
+    def _processed(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> Logits:
+        if self.process.hands_out:  # to code that may keep it, or draw tokens of its own meanwhile
             processed = np.empty_like(logits)
         else:
             processed = _SCRATCH.array("processed", logits.size)
         np.copyto(processed, logits)
-        logits = processed
-        penalty = self._params.repetition_penalty
-        if penalty != 1:
-            apply_repetition_penalty(logits, np.asarray(token_ids, np.int64), penalty)
-        if self._processors:
-            history = np.asarray(token_ids, np.int64)
-            for processor in self._processors:
-                # what comes back may be an array of the caller's own
-                np.copyto(logits, _checked(processor(history, logits), logits.shape))
-        if self._bias_ids.size:
-            logits[self._bias_ids] += self._bias
-        if banned:
-            logits[list(banned)] = -np.inf
-        if not np.isfinite(logits.max()):
+        self.process(processed, token_ids, banned)
+        if not np.isfinite(processed.max()):
             raise ValueError("no token is left to draw: the largest processed logit is not finite")
-        return logits
+        return processed
 
     def _candidates(self, logits: Logits) -> tuple[NDArray[np.int64] | None, Logits]:
         """Token ids that may be drawn (None for all of them) and their weights, not normalized."""
@@ -152,6 +168,8 @@ class Sampler:
             kept, weights = _keep(kept, weights, _nucleus(weights, params.top_p))
         if params.min_p > 0:
             kept, weights = _keep(kept, weights, np.flatnonzero(weights >= params.min_p))
+        if params.typical_p < 1:
+            kept, weights = _keep(kept, weights, _typical(weights, params.typical_p))
         return kept, weights
 
     def _relative_weights(self, logits: Logits, top: np.float32) -> Logits:
@@ -159,12 +177,6 @@ class Sampler:
         weights = np.subtract(logits, top, out=_SCRATCH.array("weights", logits.size))
         weights /= np.float32(self._params.temperature)
         return np.exp(weights, out=weights)
-
-
-def apply_repetition_penalty(logits: Logits, token_ids: NDArray[np.int64], penalty: float) -> None:
-    """Make ``token_ids`` less likely in place (CTRL, Keskar et al. 2019, section 4.1)."""
-    seen = logits[token_ids]
-    logits[token_ids] = np.where(seen < 0, seen * penalty, seen / penalty)
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -240,11 +252,27 @@ def top_k_indices(values: Logits, k: int) -> NDArray[np.int64]:
     return top
 
 
-def _checked(logits: Logits, shape: tuple[int, ...]) -> Logits:
-    if not isinstance(logits, np.ndarray) or logits.shape != shape:
-        given = logits.shape if isinstance(logits, np.ndarray) else type(logits).__name__
-        raise ValueError(f"a logits processor returned {given}; it must return {shape}")
-    return logits
+def _typical(weights: NDArray[np.float32], mass: float) -> NDArray[np.int64]:
+    """Places whose surprise is nearest its mean, the fewest that hold ``mass`` (Meister 2022)."""
+    possible = np.flatnonzero(weights)
+    shares = weights[possible].astype(np.float64)
+    shares /= shares.sum()
+    surprise = -np.log(shares)
+    distance = np.abs(surprise - (shares * surprise).sum())
+    order = np.argsort(distance, kind="stable")
+    last = int((shares[order].cumsum() < mass).sum())
+    places: NDArray[np.int64] = possible[distance <= distance[order[min(last, order.size - 1)]]]
+    return places
+
+
+def _check_words(words: object) -> None:
+    if isinstance(words, str) or not isinstance(words, Sequence):
+        raise ValueError(f"bad_words_ids is {words!r}; it must be a list of lists of token ids")
+    for word in words:
+        if isinstance(word, str) or not isinstance(word, Sequence) or not word:
+            raise ValueError(f"bad_words_ids holds {word!r}; it must hold lists of token ids")
+        for token_id in word:
+            whole("a token id in bad_words_ids", token_id, 0, 2**31)
 
 
 GREEDY: Final = SamplingParams(temperature=0.0)

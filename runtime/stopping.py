@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import real, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,13 +12,15 @@ class StopParams:
 
     ``strings`` may span tokens and are removed from the text; one that is a special token ends it
     like ``token_ids``. These end it like the end-of-text token, which ``ignore_eos`` forbids. No
-    end token before ``min_new_tokens``.
+    end token before ``min_new_tokens``. The first token after ``max_time`` seconds, counted from
+    the call, is the last one.
     """
 
     strings: tuple[str, ...] = ()
     token_ids: tuple[int, ...] = ()
     min_new_tokens: int = 0
     ignore_eos: bool = False
+    max_time: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.strings, str):
@@ -26,6 +28,8 @@ class StopParams:
         if any(not isinstance(string, str) or not string for string in self.strings):
             raise ValueError("a stop string is empty; it must have at least one character")
         whole("min_new_tokens", self.min_new_tokens, 0, 2**31)
+        if self.max_time is not None:
+            real("max_time", self.max_time, 0, 1e9, open_low=True)
         for token_id in self.token_ids:
             whole("a stop token id", token_id, 0, 2**31)
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 _LARGEST_EXPONENT: Final = 700.0
 
-FinishReason: TypeAlias = Literal["eos", "stop", "length", "cancelled"]
+FinishReason: TypeAlias = Literal["eos", "stop", "length", "time", "cancelled"]
 """Which end condition fired: the end-of-text token, a stop string or stop token, the token limit
-or the end of the context, or a caller that cancelled."""
+or the end of the context, the deadline, or a caller that cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,8 @@ class Completion:
     """A finished completion of one prompt.
 
     ``text`` ends before the stop string; ``token_ids`` holds every generated token, the one that
-    ended it included. ``seed`` and ``index`` are what makes the same text again.
+    ended it included. ``seed`` and ``index`` are what makes the same text again. ``score`` is what
+    beam search ranked it by. ``truncated`` says that tokens were left out to fit the context.
     """
 
     prompt: str
@@ -76,6 +77,8 @@ class Completion:
     timing: Timing
     seed: int | None = None
     index: int = 0
+    truncated: bool = False
+    score: float | None = None
     logprobs: tuple[float, ...] = ()
     top_logprobs: tuple[tuple[TokenLogprob, ...], ...] = ()
 

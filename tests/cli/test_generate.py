@@ -78,6 +78,8 @@ def test_json_object(tiny_model: ModelDir, engine: Engine) -> None:
         "text",
         "token_ids",
         "finish_reason",
+        "truncated",
+        "score",
         "logprobs",
         "top_logprobs",
         "timing",

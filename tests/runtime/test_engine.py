@@ -1,5 +1,6 @@
 """Engine: invariants that hold whatever the weights are."""
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -171,6 +172,26 @@ def test_a_cancelled_stream_keeps_what_it_has(engine: Engine) -> None:
     assert stream.completion.finish_reason == "cancelled"
     assert next(stream, None) is None
     assert stream.completion.token_ids == tuple(chunk.token_id for chunk in chunks)
+
+
+def test_the_first_token_after_the_deadline_is_the_last(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr("gpt2edge.runtime.generation.perf_counter", lambda: next(seconds))
+    whole = engine.generate("he", max_new_tokens=40, sampling=WARM)
+    stop = StopParams(max_time=30)
+    done = engine.generate("he", max_new_tokens=40, sampling=WARM, stop=stop)
+    assert done.finish_reason == "time"
+    assert 1 < len(done.token_ids) < 40
+    assert done.token_ids == whole.token_ids[: len(done.token_ids)]
+    narrow = Engine(engine.model.path, RuntimeOptions(cache_bytes=1))
+    batch = narrow.generate_batch(["he"] * 5, max_new_tokens=40, sampling=WARM, stop=stop)
+    assert {c.finish_reason for c in batch} == {"time"}
+    assert [len(c.token_ids) for c in batch[2:]] == [0, 0, 0]  # never begun
+    beams = SamplingParams(num_beams=2)
+    found = engine.generate("he", max_new_tokens=40, sampling=beams, stop=stop)
+    assert (found.finish_reason, len(found.token_ids) < 40) == ("time", True)
 
 
 def test_a_batch_streams_and_can_be_left(engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """Sampling against distributions worked out by hand, and against a plain sort."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -8,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.processors import Logits, apply_repetition_penalty
 from gpt2edge.runtime.sampling import (
     GREEDY,
-    Logits,
     Sampler,
     SamplingParams,
     _place_of,
-    apply_repetition_penalty,
     log_softmax,
     top_k_indices,
 )
@@ -41,9 +41,25 @@ def sorted_reference(logits: Logits, params: SamplingParams) -> NDArray[np.float
         before = np.concatenate([[0], (weights / weights.sum()).cumsum()[:-1]])
         weights[before >= params.top_p] = 0
     weights[weights < params.min_p * weights.max()] = 0
+    if params.typical_p < 1:
+        weights *= typical_by_definition(weights / weights.sum(), params.typical_p)
     probabilities = np.zeros(len(order))
     probabilities[order] = weights / weights.sum()
     return probabilities
+
+
+def typical_by_definition(probabilities: NDArray[np.float64], mass: float) -> NDArray[np.bool_]:
+    """Which tokens stay (Meister et al. 2022, section 5), one after the other."""
+    entropy = -sum(p * math.log(p) for p in probabilities if p)
+    nearest = sorted(
+        (abs(-math.log(p) - entropy), at) for at, p in enumerate(probabilities) if p > 0
+    )
+    kept = np.zeros(len(probabilities), bool)
+    for _, at in nearest:
+        if probabilities[kept].sum() >= mass:
+            break
+        kept[at] = True
+    return kept
 
 
 def test_greedy_takes_the_most_likely() -> None:
@@ -71,6 +87,10 @@ def test_temperature_half_squares_the_probabilities() -> None:
         (SamplingParams(min_p=0.4), {1: 2 / 3, 3: 1 / 3}),
         (SamplingParams(min_p=1.0), {1: 1.0}),
         (SamplingParams(logit_bias={1: -100.0}, top_k=1), {3: 1.0}),
+        # entropy 1.21 nats; surprises 2.30, 0.69, 1.90 and 1.39, which is the nearest
+        (SamplingParams(typical_p=0.2), {3: 1.0}),
+        (SamplingParams(typical_p=0.5), {1: 2 / 3, 3: 1 / 3}),
+        (SamplingParams(typical_p=0.8), {1: 5 / 9, 2: 1.5 / 9, 3: 2.5 / 9}),
     ],
 )
 def test_cuts_by_hand(params: SamplingParams, kept: dict[int, float]) -> None:
@@ -83,12 +103,21 @@ def test_cuts_by_hand(params: SamplingParams, kept: dict[int, float]) -> None:
     top_k=st.sampled_from([0, 1, 3, 40, 5000]),
     top_p=st.sampled_from([1.0, 0.99, 0.7, 0.05]),
     min_p=st.sampled_from([0.0, 0.02, 0.5]),
+    typical_p=st.sampled_from([1.0, 0.9, 0.2]),
     temperature=st.sampled_from([0.3, 1.0, 2.5]),
 )
 def test_every_draw_is_one_that_sorting_allows(
-    seed: int, size: int, top_k: int, top_p: float, min_p: float, temperature: float
+    seed: int,
+    size: int,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    typical_p: float,
+    temperature: float,
 ) -> None:
-    params = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    params = SamplingParams(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p
+    )
     logits = np.random.default_rng(seed).normal(0, 3, size).astype(np.float32)
     reference = sorted_reference(logits, params)
     sampler = Sampler(params, (), (seed, 0))
@@ -155,8 +184,8 @@ def test_a_processor_of_the_wrong_shape_is_refused() -> None:
 def test_a_processor_s_own_array_is_left_alone() -> None:
     mask = np.array([0.0, 1.0, 2.0, 3.0])  # float64, and read again at every call
     mask.flags.writeable = False
-    sampler = Sampler(SamplingParams(temperature=0.0, logit_bias={0: 9.0}), [lambda *_: mask])
-    assert [sampler(FOUR, [], ()) for _ in range(3)] == [0, 0, 0]
+    sampler = Sampler(GREEDY, [lambda *_: mask])
+    assert [sampler(FOUR, [], [3]) for _ in range(3)] == [2, 2, 2]
 
 
 def test_a_temperature_that_float32_rounds_to_zero_is_greedy() -> None:
@@ -196,6 +225,17 @@ def test_log_softmax_sums_to_one() -> None:
         ("top_p", 1.5),
         ("min_p", -1),
         ("repetition_penalty", 0),
+        ("typical_p", 0),
+        ("presence_penalty", float("inf")),
+        ("frequency_penalty", "1"),
+        ("no_repeat_ngram_size", -1),
+        ("bad_words_ids", "ab"),
+        ("bad_words_ids", [3]),
+        ("bad_words_ids", [[]]),
+        ("bad_words_ids", [[-1]]),
+        ("num_beams", 0),
+        ("length_penalty", float("nan")),
+        ("early_stopping", "always"),
         ("top_k", -1),
         ("top_k", 2.5),
         ("seed", -1),

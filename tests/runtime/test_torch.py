@@ -38,6 +38,15 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, Any]:
         ),
         ({}, {"min_new_tokens": 30}, {"min_new_tokens": 30}),
         ({"logit_bias": {EOS: 6.0}}, {}, {"sequence_bias": [[[EOS], 6.0]]}),
+        (
+            {"logit_bias": {7: 4.0}, "repetition_penalty": 1.5, "no_repeat_ngram_size": 3},
+            {},
+            {
+                "sequence_bias": [[[7], 4.0]],
+                "repetition_penalty": 1.5,
+                "no_repeat_ngram_size": 3,
+            },
+        ),
     ],
 )
 def test_greedy_with_processors(
@@ -70,6 +79,8 @@ def test_greedy_with_processors(
         {"top_k": 30, "top_p": 0.8, "temperature": 1.7},
         {"min_p": 0.1},
         {"min_p": 0.05, "top_k": 20, "temperature": 0.5},
+        {"typical_p": 0.4},
+        {"typical_p": 0.8, "top_k": 50, "temperature": 0.8},
     ],
 )
 def test_the_cuts_leave_transformers_distribution(
