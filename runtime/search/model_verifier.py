@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.scoring import token_logprobs
-from gpt2edge.runtime.search.prefix_cache import PrefixCache
 from gpt2edge.runtime.search.types import Reading
 
 Activation: TypeAlias = Literal["sigmoid", "none"]

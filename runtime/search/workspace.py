@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.requests import Prompt
 from gpt2edge.runtime.sampling import SamplingParams
-from gpt2edge.runtime.search.prefix_cache import PrefixCache
 from gpt2edge.runtime.search.types import Budget, Cost, Reading, StopReason
 from gpt2edge.runtime.search.verifier import reading_of
 from gpt2edge.runtime.stopping import StopParams

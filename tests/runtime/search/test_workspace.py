@@ -8,7 +8,7 @@ import pytest
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
 from gpt2edge.runtime.decoder import Decoder
-from gpt2edge.runtime.search.prefix_cache import PrefixCache
+from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.search.types import Budget, Cost
 from gpt2edge.runtime.search.workspace import Workspace
 from tests.runtime.models import KEYS, make_engine
