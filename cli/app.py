@@ -37,6 +37,8 @@ class LazyGroup(click.Group):
                 raise
             click.echo(err=True)
             ctx.exit(INTERRUPTED)
+        except MemoryError as error:
+            raise click.ClickException(f"not enough memory: {_one_line(error)}") from error
         except OSError as error:
             raise click.ClickException(_os_error(error)) from error
 

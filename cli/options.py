@@ -37,6 +37,11 @@ threads_option: Final = click.option(
     metavar="N",
     help="Threads.  [default: physical cores, within affinity and cgroup quota]",
 )
+verify_option: Final = click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Compare the files with their checksums while they load.  [default: verify]",
+)
 json_option: Final = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
 )
@@ -97,17 +102,18 @@ class Target:
 
     model: Path | None
     threads: int | None
+    verify: bool
 
     def load(self) -> "Engine":
         """The engine over it."""
         from gpt2edge.runtime.engine import load
 
-        return load(self.model, threads=self.threads)
+        return load(self.model, threads=self.threads, verify=self.verify)
 
     @staticmethod
     def options() -> Decorator:
         """Decorator for a command that takes ``target``."""
-        return bundled("target", Target, model_option, threads_option)
+        return bundled("target", Target, model_option, threads_option, verify_option)
 
 
 def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]]:

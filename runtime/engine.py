@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from time import perf_counter
 from typing import Final
@@ -38,14 +39,19 @@ _LOGGER: Final = logging.getLogger("gpt2edge")
 
 
 def load(
-    model: str | os.PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
+    model: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    verify: bool = True,
 ) -> "Engine":
     """Load a model folder, or the bundled storyteller where none is given.
 
-    Raises ModelDirError where the folder is none of ours, ProviderError for an unknown device.
+    Raises ModelDirError where the folder is none of ours or damaged, ProviderError for an unknown
+    device.
     """
     path = BUNDLED_MODEL if model is None else model
-    return Engine(path, RuntimeOptions(device=device, threads=threads))
+    return Engine(path, RuntimeOptions(device=device, threads=threads, verify=verify))
 
 
 class Engine:
@@ -58,6 +64,13 @@ class Engine:
         self.options = options or RuntimeOptions()
         self.model = ModelDir.open(model)
         self.config = self.model.config
+        with self.model.verified() if self.options.verify else nullcontext():
+            self._open()
+        self.load_s = perf_counter() - started
+        self._requests = Requests(self.model, self.tokenizer, self.defaults, self.load_s)
+
+    def _open(self) -> None:
+        """Read the folder's files."""
         path = self.model.tokenizer_path
         with ThreadPoolExecutor(max_workers=1) as beside:  # the session packs weights meanwhile
             tokenizer = beside.submit(Tokenizer, path) if path else None
@@ -67,8 +80,6 @@ class Engine:
         warning = saturation_warning(self.model.manifest.recipe)
         if warning is not None:
             _LOGGER.warning("%s: %s", self.model.path, warning)
-        self.load_s = perf_counter() - started
-        self._requests = Requests(self.model, self.tokenizer, self.defaults, self.load_s)
 
     def generate(
         self,

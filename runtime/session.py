@@ -11,8 +11,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from gpt2edge._checks import whole
+from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
-from gpt2edge.model_dir import WEIGHTS_FILE, ModelDir
+from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.huge_pages import HugePages
 from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.mapped_weights import MappedWeights
@@ -38,7 +39,8 @@ class RuntimeOptions:
     the next operator of a forward call in a busy loop; they always sleep between calls. Prompts
     enter the cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of
     one batched call. ``huge_pages`` moves the weights to huge pages when decoding begins, where
-    the system allows it (Linux).
+    the system allows it (Linux). With ``verify`` every file's checksum is
+    compared with the manifest's while the model loads.
     """
 
     device: str = "cpu"
@@ -48,6 +50,7 @@ class RuntimeOptions:
     prefill_chunk: int = 256
     cache_bytes: int = 1 << 30
     huge_pages: bool = True
+    verify: bool = True
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -56,7 +59,7 @@ class RuntimeOptions:
             raise ValueError("providers is one text; it must be a list of them")
         whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
         whole("cache_bytes", self.cache_bytes, 1, 2**63)
-        for name in ("spinning", "huge_pages"):
+        for name in ("spinning", "huge_pages", "verify"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
 
@@ -66,6 +69,8 @@ class Session:
 
     def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
         self.threads = options.threads or available_threads()
+        if GRAPH_FILE not in model.manifest.files and (model.path / "manifest.json").is_file():
+            raise ModelDirError(f"{model.path}: manifest.json does not name {GRAPH_FILE}")
         self.providers = requested(options.device, options.providers, ort.get_available_providers())
         self._pages = HugePages()
         self._settling = threading.Lock()
@@ -82,17 +87,39 @@ class Session:
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
         self._input_names = {tensor.name for tensor in self._session.get_inputs()}
         _check_inputs(model, self._input_names)
+        try:
+            self._read_signature(model.config, model.manifest.task)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelDirError(
+                f"{model.graph_path} is not the graph of this config.json: {error}"
+            ) from None
+
+    def _read_signature(self, config: ModelConfig, task: str) -> None:
+        """Take the shapes of logits and cache from the graph, and hold them against ``config``."""
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
         self.n_logits: int = outputs["logits"][-1]
+        if task == "text-generation" and self.n_logits != config.vocab_size:
+            raise ValueError(f"{self.n_logits} logits for a vocab_size of {config.vocab_size}")
         keys = [
             tensor
             for tensor in self._session.get_inputs()
             if tensor.name.startswith("past_key_values.") and tensor.name.endswith(".key")
         ]
+        if len(keys) != config.n_layer:
+            raise ValueError(f"{len(keys)} caches for an n_layer of {config.n_layer}")
         _, n_head, _, head_dim = keys[0].shape
-        dtype = np.dtype(_DTYPES[keys[0].type])
+        padded = -(-config.head_dim // 8) * 8  # what GroupQueryAttention takes
+        if (n_head, head_dim) not in (
+            (config.n_head, width) for width in (config.head_dim, padded)
+        ):
+            raise ValueError(
+                f"a cache of {n_head} x {head_dim} for heads of {config.n_head} x {config.head_dim}"
+            )
         self.cache_layout = CacheLayout(
-            n_layer=len(keys), n_head=n_head, head_dim=head_dim, dtype=dtype
+            n_layer=len(keys),
+            n_head=n_head,
+            head_dim=head_dim,
+            dtype=np.dtype(_DTYPES[keys[0].type]),
         )
 
     def _open(self, model: ModelDir, options: RuntimeOptions) -> tuple[Any, MappedWeights | None]:
@@ -149,7 +176,7 @@ class Session:
         binding.bind_output("logits")
         for name in names:
             binding.bind_output(f"present.{name}", *self._memory)
-        self._session.run_with_iobinding(binding)
+        _run(self._session, binding)
         logits, *presents = binding.get_outputs()
         found: NDArray[np.float32] = logits.numpy()
         return found, presents
@@ -189,8 +216,18 @@ class Binding:
         self._binding.bind_ortvalue_output(present, value)
 
     def run(self) -> None:
-        """One forward call on what the bound arrays hold now."""
-        self._session.run_with_iobinding(self._binding)
+        """One forward call on what the bound arrays hold now.
+
+        Raises ModelDirError where the graph cannot take them: it is not what config.json says.
+        """
+        _run(self._session, self._binding)
+
+
+def _run(session: Any, binding: Any) -> None:
+    try:
+        session.run_with_iobinding(binding)
+    except Exception as error:  # onnxruntime's own exceptions share no public base class
+        raise ModelDirError(f"onnxruntime cannot run the model: {error}") from error
 
 
 def runtime_facts() -> dict[str, Any]:

@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ _PARTIAL: Final = ".partial"
 _LEFTOVER_SECONDS: Final = 86_400
 GRAPH_FILE: Final = "model.onnx"
 WEIGHTS_FILE: Final = "model.onnx_data"
+LARGEST_JSON: Final = 1 << 26
+"""Bytes of a configuration or manifest; a folder's tokenizer may be larger."""
 TASKS: Final = ("text-generation", "sequence-classification", "token-classification")
 
 
@@ -58,7 +61,7 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, keys: Mapping[str, Any]) -> "Manifest":
-        """Read ``manifest.json``. Raises ValueError for a foreign version or a missing key."""
+        """Read ``manifest.json``. Raises ValueError for a foreign version or a bad key."""
         version = keys.get("format_version")
         if version != FORMAT_VERSION:
             raise ValueError(f"format_version is {version!r}; this gpt2edge reads {FORMAT_VERSION}")
@@ -66,9 +69,22 @@ class Manifest:
             raise ValueError(f"task is {keys.get('task')!r}; it must be one of {', '.join(TASKS)}")
         try:
             files = {name: FileRecord(**record) for name, record in keys["files"].items()}
-            return cls(**{**keys, "files": files})
+            manifest = cls(**{**keys, "files": files})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"manifest.json is not of this format: {error}") from None
+        manifest._check_kinds()
+        return manifest
+
+    def _check_kinds(self) -> None:
+        kinds: dict[str, type] = {"profile": str, "variant": str, "source": str}
+        kinds |= {"tool_versions": Mapping} | ({} if self.recipe is None else {"recipe": Mapping})
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                wanted = "a text" if kind is str else "an object"
+                raise ValueError(
+                    f"manifest.json: {name} is {str(value)[:40]!r}; it must be {wanted}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +116,7 @@ class ModelDir:
         except ValueError as error:
             raise ModelDirError(f"{folder}: {error}") from None
         model = cls(folder, config, manifest)
-        model._check_sizes()
+        model._check_files()
         return model
 
     @property
@@ -132,11 +148,35 @@ class ModelDir:
             name for name, wanted in records.items() if wanted not in ("", sha256(self.path / name))
         ]
 
-    def _check_sizes(self) -> None:
+    @contextmanager
+    def verified(self) -> Iterator[None]:
+        """Compare every file's sha256 with the manifest's in a thread beside the block.
+
+        Raises ModelDirError at the end of the block, or in the place of its error, where a file is
+        damaged.
+        """
+        with ThreadPoolExecutor(1, "verify") as pool:
+            check = pool.submit(self.damaged_files)
+            try:
+                yield
+            finally:
+                damaged = check.result()
+                if damaged:
+                    raise ModelDirError(
+                        f"{self.path / damaged[0]} is damaged: its sha256 is not the one in "
+                        "manifest.json; make the folder again"
+                    ) from None
+
+    def _check_files(self) -> None:
+        homes = _homes(self.path)
         for name, record in self.manifest.files.items():
-            if Path(name).name != name:
+            if Path(name).name != name or name == ".." or "\\" in name or "\0" in name:
                 raise ModelDirError(f"{self.path}: manifest.json names {name!r}, not a plain file")
             path = self.path / name
+            if path.is_symlink() and path.resolve().parent not in homes:
+                raise ModelDirError(
+                    f"{path} is a link that leads out of the folder: put a copy in its place"
+                )
             size = path.stat().st_size if path.is_file() else None
             if size != record.bytes:
                 found = "is missing" if size is None else f"has {size} bytes"
@@ -189,6 +229,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises ModelDirError where it is absent or not an object."""
     try:
+        if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+            raise ModelDirError(f"{path} is not a regular file")
+        if path.is_file() and path.stat().st_size > LARGEST_JSON:
+            raise ModelDirError(f"{path} is larger than {LARGEST_JSON:,} bytes")
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelDirError(f"cannot read {str(path)!r}: {error.strerror}") from None
@@ -223,6 +267,16 @@ def _exchange(staging: Path, target: Path) -> None:
         retired.rename(target)
         raise
     shutil.rmtree(retired)
+
+
+def _homes(folder: Path) -> set[Path]:
+    """Where the files of ``folder`` may really lie: there, or in the blobs of a Hub cache that
+    it is a snapshot of, which links every file."""
+    real = folder.resolve()
+    homes = {real}
+    if real.parent.name == "snapshots":
+        homes.add(real.parent.parent / "blobs")
+    return homes
 
 
 def _staging_prefix(target: Path) -> str:
