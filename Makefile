@@ -5,6 +5,9 @@ JOBS    ?= 2
 TORCH   ?= torch==2.13.0
 PROMPT  ?= Once upon a time
 BOOKS   ?= ../shared/data/books
+FUZZ_MINUTES ?= 1.5
+FUZZ_TARGETS ?= safetensors safetensors_header config manifest generation_config tokenizer graph \
+	prompt options
 
 # the lower bounds of pyproject.toml, for Python 3.11
 OLDEST  := 'click==8.2.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
@@ -16,7 +19,7 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test oldest interop lint format types docs bench train-story train-smoke bundle clean
+.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -34,6 +37,10 @@ oldest: .venv-oldest/installed ## Run the tests on the oldest versions that pypr
 
 interop: .venv-interop/installed ## Compare with PyTorch and transformers
 	OMP_NUM_THREADS=1 .venv-interop/bin/python $(PYTEST) -m interop
+
+fuzz: .venv-fuzz/installed ## Feed every parser bad bytes, FUZZ_MINUTES each (Python 3.11 to 3.13)
+	set -e; for target in $(FUZZ_TARGETS); do \
+		.venv-fuzz/bin/python -m tests.hostile.fuzz $$target --minutes $(FUZZ_MINUTES); done
 
 lint: .venv-lint/tools ## Check style
 	.venv-lint/bin/ruff check .
@@ -91,6 +98,11 @@ clean: ## Remove environments and caches
 	$(call upgrade-pip,.venv-interop)
 	.venv-interop/bin/python $(PIP) install '$(TORCH)' || .venv-interop/bin/python $(PIP) install torch
 	$(call install-groups,.venv-interop,--editable '.[all]',test interop)
+	@touch $@
+
+.venv-fuzz/installed: .venv-fuzz/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-fuzz)
+	$(call install-groups,.venv-fuzz,--editable '.[all]',test fuzz)
 	@touch $@
 
 .venv-lint/tools: .venv-lint/bin/python pyproject.toml

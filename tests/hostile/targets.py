@@ -1,0 +1,184 @@
+"""What the fuzzers feed: each takes bytes, and anything it raises is a finding."""
+
+import json
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from gpt2edge.config import ModelConfig
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.export import export_checkpoint
+from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.defaults import GenerationDefaults
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.tokenizer import Tokenizer
+from tests.checkpoints import SMALL, write_checkpoint
+
+Target = Callable[[bytes], None]
+TINY: Final = Path(__file__).resolve().parents[1] / "data" / "tiny"
+SAMPLING: Final = {field.name for field in fields(SamplingParams)}
+EXPECTED: Final = (Gpt2EdgeError, ValueError)
+"""What bad input may raise; an error of another kind is a bug."""
+
+
+@cache
+def _workplace() -> Path:
+    """A folder for the life of the process, with a good checkpoint and a good model."""
+    folder = Path(tempfile.mkdtemp(prefix="gpt2edge-fuzz-"))
+    write_checkpoint(folder / "checkpoint", SMALL)
+    export_checkpoint(TINY, folder / "model")
+    return folder
+
+
+@contextmanager
+def _replaced(path: Path, data: bytes) -> Iterator[None]:
+    """A good file with other bytes, for the length of the block."""
+    good = path.read_bytes()
+    path.write_bytes(data)
+    try:
+        yield
+    finally:
+        path.write_bytes(good)
+
+
+def _read_checkpoint(folder: Path) -> None:
+    checkpoint = Checkpoint.open(folder)
+    for name in checkpoint.parameter_names:
+        checkpoint.tensor(name)
+
+
+def safetensors(data: bytes) -> None:
+    """Bytes in the place of the weights."""
+    folder = _workplace() / "checkpoint"
+    with _replaced(folder / "model.safetensors", data), suppress(*EXPECTED):
+        _read_checkpoint(folder)
+
+
+def safetensors_header(data: bytes) -> None:
+    """A header before good weights."""
+    good = (_workplace() / "checkpoint" / "model.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", good[:8])
+    safetensors(struct.pack("<Q", len(data)) + data + good[8 + length :])
+
+
+def config(data: bytes) -> None:
+    """A config.json: of a checkpoint, and by itself."""
+    folder = _workplace() / "checkpoint"
+    with _replaced(folder / "config.json", data), suppress(*EXPECTED):
+        _read_checkpoint(folder)
+    with suppress(*EXPECTED, RecursionError):
+        keys = json.loads(data)
+        if isinstance(keys, dict):
+            ModelConfig.from_dict(keys)
+
+
+def manifest(data: bytes) -> None:
+    """A manifest.json."""
+    folder = _workplace() / "model"
+    with _replaced(folder / "manifest.json", data), suppress(*EXPECTED):
+        model = ModelDir.open(folder)
+        model.damaged_files()
+
+
+def generation_config(data: bytes) -> None:
+    """A generation_config.json."""
+    with suppress(*EXPECTED, RecursionError):
+        keys = json.loads(data)
+        if isinstance(keys, dict):
+            GenerationDefaults.from_dict(keys, _engine().config)
+
+
+def tokenizer(data: bytes) -> None:
+    """A tokenizer.json, which then has to encode and decode."""
+    path = _workplace() / "tokenizer.json"
+    path.write_bytes(data)
+    with suppress(*EXPECTED):
+        loaded = Tokenizer(path)
+        loaded.decode(loaded.encode("Once upon a time"))
+
+
+def graph(data: bytes) -> None:
+    """A model.onnx before good weights."""
+    source, folder = _workplace() / "model", _workplace() / "graph"
+    if not folder.exists():
+        shutil.copytree(source, folder)
+    with _replaced(folder / "model.onnx", data), suppress(*EXPECTED):
+        keys = json.loads((folder / "manifest.json").read_text())
+        keys["files"]["model.onnx"]["bytes"] = len(data)
+        (folder / "manifest.json").write_text(json.dumps(keys))
+        Engine(folder).generate("Once", max_new_tokens=2)
+
+
+@cache
+def _engine() -> Engine:
+    return Engine(_workplace() / "model")
+
+
+def prompt(data: bytes) -> None:
+    """A text that is encoded, decoded and continued."""
+    engine = _engine()
+    text = data.decode("utf-8", "surrogateescape")
+    with suppress(*EXPECTED):
+        assert engine.tokenizer is not None
+        token_ids = engine.tokenizer.encode(text)
+        if not set(token_ids) & engine.tokenizer.special_ids:
+            assert engine.tokenizer.decode(token_ids) == text
+        completion = engine.generate(text[:200], max_new_tokens=2)
+        assert len(completion.token_ids) <= 2
+
+
+def options(data: bytes) -> None:
+    """Sampling and stopping, as JSON keys of any kind."""
+    with suppress(*EXPECTED, RecursionError):
+        keys: Any = json.loads(data)
+        if not isinstance(keys, dict):
+            return
+        stop, limit = keys.pop("stop", None), keys.pop("max_new_tokens", None)
+        if limit is None or (isinstance(limit, int | float) and limit > 3):
+            limit = 3  # the default is lawful, and long
+        if keys.keys() - SAMPLING:
+            return  # an unknown name is Python's own TypeError
+        _engine().generate("Once", sampling=SamplingParams(**keys), stop=stop, max_new_tokens=limit)
+
+
+TARGETS: Final[dict[str, Target]] = {
+    target.__name__: target
+    for target in (
+        safetensors,
+        safetensors_header,
+        config,
+        manifest,
+        generation_config,
+        tokenizer,
+        graph,
+        prompt,
+        options,
+    )
+}
+
+
+def seeds(name: str) -> list[bytes]:
+    """Good inputs of a target, from which a fuzzer starts."""
+    checkpoint, model = _workplace() / "checkpoint", _workplace() / "model"
+    weights = (checkpoint / "model.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", weights[:8])
+    sampling = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "seed": 3}
+    return {
+        "safetensors": [weights],
+        "safetensors_header": [weights[8 : 8 + length]],
+        "config": [(checkpoint / "config.json").read_bytes()],
+        "manifest": [(model / "manifest.json").read_bytes()],
+        "generation_config": [b'{"do_sample": true, "temperature": 0.8, "eos_token_id": [1]}'],
+        "tokenizer": [(model / "tokenizer.json").read_bytes()],
+        "graph": [(model / "model.onnx").read_bytes()],
+        "prompt": [b"Once upon a time", "½ naïve <|endoftext|> 漢字 🎈".encode()],
+        "options": [json.dumps({**sampling, "stop": ["\n"], "max_new_tokens": 2}).encode()],
+    }[name]
