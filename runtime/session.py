@@ -69,7 +69,7 @@ class Session:
 
     def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
         self.threads = options.threads or available_threads()
-        if GRAPH_FILE not in model.manifest.files and (model.path / "manifest.json").is_file():
+        if GRAPH_FILE not in model.manifest.files:
             raise ModelDirError(f"{model.path}: manifest.json does not name {GRAPH_FILE}")
         self.providers = requested(options.device, options.providers, ort.get_available_providers())
         self._pages = HugePages()

@@ -316,7 +316,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
 
 def _read_manifest(folder: Path) -> Manifest:
     """The folder's manifest, or one made up for a folder of Optimum's."""
-    if (folder / "manifest.json").is_file():
+    if os.path.lexists(folder / "manifest.json"):
         return Manifest.from_dict(read_json(folder / "manifest.json"))
     check_not_legacy(folder)
     if not (folder / GRAPH_FILE).is_file() or not (folder / "config.json").is_file():
