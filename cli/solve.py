@@ -71,7 +71,8 @@ SEARCH_OPTIONS: Final = (
         default=8,
         show_default=True,
         metavar="N",
-        help="Candidates; for tot states kept at each level, for mcts simulations.",
+        help="Candidates, for adaptive at most so many; for tot states kept at each level, for "
+        "mcts simulations.",
     ),
     _option(
         "--width",
@@ -91,6 +92,13 @@ SEARCH_OPTIONS: Final = (
         "--aggregate",
         type=click.Choice(["last", "min", "prod", "mean"]),
         help="One score from those of the steps.  [default: last]",
+    ),
+    _option(
+        "--policy",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="What adaptive does for how hard a problem.  [default: up to --n, by how far the "
+        "first four agree]",
     ),
     _option(
         "--choose",
@@ -206,10 +214,12 @@ def solve(
 
 def _check(search: SearchFlags, keep: HarvestFlags, view: View) -> None:
     """What click cannot see: options that need or exclude one another."""
-    if search.method not in UNVERIFIED and search.verifier is None:
+    if search.method not in (*UNVERIFIED, "adaptive") and search.verifier is None:
         raise click.UsageError(f"--method {search.method} needs --verifier.")
     if search.method in UNVERIFIED and search.verifier is not None:
         raise click.UsageError(f"--method {search.method} uses no verifier.")
+    if search.policy and search.method != "adaptive":
+        raise click.UsageError("--policy is for --method adaptive.")
     if search.method not in TREES and (view.tree or view.html or view.show_tree):
         raise click.UsageError("--tree, --html and --show-tree need --method tot or mcts.")
     if keep.harvest and search.method in TREES:

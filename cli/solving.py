@@ -12,10 +12,18 @@ from gpt2edge.cli.settings import Settings
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.requests import Prompt
-    from gpt2edge.runtime.search import Budget, Candidate, Cost, Request, TreeResult
+    from gpt2edge.runtime.search import (
+        Budget,
+        Candidate,
+        Cost,
+        Policy,
+        Request,
+        Strategy,
+        TreeResult,
+    )
     from gpt2edge.runtime.search.verifier import AnyVerifier
 
-METHODS: Final = ("greedy", "majority", "best-of-n", "beam", "dvts", "tot", "mcts")
+METHODS: Final = ("greedy", "majority", "best-of-n", "beam", "dvts", "adaptive", "tot", "mcts")
 UNVERIFIED: Final = ("greedy", "majority")
 TREES: Final = ("tot", "mcts")
 
@@ -29,6 +37,7 @@ class SearchFlags:
     width: int
     verifier: str | None
     aggregate: str | None
+    policy: Path | None
     choose: str
     step: str
     lookahead: int
@@ -128,28 +137,37 @@ class Solver:
             stopped=result.stopped,
         )
 
-    def _strategy(self) -> Any:
-        from gpt2edge.runtime.search import BestOfN, MajorityVote, StepBeam
+    def _strategy(self) -> "Strategy":
+        from gpt2edge.runtime.search import Adaptive, BestOfN, MajorityVote, StepBeam
 
         flags = self._flags
         if flags.method in UNVERIFIED:
             n = 1 if flags.method == "greedy" else flags.n
             return MajorityVote(n=n, early_stop=self._early_stop)
-        judged = {
+        judged: dict[str, Any] = {
             "verifier": self._verifier,
             "aggregate": flags.aggregate or "last",
             "step": flags.step,
-            "choose": flags.choose,
         }
+        if flags.method == "adaptive":
+            return Adaptive(policy=self._policy(), **judged)
+        judged["choose"] = flags.choose
         if flags.method == "best-of-n":
-            return BestOfN(n=flags.n, **judged)  # type: ignore[arg-type]
+            return BestOfN(n=flags.n, **judged)
         return StepBeam(
             n=flags.n,
             width=min(flags.width, flags.n),
             diverse=flags.method == "dvts",
             lookahead=flags.lookahead,
-            **judged,  # type: ignore[arg-type]
+            **judged,
         )
+
+    def _policy(self) -> "Policy":
+        from gpt2edge.runtime.search import Policy
+
+        if self._flags.policy is not None:
+            return Policy.load(self._flags.policy)
+        return Policy.usual(self._flags.n, verified=self._verifier is not None)
 
     def _search_tree(self, request: "Request", budget: "Budget") -> Outcome:
         from gpt2edge.runtime.search import MCTS, SampledSteps, TreeOfThoughts, extract_answer

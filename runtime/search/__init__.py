@@ -3,6 +3,7 @@
 Every method runs on an ``Engine``, within a ``Budget``, and says what it cost.
 """
 
+from gpt2edge.runtime.search.adaptive import Adaptive
 from gpt2edge.runtime.search.answers import canonical, extract_answer
 from gpt2edge.runtime.search.best_of_n import BestOfN, pass_at_k
 from gpt2edge.runtime.search.candidates import Request
@@ -16,6 +17,7 @@ from gpt2edge.runtime.search.model_verifier import (
     OutcomeModel,
     ProcessModel,
 )
+from gpt2edge.runtime.search.policy import Arm, Policy, Trial, fit
 from gpt2edge.runtime.search.prompted import Ask, PromptedThoughts, Votes, WordValues
 from gpt2edge.runtime.search.step_beam import StepBeam
 from gpt2edge.runtime.search.strategy import Strategy
@@ -34,6 +36,8 @@ from gpt2edge.runtime.search.workspace import Workspace
 
 __all__ = [
     "MCTS",
+    "Adaptive",
+    "Arm",
     "Ask",
     "AskedModel",
     "BestOfN",
@@ -47,6 +51,7 @@ __all__ = [
     "MajorityVote",
     "Node",
     "OutcomeModel",
+    "Policy",
     "ProcessModel",
     "PromptedThoughts",
     "Reading",
@@ -61,6 +66,7 @@ __all__ = [
     "Tree",
     "TreeOfThoughts",
     "TreeResult",
+    "Trial",
     "Verifier",
     "Votes",
     "Weighted",
@@ -69,5 +75,6 @@ __all__ = [
     "aggregate_steps",
     "canonical",
     "extract_answer",
+    "fit",
     "pass_at_k",
 ]

@@ -8,7 +8,7 @@ import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
 from gpt2edge.export import export_checkpoint
-from gpt2edge.runtime.search import MajorityVote, Tree
+from gpt2edge.runtime.search import Arm, MajorityVote, Policy, Tree
 from gpt2edge.runtime.search.workspace import Workspace
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.cli.running import error, invoke, output, output_json
@@ -68,7 +68,7 @@ def test_the_majority_is_the_librarys(tiny_model: ModelDir) -> None:
     assert invoke(*args).stdout == result.best.text + "\n"
 
 
-@pytest.mark.parametrize("method", ["best-of-n", "beam", "dvts", "tot", "mcts"])
+@pytest.mark.parametrize("method", ["best-of-n", "beam", "dvts", "adaptive", "tot", "mcts"])
 def test_every_method_under_a_function(tiny_model: ModelDir, checks: Path, method: str) -> None:
     args = ["--method", method, "--verifier", f"{checks}:score", "--n", 4, "--width", 2, *LENGTH]
     report = output_json("solve", "-m", tiny_model.path, *args, "hello")
@@ -79,6 +79,16 @@ def test_every_method_under_a_function(tiny_model: ModelDir, checks: Path, metho
         **output_json("solve", "-m", tiny_model.path, *args, "hello"),
         "cost": report["cost"],
     }
+
+
+def test_a_policy_says_how_much(tiny_model: ModelDir, checks: Path, tmp_path: Path) -> None:
+    policy = Policy(arms=(Arm(method="best-of-n", n=7, choose="best"),), probe=2)
+    policy.save(tmp_path / "policy.json")
+    args = ["solve", "-m", tiny_model.path, "--method", "adaptive", *LENGTH, "hello"]
+    own = ["--policy", tmp_path / "policy.json", "--verifier", f"{checks}:score"]
+    assert len(output_json(*args, *own)["candidates"]) == 7
+    report = output_json(*args, "--n", 6, "--temperature", 1.5)
+    assert [c["score"] for c in report["candidates"]] == [None] * 6
 
 
 @pytest.mark.parametrize("spec", ["likelihood", "yes", "model"])
@@ -160,6 +170,8 @@ def test_ctrl_c_prints_the_best_so_far(
     [
         (["--method", "beam"], "needs --verifier", 2),
         (["--verifier", "likelihood"], "uses no verifier", 2),
+        (["--policy", "x.json"], "--policy is for --method adaptive", 2),
+        (["--method", "adaptive", "--policy", "none.json", "x"], "none.json: No such file", 1),
         (["--show-tree"], "need --method tot or mcts", 2),
         (["--html", "tree.html"], "need --method tot or mcts", 2),
         (["--problems", "-", "extra"], "either PROMPT or --problems", 2),
