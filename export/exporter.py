@@ -7,6 +7,7 @@ from typing import Final
 
 from gpt2edge._weights_file import WeightsFile
 from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.genai import GENAI_FILE, genai_config
 from gpt2edge.export.graph import IR_VERSION, OPSET, Gpt2Graph
 from gpt2edge.export.nodes import Nodes
 from gpt2edge.export.profiles import CPU, PORTABLE, graph_of
@@ -47,8 +48,7 @@ def export_checkpoint(
         write_json(folder / "config.json", checkpoint.keys)
         write_tokenizer(checkpoint.path, folder, vocab_size=checkpoint.config.vocab_size)
         _copy_generation_config(checkpoint, folder)
-        if profile == PORTABLE:
-            copy_tokenizer_files(checkpoint.path, folder)
+        _write_peers_files(checkpoint, folder, profile)
         write_graph(checkpoint, folder, graph)
         verify_graph(checkpoint, folder / GRAPH_FILE)
         write_manifest(folder, _manifest(checkpoint, profile))
@@ -61,6 +61,13 @@ def write_graph(checkpoint: Checkpoint, folder: Path, graph: type[Gpt2Graph] = G
         config, head = checkpoint.config, checkpoint.head
         model = graph(config, head, checkpoint.tensor, Nodes(store)).build()
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
+
+
+def _write_peers_files(checkpoint: Checkpoint, folder: Path, profile: str) -> None:
+    """What transformers, Optimum and onnxruntime-genai look for beside the graph."""
+    copy_tokenizer_files(checkpoint.path, folder, all_of_them=profile == PORTABLE)
+    if profile == CPU and checkpoint.head.task == "text-generation":
+        write_json(folder / GENAI_FILE, genai_config(checkpoint))
 
 
 def _copy_generation_config(checkpoint: Checkpoint, folder: Path) -> None:

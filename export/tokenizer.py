@@ -9,16 +9,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from gpt2edge.errors import ExportError
 from gpt2edge.export.added_tokens import added_tokens, optional_json
+from gpt2edge.model_dir import write_json
 
 _FILE: Final = "tokenizer.json"
 _PAIRS: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-_UPSTREAM: Final = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-)
+_CONFIG: Final = "tokenizer_config.json"
+_UPSTREAM: Final = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
 _log = logging.getLogger("gpt2edge")
 
 
@@ -41,11 +37,19 @@ def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
     return True
 
 
-def copy_tokenizer_files(source: Path, folder: Path) -> None:
-    """Copy the other files from which transformers makes its tokenizer, where there are any."""
-    for name in _UPSTREAM:
+def copy_tokenizer_files(source: Path, folder: Path, *, all_of_them: bool) -> None:
+    """Give ``folder`` the ``tokenizer_config.json`` by which other engines know what they have.
+
+    It is the source's own; without one, it says that a BPE tokenizer is GPT-2's. ``all_of_them``
+    also copies the files from which transformers made ``tokenizer.json``.
+    """
+    for name in (_CONFIG, *(_UPSTREAM if all_of_them else ())):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
+    path = folder / _FILE
+    if path.is_file() and not (folder / _CONFIG).is_file():
+        if isinstance(Tokenizer.from_file(str(path)).model, models.BPE):
+            write_json(folder / _CONFIG, {"tokenizer_class": "GPT2Tokenizer"})
 
 
 def _load(source: Path) -> Tokenizer | None:

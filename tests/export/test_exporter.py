@@ -34,6 +34,7 @@ def test_the_model_folder(tmp_path: Path) -> None:
     assert model.tokenizer_path is None
     assert sorted(model.manifest.files) == [
         "config.json",
+        "genai_config.json",
         "generation_config.json",
         "model.onnx",
         "model.onnx_data",
