@@ -42,6 +42,14 @@ verify_option: Final = click.option(
     default=True,
     help="Compare the files with their checksums while they load.  [default: verify]",
 )
+provider_option: Final = click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Execution provider of onnxruntime, such as openvino or cuda:device_id=0, for models of "
+    "profile portable; several in order of preference.  [default: cpu]",
+)
 json_option: Final = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
 )
@@ -102,18 +110,23 @@ class Target:
 
     model: Path | None
     threads: int | None
+    providers: tuple[str, ...]
     verify: bool
 
     def load(self) -> "Engine":
         """The engine over it."""
         from gpt2edge.runtime.engine import load
 
-        return load(self.model, threads=self.threads, verify=self.verify)
+        return load(
+            self.model, threads=self.threads, providers=self.providers, verify=self.verify
+        )
 
     @staticmethod
     def options() -> Decorator:
         """Decorator for a command that takes ``target``."""
-        return bundled("target", Target, model_option, threads_option, verify_option)
+        return bundled(
+            "target", Target, model_option, threads_option, provider_option, verify_option
+        )
 
 
 def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]]:

@@ -47,9 +47,10 @@ def copy_tokenizer_files(source: Path, folder: Path, *, all_of_them: bool) -> No
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
     path = folder / _FILE
-    if path.is_file() and not (folder / _CONFIG).is_file():
-        if isinstance(Tokenizer.from_file(str(path)).model, models.BPE):
-            write_json(folder / _CONFIG, {"tokenizer_class": "GPT2Tokenizer"})
+    if not path.is_file() or (folder / _CONFIG).is_file():
+        return
+    if isinstance(Tokenizer.from_file(str(path)).model, models.BPE):
+        write_json(folder / _CONFIG, {"tokenizer_class": "GPT2Tokenizer"})
 
 
 def _load(source: Path) -> Tokenizer | None:

@@ -26,6 +26,7 @@ from gpt2edge.runtime.growing import GrowingCache, GrowingDecoder
 from gpt2edge.runtime.kv_cache import KVCache
 from gpt2edge.runtime.overflow import Overflow, Policy
 from gpt2edge.runtime.processors import LogitsProcessor
+from gpt2edge.runtime.providers import Provider
 from gpt2edge.runtime.requests import Prompt, Requests
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.scoring import score_completion, window_losses
@@ -42,16 +43,18 @@ def load(
     model: str | os.PathLike[str] | None = None,
     *,
     device: str = "cpu",
+    providers: Sequence[Provider | str] = (),
     threads: int | None = None,
     verify: bool = True,
 ) -> "Engine":
     """Load a model folder, or the bundled storyteller where none is given.
 
-    Raises ModelDirError where the folder is none of ours or damaged, ProviderError for an unknown
-    device.
+    Raises ModelDirError where the folder is none of ours or damaged, ProviderError where the
+    device or a provider cannot be used.
     """
     path = BUNDLED_MODEL if model is None else model
-    return Engine(path, RuntimeOptions(device=device, threads=threads, verify=verify))
+    options = RuntimeOptions(device=device, providers=providers, threads=threads, verify=verify)
+    return Engine(path, options)
 
 
 class Engine:

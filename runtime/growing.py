@@ -100,6 +100,7 @@ class GrowingDecoder(Decoder):
         if not 1 <= count <= self.cache.rows:
             raise ValueError(f"{count} token ids for a cache of {self.cache.rows} rows")
         self.cache.check_room(0, count, 1)
+        self._session.settle()
         ids = np.asarray(token_ids, np.int64)
         for rows in self._equally_long(count):
             self._logits[rows] = self._grow(rows, ids[rows, None])

@@ -41,7 +41,10 @@ class Provider:
     @property
     def device_id(self) -> int:
         """The number of the device, among several of its kind."""
-        return int(self.options.get("device_id", 0))
+        number = str(self.options.get("device_id", 0))
+        if not (number.isascii() and number.isdecimal()):
+            raise ValueError(f"device_id is {number!r}; it must be a whole number from 0 on")
+        return int(number)
 
 
 def requested(

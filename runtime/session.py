@@ -57,6 +57,9 @@ class RuntimeOptions:
             whole("threads", self.threads, 1, 1024)
         if isinstance(self.providers, str):
             raise ValueError("providers is one text; it must be a list of them")
+        for provider in self.providers:
+            if isinstance(provider, str):
+                Provider.of(provider)
         whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
         whole("cache_bytes", self.cache_bytes, 1, 2**63)
         for name in ("spinning", "huge_pages", "verify"):
@@ -75,15 +78,16 @@ class Session:
         self._pages = HugePages()
         self._settling = threading.Lock()
         self._settled = not options.huge_pages
-        self._session, self._weights = self._open(model, options)
-        self.in_place = _is_in_place(self._session)
-        """Whether past and present may be one buffer; else the graph's cache grows."""
         first = self.providers[0]
-        if self.in_place and [item.name for item in self.providers] != [CPU]:
+        others = [item.name for item in self.providers] != [CPU]
+        if others and model.manifest.profile == "cpu":
             raise ProviderError(
-                f"{model.path} is of profile {model.manifest.profile}, whose operators are those "
-                f"of onnxruntime's CPU: for {first.name}, export it with --profile portable"
+                f"{model.path} is of profile cpu, whose operators are those of onnxruntime's CPU: "
+                f"for {first.name}, export it with --profile portable"
             )
+        self._session, self._weights = self._open(model, options)
+        self.in_place = not others and _is_in_place(self._session)
+        """Whether past and present may be one buffer; else the graph's cache grows."""
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
         self._input_names = {tensor.name for tensor in self._session.get_inputs()}
         _check_inputs(model, self._input_names)
@@ -107,6 +111,8 @@ class Session:
         ]
         if len(keys) != config.n_layer:
             raise ValueError(f"{len(keys)} caches for an n_layer of {config.n_layer}")
+        if keys[0].type not in _DTYPES:
+            raise ValueError(f"a cache of {keys[0].type}; it must be one of {', '.join(_DTYPES)}")
         _, n_head, _, head_dim = keys[0].shape
         padded = -(-config.head_dim // 8) * 8  # what GroupQueryAttention takes
         if (n_head, head_dim) not in (
@@ -142,9 +148,13 @@ class Session:
                     session_options,
                     providers=[item.name for item in self.providers],
                     provider_options=[dict(item.options) for item in self.providers],
+                    enable_fallback=0,  # or it prints, and runs on the CPU
                 )
         except Exception as error:  # onnxruntime's own exceptions share no public base class
-            raise ModelDirError(f"onnxruntime cannot load {model.graph_path}: {error}") from None
+            names = [item.name for item in self.providers]
+            kind, where = (ModelDirError, "") if names == [CPU] else (ProviderError, f" on {names}")
+            reason = f"onnxruntime cannot load {model.graph_path}{where}: {error}"
+            raise kind(reason) from None
         check_active(self.providers, session.get_providers())
         return session, weights
 
