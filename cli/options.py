@@ -117,9 +117,7 @@ class Target:
         """The engine over it."""
         from gpt2edge.runtime.engine import load
 
-        return load(
-            self.model, threads=self.threads, providers=self.providers, verify=self.verify
-        )
+        return load(self.model, threads=self.threads, providers=self.providers, verify=self.verify)
 
     @staticmethod
     def options() -> Decorator:
