@@ -105,10 +105,6 @@ class Calibration:
             return own_text(model, self.tokens)
         return cut_windows(self.token_ids, model, self.tokens)
 
-    def observer(self, model: ModelDir) -> Observer:
-        """The model on its windows."""
-        return Observer(model, self.windows(model))
-
 
 def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[list[int]]:
     """Windows that cover about ``tokens`` tokens, spread over the text.

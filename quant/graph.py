@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
-from onnx.helper import get_attribute_value, make_node
+from onnx.helper import get_attribute_value, make_attribute, make_node
 from onnx.numpy_helper import from_array
 
 from gpt2edge._weights_file import WeightsFile
@@ -16,6 +16,7 @@ from gpt2edge.quant.columns import Columns
 from gpt2edge.quant.tensors import same_bytes, write_tensor
 
 MICROSOFT: Final = "com.microsoft"
+_SCALE_INPUT: Final = 12  # of GroupQueryAttention: the keys' scale, then the values'
 _TINY: Final = "const/tiny"
 _FEWEST_OUTPUTS: Final = 16  # a classification head of a few labels gains nothing
 
@@ -58,6 +59,14 @@ class Embedding:
     weight: str
     rows: int
     width: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheScales:
+    """Scales of one layer's keys and values, float32 [1, n_head, 1, head_dim]."""
+
+    key: NDArray[np.float32]
+    value: NDArray[np.float32]
 
 
 def find_products(nodes: Iterable[NodeProto], tensors: Tensors) -> dict[str, Product]:
@@ -185,6 +194,19 @@ class GraphWriter:
         self._standard("Mul", [product_output, f"{part}/scale"], scaled)
         if product.bias:
             self._standard("Add", [scaled, product.bias], output)
+
+    def add_int8_attention(self, node: NodeProto, scales: CacheScales) -> None:
+        """GroupQueryAttention ``node`` with a cache that it rounds to int8, channel by channel."""
+        changed = NodeProto()
+        changed.CopyFrom(node)
+        empty = [""] * (_SCALE_INPUT - len(node.input))
+        parts = (("k", scales.key), ("v", scales.value))
+        names = [self.add_tensor(f"{node.name}/{part}_scale", scale) for part, scale in parts]
+        changed.input.extend([*empty, *names])
+        for part, _ in parts:
+            changed.attribute.append(make_attribute(f"{part}_quant_type", "PER_CHANNEL"))
+        changed.attribute.append(make_attribute("kv_cache_bit_width", 8))
+        self.nodes.append(changed)
 
     def _constant(self, name: str, array: NDArray[Any]) -> None:
         if all(tensor.name != name for tensor in self.initializers):

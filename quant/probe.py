@@ -59,7 +59,8 @@ class Probe:
         }
         for value in self._session.get_inputs():
             if value.name.startswith("past_key_values."):
-                feed[value.name] = np.zeros((1, value.shape[1], 0, value.shape[3]), np.float32)
+                kind = np.int8 if value.type == "tensor(int8)" else np.float32
+                feed[value.name] = np.zeros((1, value.shape[1], 0, value.shape[3]), kind)
         return feed
 
 

@@ -20,12 +20,14 @@ from gpt2edge.model_dir import (
     staged_folder,
     write_manifest,
 )
-from gpt2edge.quant.calibrate import Calibration
+from gpt2edge.quant.calibrate import Calibration, Observer
 from gpt2edge.quant.equalize import EqualizedTensors, equalize
 from gpt2edge.quant.graph import GraphWriter
+from gpt2edge.quant.kv_cache import measure_cache_scales
 from gpt2edge.quant.recipes import QuantRecipe
 from gpt2edge.quant.rewriter import Moments, Rewriter
 from gpt2edge.quant.tensors import TensorReader
+from gpt2edge.runtime.session import require_int8_cache
 
 _TOOLS: Final = ("gpt2edge", "onnx", "onnxruntime", "numpy")
 
@@ -42,15 +44,17 @@ def quantize(
     """Write the float32 ``model`` to the folder ``out``, quantized by ``recipe``.
 
     Without ``calibration`` the model's weights decide, and what the model itself writes where the
-    recipe's rounding needs inputs. ``check`` gets the finished folder before it becomes ``out`` and
-    refuses it by raising. Weights are read and written one at a time; on one machine the same
-    input gives the same bytes.
+    recipe's rounding or cache needs inputs. ``check`` gets the finished folder before it becomes
+    ``out`` and refuses it by raising. Weights are read and written one at a time; on one machine
+    the same input gives the same bytes.
 
     Raises QuantizationError where the model is quantized already or cannot be, ModelDirError where
-    ``out`` exists or cannot be written; ``out`` is then left as it was.
+    ``out`` exists or cannot be written, ProviderError where this onnxruntime is too old for an int8
+    cache; ``out`` is then left as it was.
     """
     source = model if isinstance(model, ModelDir) else ModelDir.open(model)
     _check_source(source)
+    _check_cache(source, recipe, calibration)
     with staged_folder(out, overwrite=overwrite) as folder:
         for name in source.manifest.files:
             if name not in (GRAPH_FILE, WEIGHTS_FILE):
@@ -77,25 +81,50 @@ def _check_source(source: ModelDir) -> None:
         )
 
 
+def _check_cache(source: ModelDir, recipe: QuantRecipe, calibration: Calibration | None) -> None:
+    if recipe.kv_cache == "float32":
+        return
+    require_int8_cache()
+    if calibration is None and source.manifest.task != "text-generation":
+        raise QuantizationError(
+            f"{str(source.path)!r} writes no text on which to find the scales of an int8 cache: "
+            "give a calibration text"
+        )
+
+
 def _write_graph(
     source: ModelDir, folder: Path, recipe: QuantRecipe, calibration: Calibration | None
 ) -> None:
     original = onnx.load(source.graph_path, load_external_data=False)
     tensors = EqualizedTensors(TensorReader(original.graph.initializer, source.path))
     compensates = recipe.rounding == "compensate"
-    observer = calibration.observer(source) if calibration else None
     progress = calibration.progress if calibration else None
+    windows = _windows(source, recipe, calibration)
+    observer = Observer(source, windows) if windows and (calibration or compensates) else None
     if recipe.equalize:
-        equalize(tensors, source.config, observer.statistics(progress) if observer else None)
-    if observer is None and compensates and source.manifest.task == "text-generation":
-        observer = Calibration().observer(source)
+        observed = observer.statistics(progress) if observer and calibration else None
+        equalize(tensors, source.config, observed)
     moments = Moments(observer, tensors, progress) if observer and compensates else None
+    scales = {}
+    if recipe.kv_cache == "int8":
+        scales = measure_cache_scales(source, windows, tensors.input_factors, progress)
     with WeightsFile(folder / WEIGHTS_FILE) as store:
-        rewriter = Rewriter(tensors, GraphWriter(store), recipe, moments)
+        rewriter = Rewriter(tensors, GraphWriter(store), recipe, moments, scales)
         rewritten = rewriter.rewrite(original)
     if not rewriter.quantized:
         raise QuantizationError(f"{str(source.path)!r} has no weight that the recipe quantizes")
     (folder / GRAPH_FILE).write_bytes(rewritten.SerializeToString(deterministic=True))
+
+
+def _windows(
+    source: ModelDir, recipe: QuantRecipe, calibration: Calibration | None
+) -> list[list[int]]:
+    """The tokens to calibrate on; none where the weights alone decide."""
+    if calibration is not None:
+        return calibration.windows(source)
+    asks = recipe.rounding == "compensate" or recipe.kv_cache == "int8"
+    writes = source.manifest.task == "text-generation"
+    return Calibration().windows(source) if asks and writes else []
 
 
 def _manifest(source: Manifest, recipe: QuantRecipe) -> Manifest:

@@ -8,6 +8,7 @@ from gpt2edge.errors import QuantizationError
 
 Scheme = Literal["dynamic", "weight_only"]
 Rounding = Literal["nearest", "search", "compensate"]
+CacheType = Literal["float32", "int8"]
 
 _BLOCK_SIZES: Final = (16, 32, 64, 128, 256)
 FLOAT_BITS: Final = 32
@@ -37,6 +38,10 @@ class QuantRecipe:
     "nearest", "search" (scales of least error) or "compensate" (later weights make up for earlier
     errors, which takes a calibration text). ``equalize`` moves outliers where that is exact.
     ``portable`` int8 columns are exact on every CPU; others saturate on x86 without VNNI.
+
+    ``kv_cache`` "int8" keeps keys and values in a quarter of the memory, each channel with a scale
+    from the calibration text: faster after long prompts, slower at reading them. It needs
+    onnxruntime 1.28.
     """
 
     name: str
@@ -52,6 +57,7 @@ class QuantRecipe:
     by_row: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    kv_cache: CacheType = "float32"
 
     def __post_init__(self) -> None:
         _check_one_of("scheme", self.scheme, ("dynamic", "weight_only"))
@@ -61,6 +67,7 @@ class QuantRecipe:
         _check_one_of("lm_head", self.lm_head, _END_BITS)
         _check_one_of("embedding", self.embedding, _END_BITS)
         _check_one_of("rounding", self.rounding, ("nearest", "search", "compensate"))
+        _check_one_of("kv_cache", self.kv_cache, ("float32", "int8"))
 
     @property
     def variant(self) -> str:

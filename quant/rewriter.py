@@ -1,6 +1,6 @@
 """Rewriter: a float32 graph copied node by node, with the recipe's operators in it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +12,15 @@ from gpt2edge.quant.blocks import Blocks, round_to_blocks
 from gpt2edge.quant.calibrate import Observer, Progress
 from gpt2edge.quant.columns import round_to_columns
 from gpt2edge.quant.equalize import EqualizedTensors
-from gpt2edge.quant.graph import Embedding, GraphWriter, Product, find_embeddings, find_products
+from gpt2edge.quant.graph import (
+    CacheScales,
+    Embedding,
+    GraphWriter,
+    Product,
+    find_embeddings,
+    find_products,
+)
+from gpt2edge.quant.kv_cache import declare_int8_cache
 from gpt2edge.quant.recipes import FLOAT_BITS, QuantRecipe, names_any
 from gpt2edge.quant.rounding import round_with_compensation, round_with_search
 
@@ -54,12 +62,16 @@ class Moments:
 
 @dataclass(slots=True)
 class Rewriter:
-    """Rewrites one graph; ``quantized`` names the weights whose float32 form is gone."""
+    """Rewrites one graph; ``quantized`` names the weights whose float32 form is gone.
+
+    ``cache_scales``, by attention node, make its cache int8.
+    """
 
     tensors: EqualizedTensors
     writer: GraphWriter
     recipe: QuantRecipe
     moments: Moments | None = None
+    cache_scales: Mapping[str, CacheScales] = field(default_factory=dict)
     quantized: set[str] = field(default_factory=set)
 
     def rewrite(self, model: ModelProto) -> ModelProto:
@@ -72,6 +84,9 @@ class Rewriter:
             if node.name in products and self._replace_product(node, products[node.name]):
                 continue
             if node.name in embeddings and self._replace_lookup(node, embeddings[node.name]):
+                continue
+            if node.name in self.cache_scales:
+                self.writer.add_int8_attention(node, self.cache_scales[node.name])
                 continue
             kept.update(node.input)
             self.writer.nodes.append(node)
@@ -140,4 +155,6 @@ class Rewriter:
         del model.graph.node[:], model.graph.initializer[:]
         model.graph.node.extend(self.writer.nodes)
         model.graph.initializer.extend(self.writer.initializers)
+        if self.cache_scales:
+            declare_int8_cache(model)
         return model

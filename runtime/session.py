@@ -21,6 +21,7 @@ from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requ
 from gpt2edge.runtime.threads import available_threads
 
 _BORROWS_WEIGHTS: Final = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 31)
+_INT8_CACHE_SINCE: Final = (1, 28)
 _DTYPES: Final = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -74,6 +75,8 @@ class Session:
         self.threads = options.threads or available_threads()
         if GRAPH_FILE not in model.manifest.files:
             raise ModelDirError(f"{model.path}: manifest.json does not name {GRAPH_FILE}")
+        if (model.manifest.recipe or {}).get("kv_cache") == "int8":
+            require_int8_cache()
         self.providers = requested(options.device, options.providers, ort.get_available_providers())
         self._pages = HugePages()
         self._settling = threading.Lock()
@@ -238,6 +241,17 @@ def _run(session: Any, binding: Any) -> None:
         session.run_with_iobinding(binding)
     except Exception as error:  # onnxruntime's own exceptions share no public base class
         raise ModelDirError(f"onnxruntime cannot run the model: {error}") from error
+
+
+def require_int8_cache() -> None:
+    """Raise ProviderError where this onnxruntime is too old for an int8 KV cache."""
+    found = tuple(int(part) for part in ort.__version__.split(".")[:2])
+    if found < _INT8_CACHE_SINCE:
+        needed = ".".join(map(str, _INT8_CACHE_SINCE))
+        raise ProviderError(
+            f"an int8 KV cache needs onnxruntime {needed} or newer, and this is "
+            f"{ort.__version__}: upgrade it, or quantize with a float32 cache"
+        )
 
 
 def runtime_facts() -> dict[str, Any]:

@@ -82,3 +82,13 @@ def test_compares_any_two_models(tiny_model: ModelDir, text: Path) -> None:
     assert report["top1_agreement"]["value"] == 1
     assert report["kl"]["value"] == 0
     assert "KL divergence" in output("compare", path, path, "--text", text, "--context", 32)
+
+
+def test_keeps_the_cache_in_int8(tiny_model: ModelDir, tmp_path: Path, text: Path) -> None:
+    out = tmp_path / "out"
+    args = ("quantize", tiny_model.path, out, "--kv-cache", "int8", "--calibrate", text)
+    assert invoke(*args).exit_code == 0
+    facts = output_json("inspect", out)
+    assert facts["recipe"]["kv_cache"] == "int8"
+    cache = [item for item in facts["graph"]["inputs"] if item["name"].startswith("past")]
+    assert {item["type"] for item in cache} == {"int8"}

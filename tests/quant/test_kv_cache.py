@@ -1,0 +1,144 @@
+"""The int8 KV cache: what it holds, what it costs, that rows stay independent, every way in."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+import gpt2edge
+from gpt2edge.errors import ProviderError, QuantizationError
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.quant import INT8_BLOCK, Calibration, QuantRecipe, compare, layer_errors, quantize
+from gpt2edge.quant.kv_cache import measure_cache_scales
+from gpt2edge.runtime.search.prefix_cache import PrefixCache
+from gpt2edge.runtime.session import require_int8_cache
+
+TOKENS = list(range(3, 90))
+TEXT = Calibration(token_ids=TOKENS)
+RECIPE = replace(INT8_BLOCK, kv_cache="int8")
+HEAD_AND_CACHE = QuantRecipe(
+    name="cache", bits=8, embedding=32, equalize=False, exclude=("h.",), kv_cache="int8"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def new_enough() -> None:
+    try:
+        require_int8_cache()
+    except ProviderError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def engine(fp32: ModelDir, tmp_path_factory: pytest.TempPathFactory) -> gpt2edge.Engine:
+    out = tmp_path_factory.mktemp("cache") / "out"
+    return gpt2edge.load(quantize(fp32, out, recipe=RECIPE, calibration=TEXT).path)
+
+
+def _row(engine: gpt2edge.Engine, row: int = 0, rows: int = 1) -> NDArray[np.generic]:
+    """The first layer's keys and values of ``TOKENS`` [2, n_head, tokens, head_dim]."""
+    decoder = engine.decoder(rows=rows, max_length=100)
+    decoder.prefill(row, TOKENS)
+    return np.asarray(decoder.cache.read(row, 0, len(TOKENS))[0])
+
+
+@pytest.mark.parametrize("name", ["fp32", "odd"])
+def test_it_holds_the_rounded_keys_and_values(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Against numpy: the float32 cache over the scales; the odd model has padded heads."""
+    source: ModelDir = request.getfixturevalue(name)
+    tokens = TOKENS[:60]
+    text = Calibration(token_ids=tokens)
+    model = quantize(source, tmp_path / "out", recipe=HEAD_AND_CACHE, calibration=text)
+    found, exact = (
+        gpt2edge.load(path).decoder(rows=1, max_length=60) for path in (model.path, source.path)
+    )
+    for decoder in (found, exact):
+        decoder.prefill(0, tokens)
+    scales = measure_cache_scales(source, [tokens], {})["h.0/attn"]
+    held, keys_and_values = found.cache.read(0, 0, 60)[0], exact.cache.read(0, 0, 60)[0]
+    assert held.dtype == np.int8
+    for part, scale in enumerate((scales.key, scales.value)):
+        expected = np.rint(keys_and_values[part] / scale[0]).clip(-128, 127)
+        assert np.abs(expected).max() >= 100  # the range is used
+        assert np.abs(held[part] - expected).max() <= 1  # a tie may fall either way
+        assert np.mean(held[part] == expected) > 0.99
+
+
+def test_it_costs_little(fp32: ModelDir, engine: gpt2edge.Engine, tmp_path: Path) -> None:
+    exact = gpt2edge.load(fp32.path)
+    plain = gpt2edge.load(quantize(fp32, tmp_path / "plain", recipe=INT8_BLOCK).path)
+    loss, before = (compare(exact, model, TOKENS, context=64).kl.value for model in (engine, plain))
+    assert loss < before + 1e-3
+    assert max(layer_errors(fp32, engine.model, TOKENS).values()) < 0.02
+
+
+def test_equalized_values_have_their_own_scales(twin: ModelDir, tmp_path: Path) -> None:
+    model = quantize(twin, tmp_path / "out", recipe=RECIPE, calibration=TEXT)
+    held = _row(gpt2edge.load(model.path))
+    largest = np.abs(held.astype(np.int32)).max(axis=(1, 2))  # [2, head_dim]
+    assert largest.min() > 40
+    assert largest.max() <= 127
+
+
+def test_a_quarter_of_the_bytes(fp32: ModelDir, engine: gpt2edge.Engine) -> None:
+    nbytes = []
+    for each in (gpt2edge.load(fp32.path), engine):
+        decoder = each.decoder(rows=1, max_length=100)
+        decoder.prefill(0, TOKENS)
+        nbytes.append(decoder.cache.nbytes)
+    assert nbytes[0] == 4 * nbytes[1]
+
+
+def test_rows_of_a_batch_are_what_they_are_alone(engine: gpt2edge.Engine) -> None:
+    prompts = [TOKENS[:5], TOKENS[7:40], TOKENS[40:41], TOKENS]
+    together = engine.generate_batch(prompts, max_new_tokens=16, logprobs=3)
+    alone = [engine.generate(prompt, max_new_tokens=16, logprobs=3) for prompt in prompts]
+    assert [done.token_ids for done in together] == [done.token_ids for done in alone]
+    assert [done.logprobs for done in together] == [done.logprobs for done in alone]
+
+
+def test_every_way_into_the_cache_gives_the_same_logits(engine: gpt2edge.Engine) -> None:
+    """Chunks, forks, selection, truncation, and copies parked elsewhere: to the bit."""
+    decoder = engine.decoder(rows=4, max_length=100)
+    decoder.prefill(0, TOKENS[:-1])
+    expected = decoder.decode(TOKENS[-1:]).copy()
+    decoder.cache.truncate(0, 40)
+    decoder.prefill(0, TOKENS[40:-1])
+    decoder.cache.fork(0, [1, 2])
+    parked = PrefixCache(1 << 20)
+    parked.store(decoder.cache, 2, TOKENS[:-1])
+    decoder.cache.select([0, 1, 2, 1])
+    assert parked.restore(decoder.cache, 2, TOKENS) == len(TOKENS) - 1
+    assert decoder.cache.data.dtype == np.int8
+    logits = decoder.decode([TOKENS[-1]] * 4)
+    assert np.array_equal(logits, np.repeat(expected, 4, axis=0))
+
+
+def test_a_model_writes_the_text_it_is_calibrated_on(fp32: ModelDir, tmp_path: Path) -> None:
+    first, second = (quantize(fp32, tmp_path / name, recipe=RECIPE) for name in "ab")
+    assert first.manifest == second.manifest
+    assert first.manifest.recipe is not None
+    assert first.manifest.recipe["kv_cache"] == "int8"
+
+
+def test_an_old_onnxruntime_is_told_to_go(
+    fp32: ModelDir, engine: gpt2edge.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.27.0")
+    with pytest.raises(ProviderError, match=r"needs onnxruntime 1.28 or newer, and this is 1.27.0"):
+        gpt2edge.load(engine.model.path)
+    with pytest.raises(ProviderError, match="int8 KV cache"):
+        quantize(fp32, tmp_path / "out", recipe=RECIPE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_classifier_needs_a_text(fp32: ModelDir, tmp_path: Path) -> None:
+    manifest = replace(fp32.manifest, task="sequence-classification")
+    classifier = replace(fp32, manifest=manifest)
+    with pytest.raises(QuantizationError, match="give a calibration text"):
+        quantize(classifier, tmp_path / "out", recipe=RECIPE)
