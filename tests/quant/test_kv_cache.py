@@ -13,7 +13,7 @@ from gpt2edge.errors import ProviderError, QuantizationError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8_BLOCK, Calibration, QuantRecipe, compare, layer_errors, quantize
 from gpt2edge.quant.kv_cache import measure_cache_scales
-from gpt2edge.runtime.search.prefix_cache import PrefixCache
+from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.session import require_int8_cache
 
 TOKENS = list(range(3, 90))
