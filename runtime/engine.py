@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Final
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from gpt2edge._checks import whole
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.async_stream import AsyncStream
 from gpt2edge.runtime.batching import decode_all
 from gpt2edge.runtime.beam import search_all
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
@@ -58,7 +60,13 @@ def load(
 
 
 class Engine:
-    """A loaded model. ``prompt`` is text or token ids everywhere; an empty one starts afresh."""
+    """A loaded model. ``prompt`` is text or token ids everywhere; an empty one starts afresh.
+
+    Any number of threads may use one engine; each call has a cache of its own. A stream is for one
+    thread at a time. Pickled, an engine is its folder and options, and is loaded anew; a process
+    that was forked must load its own. ``close``, or the end of a ``with`` block, gives the memory
+    back, once no stream of it is left.
+    """
 
     def __init__(
         self, model: str | os.PathLike[str], options: RuntimeOptions | None = None
@@ -83,6 +91,19 @@ class Engine:
         warning = saturation_warning(self.model.manifest.recipe)
         if warning is not None:
             _LOGGER.warning("%s: %s", self.model.path, warning)
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type["Engine"], tuple[Path, RuntimeOptions]]:
+        return type(self), (self.model.path.resolve(), self.options)
+
+    def close(self) -> None:
+        """Give the memory back. Every later call, and every stream that still runs, is an error."""
+        self._session.close()
 
     def generate(
         self,
@@ -193,6 +214,55 @@ class Engine:
             pass
         return stream.completions
 
+    async def agenerate(
+        self,
+        prompt: Prompt,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+        processors: Sequence[LogitsProcessor] = (),
+        overflow: Overflow | Policy = "error",
+    ) -> Completion:
+        """``generate`` for code that awaits: cancelling its task ends it within one token."""
+        stream = self.astream(
+            prompt,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            stop=stop,
+            logprobs=logprobs,
+            processors=processors,
+            overflow=overflow,
+        )
+        async for _ in stream:
+            pass
+        return stream.completion
+
+    def astream(
+        self,
+        prompt: Prompt,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+        processors: Sequence[LogitsProcessor] = (),
+        overflow: Overflow | Policy = "error",
+    ) -> AsyncStream:
+        """``stream`` for code that awaits: an asynchronous iterator of ``Chunk``."""
+        return AsyncStream(
+            self.stream(
+                prompt,
+                max_new_tokens=max_new_tokens,
+                sampling=sampling,
+                stop=stop,
+                logprobs=logprobs,
+                processors=processors,
+                overflow=overflow,
+            )
+        )
+
     def generations(
         self,
         prompts: Sequence[Prompt],
@@ -296,6 +366,7 @@ class Engine:
                 f"{self.config.n_positions}: shorten the prompt or ask for fewer new tokens"
             )
         session, chunk = self._session, self.options.prefill_chunk
+        session.lifetime.check()
         if session.in_place:
             cache = KVCache(rows, max_length, session.cache_layout)
             return Decoder(session, cache, prefill_chunk=chunk)

@@ -16,6 +16,7 @@ from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.huge_pages import HugePages
 from gpt2edge.runtime.kv_cache import CacheLayout
+from gpt2edge.runtime.lifetime import Lifetime
 from gpt2edge.runtime.mapped_weights import MappedWeights
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
 from gpt2edge.runtime.threads import available_threads
@@ -89,6 +90,7 @@ class Session:
                 f"for {first.name}, export it with --profile portable"
             )
         self._session, self._weights = self._open(model, options)
+        self.lifetime = Lifetime(self._session)
         self.in_place = not others and _is_in_place(self._session)
         """Whether past and present may be one buffer; else the graph's cache grows."""
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
@@ -170,7 +172,17 @@ class Session:
 
     def binding(self) -> "Binding":
         """A fresh set of bound inputs and outputs."""
-        return Binding(self._session)
+        return Binding(self._usable(), self._weights, self.lifetime)
+
+    def _usable(self) -> Any:
+        session = self._session  # before the check, as another thread may close it behind that
+        self.lifetime.check()
+        return session
+
+    def close(self) -> None:
+        """Refuse every call from now on; memory goes back with the last binding."""
+        self.lifetime.close()
+        self._session = self._weights = None
 
     def grow(
         self, inputs: Mapping[str, NDArray[np.int64]], past: Sequence[Any]
@@ -180,7 +192,8 @@ class Session:
         ``past`` and the presents returned are OrtValues, key and value of each layer in turn;
         logits [rows, tokens, n_logits] are here.
         """
-        binding = self._session.io_binding()
+        session = self._usable()
+        binding = session.io_binding()
         for name in self._input_names & inputs.keys():
             binding.bind_cpu_input(name, inputs[name])
         names = [f"{layer}.{part}" for layer in range(len(past) // 2) for part in ("key", "value")]
@@ -189,7 +202,7 @@ class Session:
         binding.bind_output("logits")
         for name in names:
             binding.bind_output(f"present.{name}", *self._memory)
-        _run(self._session, binding)
+        _run(session, binding)
         logits, *presents = binding.get_outputs()
         found: NDArray[np.float32] = logits.numpy()
         return found, presents
@@ -207,8 +220,10 @@ class Session:
 class Binding:
     """Arrays bound to the graph's inputs and outputs by address: nothing is copied in or out."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, weights: MappedWeights | None, lifetime: Lifetime) -> None:
         self._session = session
+        self._weights = weights  # what the session reads must outlive it
+        self._lifetime = lifetime
         self._binding = session.io_binding()
         self._alive: dict[str, Any] = {}
 
@@ -233,6 +248,7 @@ class Binding:
 
         Raises ModelDirError where the graph cannot take them: it is not what config.json says.
         """
+        self._lifetime.check()
         _run(self._session, self._binding)
 
 
