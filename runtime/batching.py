@@ -2,13 +2,17 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.types import Chunk
+
+_TILE: Final = 4
 
 
 class _Group:
@@ -20,17 +24,19 @@ class _Group:
         self._prompt_ids = members[0].prompt_ids
         self._logits: NDArray[np.float32] | None = None
 
-    def start(self, decoder: Decoder, active: Sequence[Generation]) -> tuple[Generation, Chunk]:
+    def start(
+        self, decoder: Decoder, active: Sequence[Generation], prefixes: PrefixCache | None
+    ) -> tuple[Generation, Chunk]:
         """Give the next member row ``len(active)`` with its prompt, and draw its first token."""
-        row = len(active)
+        row, reused = len(active), len(self._prompt_ids)
         sibling = next((at for at, other in enumerate(active) if self._has_prompt(other)), None)
         if sibling is None or self._logits is None:
-            decoder.cache.truncate(row, 0)
-            self._logits = decoder.prefill(row, self._prompt_ids)
+            self._logits, reused = enter_prompt(decoder, row, self._prompt_ids, prefixes)
         else:
             decoder.cache.fork(sibling, [row])
             decoder.cache.truncate(row, len(self._prompt_ids))
         generation = self.waiting.popleft()
+        generation.reused_tokens = reused
         return generation, generation.accept(self._logits)
 
     def _has_prompt(self, other: Generation) -> bool:
@@ -38,7 +44,31 @@ class _Group:
         return other in self._members and not other.has_slid
 
 
-def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iterator[Chunk]:
+def enter_prompt(
+    decoder: Decoder, row: int, token_ids: Sequence[int], prefixes: PrefixCache | None
+) -> tuple[NDArray[np.float32], int]:
+    """Make ``row`` hold ``token_ids``: logits after the last, and how many were not computed.
+
+    Kernels compute rows in tiles, and round the ones that are left over in another way: what is
+    reused ends with a tile and leaves more than one token, so that no bit depends on it.
+    """
+    cache = decoder.cache
+    cache.truncate(row, 0)
+    if prefixes is None or len(token_ids) < 2:
+        return decoder.prefill(row, token_ids), 0
+    reused = prefixes.restore(cache, row, token_ids[:-2]) // _TILE * _TILE
+    cache.truncate(row, reused)
+    logits = decoder.prefill(row, token_ids[reused:])
+    if len(token_ids) * cache.layout.token_bytes <= prefixes.max_bytes:
+        prefixes.store(cache, row, token_ids)
+    return logits, reused
+
+
+def decode_all(
+    decoder: Decoder,
+    groups: Sequence[Sequence[Generation]],
+    prefixes: PrefixCache | None = None,
+) -> Iterator[Chunk]:
     """Decode groups of generations, one prompt a group, on the rows of one cache.
 
     A row that ends is given to the next waiting generation at once. Rows in use are always the
@@ -52,7 +82,7 @@ def decode_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iter
             if group.waiting[0].end_early():
                 group.waiting.popleft()
             else:
-                generation, chunk = group.start(decoder, active)
+                generation, chunk = group.start(decoder, active, prefixes)
                 if generation.finish_reason is None:
                     active.append(generation)
                 yield chunk

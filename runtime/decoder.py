@@ -1,12 +1,17 @@
 """Decoder: a model bound to a KV cache. Prefill enters prompts, decode adds a token to each row."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.runtime.kv_cache import KVCache
 from gpt2edge.runtime.session import Binding, Session
+
+_TILE: Final = 16
+"""Kernels take tokens in tiles of this or a multiple, and round one that is left over by itself as
+they do in a decode step. No chunk leaves one, so that no bit depends on where a prompt is cut."""
 
 
 class Decoder:
@@ -59,8 +64,12 @@ class Decoder:
             raise ValueError("no tokens to prefill; there must be at least one")
         ids = np.asarray(token_ids, np.int64)
         self.cache.check_room(row, 1, len(ids))
-        for start in range(0, len(ids), self._prefill_chunk):
-            yield ids[start : start + self._prefill_chunk]
+        while len(ids):
+            size = min(self._prefill_chunk, len(ids))
+            if size > _TILE and (size % _TILE == 1 or len(ids) == size + 1):
+                size -= 3 if size % 2 else 4
+            yield ids[:size]
+            ids = ids[size:]
 
     def _forward(
         self, row: int, ids: NDArray[np.int64], kept: NDArray[np.int64]

@@ -49,6 +49,7 @@ class Generation:
         self.token_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
+        self.reused_tokens = 0
         self._history = list(prompt_ids)
         self._request = request
         self._sampler = self._new_sampler((request.seed or 0, index))
@@ -193,6 +194,7 @@ class Generation:
                 completion_tokens=len(self.token_ids),
                 ttft_s=self._first_token - request.started,
                 decode_s=self._last_token - self._first_token,
+                reused_tokens=self.reused_tokens,
             ),
             seed=request.seed,
             index=self._index,

@@ -21,6 +21,7 @@ from gpt2edge.runtime.mapped_weights import MappedWeights
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
 from gpt2edge.runtime.threads import available_threads
 
+ONNXRUNTIME: Final[str] = ort.__version__
 _BORROWS_WEIGHTS: Final = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 31)
 _INT8_CACHE_SINCE: Final = (1, 28)
 _DTYPES: Final = {
@@ -41,8 +42,9 @@ class RuntimeOptions:
     the next operator of a forward call in a busy loop; they always sleep between calls. Prompts
     enter the cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of
     one batched call. ``huge_pages`` moves the weights to huge pages when decoding begins, where
-    the system allows it (Linux). With ``verify`` every file's checksum is
-    compared with the manifest's while the model loads.
+    the system allows it (Linux). With ``verify`` every file's checksum is compared with the
+    manifest's while the model loads. ``prefix_cache_bytes`` keeps the keys and values of that many
+    bytes of prompts: one that begins like an earlier one costs its new tokens only.
     """
 
     device: str = "cpu"
@@ -53,6 +55,7 @@ class RuntimeOptions:
     cache_bytes: int = 1 << 30
     huge_pages: bool = True
     verify: bool = True
+    prefix_cache_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -64,6 +67,7 @@ class RuntimeOptions:
                 Provider.of(provider)
         whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
         whole("cache_bytes", self.cache_bytes, 1, 2**63)
+        whole("prefix_cache_bytes", self.prefix_cache_bytes, 0, 2**63)
         for name in ("spinning", "huge_pages", "verify"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")

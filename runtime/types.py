@@ -42,13 +42,17 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds and token counts of one completion, tokenization included, model load apart."""
+    """Seconds and token counts of one completion, tokenization included, model load apart.
+
+    ``reused_tokens`` of the prompt were known, from a cache or a sibling, and not computed.
+    """
 
     load_s: float
     prompt_tokens: int
     completion_tokens: int
     ttft_s: float
     decode_s: float
+    reused_tokens: int = 0
 
     @property
     def tpot_ms(self) -> float:

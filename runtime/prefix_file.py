@@ -1,0 +1,153 @@
+"""A PrefixCache on disk: for one model and one onnxruntime, whole or absent, checked before use.
+
+Layout: 16 bytes of magic, the header's length (8 bytes, little-endian), the header (JSON: key,
+layout, and for each edge of the tree its parent's place and its token ids), each edge's keys and
+values as they are in memory, and the sha256 of all that.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.kv_cache import CacheLayout
+from gpt2edge.runtime.prefix_cache import Edge, PrefixCache
+
+_MAGIC: Final = b"gpt2edge prefix\n"
+_FORMAT: Final = 1
+_COUNT_BYTES: Final = 8
+_DIGEST_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixKey:
+    """What keys and values are good for: ``model`` are the checksums of its files."""
+
+    model: tuple[str, ...]
+    onnxruntime: str
+    layout: CacheLayout
+    vocab_size: int
+
+    def header(self) -> dict[str, Any]:
+        """The part of the file's header that says whose it is."""
+        layout = self.layout
+        shape = [layout.n_layer, layout.n_head, layout.head_dim]
+        return {
+            "format": _FORMAT,
+            "model": list(self.model),
+            "onnxruntime": self.onnxruntime,
+            "layout": [*shape, layout.dtype.str],
+        }
+
+
+def save_prefixes(prefixes: PrefixCache, path: Path, key: PrefixKey) -> None:
+    """Write ``path``, whole or not at all, readable by its owner only: it holds texts.
+
+    Raises Gpt2EdgeError where ``path`` cannot be written, or holds anything but such a file.
+    """
+    edges = prefixes.edges()
+    listing = [[parent, list(edge.token_ids)] for parent, edge in edges]
+    header = json.dumps({**key.header(), "edges": listing}).encode()
+    try:
+        if path.exists() and not _is_ours(path):
+            raise Gpt2EdgeError(f"{str(path)!r} is not a prompt cache: it will not be replaced")
+        with NamedTemporaryFile(dir=path.absolute().parent, prefix=".", delete=False) as file:
+            try:
+                _write(file, header, [edge.tokens for _, edge in edges])
+                file.close()
+                Path(file.name).replace(path)
+            finally:
+                Path(file.name).unlink(missing_ok=True)
+    except OSError as error:
+        raise Gpt2EdgeError(f"cannot write {str(path)!r}: {error.strerror}") from None
+
+
+def load_prefixes(prefixes: PrefixCache, path: Path, key: PrefixKey) -> None:
+    """Fill the empty ``prefixes`` from ``path``; over its budget the longest unused go.
+
+    Raises Gpt2EdgeError where the file is damaged, or of another model or onnxruntime.
+    """
+    try:
+        if not _is_ours(path):
+            raise Gpt2EdgeError(f"{str(path)!r} is not a prompt cache")
+        with path.open("rb") as file:
+            edges = _read(file, path, key)
+    except OSError as error:
+        raise Gpt2EdgeError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    prefixes.fill(edges)
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _write(file: IO[bytes], header: bytes, parts: list[NDArray[Any]]) -> None:
+    digest = hashlib.sha256()
+    count = len(header).to_bytes(_COUNT_BYTES, "little")
+    for part in (_MAGIC, count, header, *(np.ascontiguousarray(p).data for p in parts)):
+        digest.update(part)
+        file.write(part)
+    file.write(digest.digest())
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _read(file: IO[bytes], path: Path, key: PrefixKey) -> list[tuple[int, Edge]]:
+    damaged = Gpt2EdgeError(f"{str(path)!r} is damaged: delete it, and it will be made again")
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(len(_MAGIC) + _COUNT_BYTES)
+    length = int.from_bytes(start[len(_MAGIC) :], "little")
+    if length > size:
+        raise damaged
+    text = file.read(length)
+    try:
+        header = json.loads(text)
+        edges = header.pop("edges")
+        sizes = _checked_sizes(edges, key.vocab_size)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        raise damaged from None
+    if header != key.header():
+        raise Gpt2EdgeError(
+            f"{str(path)!r} was made with another model or another onnxruntime: delete it, or "
+            "choose another name"
+        )
+    layout = key.layout
+    if size != len(start) + length + sum(sizes) * layout.token_bytes + _DIGEST_BYTES:
+        raise damaged
+    payload = np.fromfile(file, np.uint8, sum(sizes) * layout.token_bytes)
+    digest = hashlib.sha256(start + text)
+    digest.update(payload.data)
+    if file.read(_DIGEST_BYTES) != digest.digest():
+        raise damaged
+    bounds = np.cumsum([0, *sizes]) * layout.token_bytes
+    found = []
+    for (parent, ids), (first, last) in zip(edges, pairwise(bounds), strict=True):
+        shape = (layout.n_layer, 2, layout.n_head, len(ids), layout.head_dim)
+        tokens = payload[first:last].copy().view(layout.dtype).reshape(shape)
+        found.append((parent, Edge(tuple(ids), tokens)))
+    return found
+
+
+def _checked_sizes(edges: Any, vocab_size: int) -> list[int]:
+    """Tokens of each edge. Raises ValueError where they are no radix tree, parents first."""
+    firsts = set()
+    for place, (parent, ids) in enumerate(edges):
+        if type(parent) is not int or not -1 <= parent < place:
+            raise ValueError
+        if not ids or any(type(item) is not int or not 0 <= item < vocab_size for item in ids):
+            raise ValueError
+        firsts.add((parent, ids[0]))
+    if len(firsts) != len(edges):
+        raise ValueError
+    return [len(ids) for _, ids in edges]
