@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gpt2edge._checks import whole
 from gpt2edge.errors import ContextLengthError
-from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir, sha256
+from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.async_stream import AsyncStream
 from gpt2edge.runtime.batching import decode_all
 from gpt2edge.runtime.beam import search_all
@@ -27,14 +27,13 @@ from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.growing import GrowingCache, GrowingDecoder
 from gpt2edge.runtime.kv_cache import KVCache
 from gpt2edge.runtime.overflow import Overflow, Policy
-from gpt2edge.runtime.prefix_cache import PrefixCache
-from gpt2edge.runtime.prefix_file import PrefixKey, load_prefixes, save_prefixes
 from gpt2edge.runtime.processors import LogitsProcessor
+from gpt2edge.runtime.prompt_cache import PromptCache
 from gpt2edge.runtime.providers import Provider
 from gpt2edge.runtime.requests import Prompt, Requests
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.scoring import score_completion, window_losses
-from gpt2edge.runtime.session import ONNXRUNTIME, RuntimeOptions, Session
+from gpt2edge.runtime.session import RuntimeOptions, Session
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.stream import Stream
 from gpt2edge.runtime.tokenizer import Tokenizer
@@ -93,8 +92,8 @@ class Engine:
         warning = saturation_warning(self.model.manifest.recipe)
         if warning is not None:
             _LOGGER.warning("%s: %s", self.model.path, warning)
-        budget = self.options.prefix_cache_bytes
-        self.prefixes = PrefixCache(budget) if budget else None
+        layout = self._session.cache_layout
+        self.prefixes = PromptCache.of(self.model, layout, self.options)
 
     def __enter__(self) -> "Engine":
         return self
@@ -355,21 +354,6 @@ class Engine:
         decoder = self.decoder(rows=1, max_length=len(token_ids))
         return np.concatenate(list(decoder.prefill_all(0, token_ids)))
 
-    def save_prefixes(self, path: str | os.PathLike[str]) -> None:
-        """Write the keys and values of the prompts so far to a file.
-
-        Raises Gpt2EdgeError where that cannot be, ValueError without ``prefix_cache_bytes``.
-        """
-        save_prefixes(self._prefix_cache(), Path(path), self._prefix_key())
-
-    def load_prefixes(self, path: str | os.PathLike[str]) -> None:
-        """Take over the prompts of a file that ``save_prefixes`` wrote with this very model.
-
-        Raises Gpt2EdgeError where it is damaged or another model's, ValueError without
-        ``prefix_cache_bytes``.
-        """
-        load_prefixes(self._prefix_cache(), Path(path), self._prefix_key())
-
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt; an empty one becomes the begin-of-text token.
 
@@ -400,24 +384,6 @@ class Engine:
         """Rows of ``max_length`` tokens that ``RuntimeOptions.cache_bytes`` allows, at least 1."""
         row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
         return max(1, self.options.cache_bytes // row_bytes)
-
-    def _prefix_cache(self) -> PrefixCache:
-        if self.prefixes is None:
-            raise ValueError("there is no prefix cache: set RuntimeOptions.prefix_cache_bytes")
-        return self.prefixes
-
-    def _prefix_key(self) -> PrefixKey:
-        files = self.model.manifest.files
-        return PrefixKey(
-            model=tuple(
-                files[name].sha256 or sha256(self.model.path / name)
-                for name in (GRAPH_FILE, WEIGHTS_FILE)
-                if name in files
-            ),
-            onnxruntime=ONNXRUNTIME,
-            layout=self._session.cache_layout,
-            vocab_size=self.config.vocab_size,
-        )
 
     def _decoder_for(self, groups: Sequence[Sequence[Generation]], num_beams: int) -> Decoder:
         """A decoder with as many rows as there is work for and the cache budget allows."""

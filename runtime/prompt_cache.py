@@ -1,4 +1,6 @@
-"""A PrefixCache on disk: for one model and one onnxruntime, whole or absent, checked before use.
+"""PromptCache: an engine's prompts, in memory and on disk.
+
+A file is for one model and one onnxruntime, whole or absent, and checked before use.
 
 Layout: 16 bytes of magic, the header's length (8 bytes, little-endian), the header (JSON: key,
 layout, and for each edge of the tree its parent's place and its token ids), each edge's keys and
@@ -8,6 +10,7 @@ values as they are in memory, and the sha256 of all that.
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir, sha256
 from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.prefix_cache import Edge, PrefixCache
+from gpt2edge.runtime.session import ONNXRUNTIME, RuntimeOptions
 
 _MAGIC: Final = b"gpt2edge prefix\n"
 _FORMAT: Final = 1
@@ -28,7 +33,7 @@ _DIGEST_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrefixKey:
+class PromptKey:
     """What keys and values are good for: ``model`` are the checksums of its files."""
 
     model: tuple[str, ...]
@@ -48,41 +53,74 @@ class PrefixKey:
         }
 
 
-def save_prefixes(prefixes: PrefixCache, path: Path, key: PrefixKey) -> None:
-    """Write ``path``, whole or not at all, readable by its owner only: it holds texts.
+class PromptCache(PrefixCache):
+    """An engine's prompts: a PrefixCache that can be saved and loaded.
 
-    Raises Gpt2EdgeError where ``path`` cannot be written, or holds anything but such a file.
+    A file is as trusted as a model: its checksum shows damage, not who wrote it.
     """
-    edges = prefixes.edges()
-    listing = [[parent, list(edge.token_ids)] for parent, edge in edges]
-    header = json.dumps({**key.header(), "edges": listing}).encode()
-    try:
-        if path.exists() and not _is_ours(path):
-            raise Gpt2EdgeError(f"{str(path)!r} is not a prompt cache: it will not be replaced")
-        with NamedTemporaryFile(dir=path.absolute().parent, prefix=".", delete=False) as file:
-            try:
-                _write(file, header, [edge.tokens for _, edge in edges])
-                file.close()
-                Path(file.name).replace(path)
-            finally:
-                Path(file.name).unlink(missing_ok=True)
-    except OSError as error:
-        raise Gpt2EdgeError(f"cannot write {str(path)!r}: {error.strerror}") from None
 
+    def __init__(self, max_bytes: int, key: Callable[[], PromptKey]) -> None:
+        super().__init__(max_bytes)
+        self._key = key
 
-def load_prefixes(prefixes: PrefixCache, path: Path, key: PrefixKey) -> None:
-    """Fill the empty ``prefixes`` from ``path``; over its budget the longest unused go.
+    @classmethod
+    def of(
+        cls, model: ModelDir, layout: CacheLayout, options: RuntimeOptions
+    ) -> "PromptCache | None":
+        """The prompt cache that ``options`` ask for."""
 
-    Raises Gpt2EdgeError where the file is damaged, or of another model or onnxruntime.
-    """
-    try:
-        if not _is_ours(path):
-            raise Gpt2EdgeError(f"{str(path)!r} is not a prompt cache")
-        with path.open("rb") as file:
-            edges = _read(file, path, key)
-    except OSError as error:
-        raise Gpt2EdgeError(f"cannot read {str(path)!r}: {error.strerror}") from None
-    prefixes.fill(edges)
+        def key() -> PromptKey:
+            files = model.manifest.files
+            sums = [
+                files[name].sha256 or sha256(model.path / name)
+                for name in (GRAPH_FILE, WEIGHTS_FILE)
+                if name in files
+            ]
+            return PromptKey(
+                model=tuple(sums),
+                onnxruntime=ONNXRUNTIME,
+                layout=layout,
+                vocab_size=model.config.vocab_size,
+            )
+
+        return cls(options.prefix_cache_bytes, key) if options.prefix_cache_bytes else None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``path``, whole or not at all, readable by its owner only: it holds texts.
+
+        Raises Gpt2EdgeError where it cannot be written, or holds anything but such a file.
+        """
+        target = Path(path)
+        edges = self.edges()
+        listing = [[parent, list(edge.token_ids)] for parent, edge in edges]
+        header = json.dumps({**self._key().header(), "edges": listing}).encode()
+        try:
+            if target.exists() and not _is_ours(target):
+                raise Gpt2EdgeError(f"{str(target)!r} is not a prompt cache: it is left as it was")
+            with NamedTemporaryFile(dir=target.absolute().parent, prefix=".", delete=False) as file:
+                try:
+                    _write(file, header, [edge.tokens for _, edge in edges])
+                    file.close()
+                    Path(file.name).replace(target)
+                finally:
+                    Path(file.name).unlink(missing_ok=True)
+        except OSError as error:
+            raise Gpt2EdgeError(f"cannot write {str(target)!r}: {error.strerror}") from None
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Take over what ``save`` wrote with this very model, in the place of what is here.
+
+        Raises Gpt2EdgeError where the file is damaged, or of another model or onnxruntime.
+        """
+        source = Path(path)
+        try:
+            if not _is_ours(source):
+                raise Gpt2EdgeError(f"{str(source)!r} is not a prompt cache")
+            with source.open("rb") as file:
+                edges = _read(file, source, self._key())
+        except OSError as error:
+            raise Gpt2EdgeError(f"cannot read {str(source)!r}: {error.strerror}") from None
+        self.fill(edges)
 
 
 def _is_ours(path: Path) -> bool:
@@ -95,7 +133,7 @@ def _is_ours(path: Path) -> bool:
 def _write(file: IO[bytes], header: bytes, parts: list[NDArray[Any]]) -> None:
     digest = hashlib.sha256()
     count = len(header).to_bytes(_COUNT_BYTES, "little")
-    for part in (_MAGIC, count, header, *(np.ascontiguousarray(p).data for p in parts)):
+    for part in (_MAGIC, count, header, *(np.ascontiguousarray(part).tobytes() for part in parts)):
         digest.update(part)
         file.write(part)
     file.write(digest.digest())
@@ -103,7 +141,7 @@ def _write(file: IO[bytes], header: bytes, parts: list[NDArray[Any]]) -> None:
     os.fsync(file.fileno())
 
 
-def _read(file: IO[bytes], path: Path, key: PrefixKey) -> list[tuple[int, Edge]]:
+def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]:
     damaged = Gpt2EdgeError(f"{str(path)!r} is damaged: delete it, and it will be made again")
     size = os.fstat(file.fileno()).st_size
     start = file.read(len(_MAGIC) + _COUNT_BYTES)

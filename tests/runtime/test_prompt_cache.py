@@ -9,7 +9,7 @@ import pytest
 
 from gpt2edge import Engine
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.prefix_cache import PrefixCache
+from gpt2edge.runtime.prompt_cache import PromptCache
 from gpt2edge.runtime.session import RuntimeOptions
 
 SYSTEM = "the hen and the fell hell hid in the well. " * 12
@@ -19,6 +19,11 @@ QUESTIONS = ("the hen", "the well", "the")
 @pytest.fixture
 def caching(engine: Engine) -> Engine:
     return Engine(engine.model.path, RuntimeOptions(prefix_cache_bytes=1 << 24))
+
+
+def saved(engine: Engine) -> PromptCache:
+    assert engine.prefixes is not None
+    return engine.prefixes
 
 
 def logprobs(engine: Engine, prompt: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -51,23 +56,20 @@ def test_no_bit_depends_on_where_a_prompt_was_cut(engine: Engine) -> None:
 def test_a_prompt_over_the_budget_is_not_kept(engine: Engine) -> None:
     small = Engine(engine.model.path, RuntimeOptions(prefix_cache_bytes=1000))
     assert logprobs(small, SYSTEM) == logprobs(engine, SYSTEM)
-    assert small.prefixes is not None
-    assert small.prefixes.nbytes == 0
+    assert saved(small).nbytes == 0
 
 
 def test_saved_and_loaded(engine: Engine, caching: Engine, tmp_path: Path) -> None:
     for question in QUESTIONS:
         caching.generate(SYSTEM + question, max_new_tokens=1)
     path = tmp_path / "prompts"
-    caching.save_prefixes(path)
-    caching.save_prefixes(path)  # replaces its own
+    saved(caching).save(path)
+    saved(caching).save(path)  # replaces its own
     assert path.stat().st_mode & 0o077 == 0
     assert [item.name for item in tmp_path.iterdir()] == ["prompts"]
     other = Engine(engine.model.path, RuntimeOptions(prefix_cache_bytes=1 << 24))
-    other.load_prefixes(path)
-    assert other.prefixes is not None
-    assert caching.prefixes is not None
-    assert other.prefixes.nbytes == caching.prefixes.nbytes
+    saved(other).load(path)
+    assert saved(other).nbytes == saved(caching).nbytes
     for question in QUESTIONS:
         prompt = SYSTEM + question
         timing = other.generate(prompt, max_new_tokens=1).timing
@@ -78,20 +80,19 @@ def test_saved_and_loaded(engine: Engine, caching: Engine, tmp_path: Path) -> No
 def test_a_smaller_budget_forgets_what_is_longest_unused(caching: Engine, tmp_path: Path) -> None:
     for text in ("the hen", "well well well", "hell hid"):
         caching.generate(text, max_new_tokens=1)
-    caching.save_prefixes(tmp_path / "prompts")
+    saved(caching).save(tmp_path / "prompts")
     budget = len(caching.encode("hell hid")) * caching._session.cache_layout.token_bytes
     small = Engine(caching.model.path, RuntimeOptions(prefix_cache_bytes=budget))
-    small.load_prefixes(tmp_path / "prompts")
-    assert small.prefixes is not None
-    assert small.prefixes.nbytes <= budget
-    assert small.prefixes.matched(caching.encode("hell hid")) > 0
-    assert small.prefixes.matched(caching.encode("well")) == 0
+    saved(small).load(tmp_path / "prompts")
+    assert saved(small).nbytes <= budget
+    assert saved(small).matched(caching.encode("hell hid")) > 0
+    assert saved(small).matched(caching.encode("well")) == 0
 
 
 def test_every_damaged_byte_is_seen(caching: Engine, tmp_path: Path) -> None:
     caching.generate("the hen", max_new_tokens=1)
     path = tmp_path / "prompts"
-    caching.save_prefixes(path)
+    saved(caching).save(path)
     whole = path.read_bytes()
     random = np.random.default_rng(0)
     places = [*range(40), *random.integers(0, len(whole), 100), len(whole) - 1]
@@ -99,15 +100,14 @@ def test_every_damaged_byte_is_seen(caching: Engine, tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << int(random.integers(8))
         path.write_bytes(damaged)
-        assert caching.prefixes is not None
-        before = caching.prefixes.edges()
+        before = saved(caching).edges()
         with pytest.raises(Gpt2EdgeError):
-            caching.load_prefixes(path)
-        assert caching.prefixes.edges() == before
+            saved(caching).load(path)
+        assert saved(caching).edges() == before
     for size in (0, 3, 20, 60, len(whole) - 1):
         path.write_bytes(whole[:size])
         with pytest.raises(Gpt2EdgeError):
-            caching.load_prefixes(path)
+            saved(caching).load(path)
 
 
 HOSTILE = {
@@ -127,38 +127,35 @@ HOSTILE = {
 
 @pytest.mark.parametrize("edges", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_trees_are_refused(caching: Engine, tmp_path: Path, edges: object) -> None:
-    header = {**caching._prefix_key().header(), "edges": edges or "edges"}
+    header = {**saved(caching)._key().header(), "edges": edges or "edges"}
     text = json.dumps(header).encode()
     path = tmp_path / "prompts"
     path.write_bytes(b"gpt2edge prefix\n" + len(text).to_bytes(8, "little") + text + b"0" * 32)
     with pytest.raises(Gpt2EdgeError, match="damaged"):
-        caching.load_prefixes(path)
+        saved(caching).load(path)
 
 
 def test_other_models_and_files_are_left_alone(
     caching: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caching.generate("the hen", max_new_tokens=1)
-    caching.save_prefixes(tmp_path / "prompts")
-    other = replace(caching._prefix_key(), model=("0" * 64,))
+    saved(caching).save(tmp_path / "prompts")
+    other = replace(saved(caching)._key(), model=("0" * 64,))
     with monkeypatch.context() as patch:
-        patch.setattr(caching, "_prefix_key", lambda: other)
+        patch.setattr(caching.prefixes, "_key", lambda: other)
         with pytest.raises(Gpt2EdgeError, match="another model"):
-            caching.load_prefixes(tmp_path / "prompts")
+            saved(caching).load(tmp_path / "prompts")
     notes = tmp_path / "notes.txt"
     notes.write_text("mine")
-    for action in (caching.save_prefixes, caching.load_prefixes):
+    for action in (saved(caching).save, saved(caching).load):
         with pytest.raises(Gpt2EdgeError, match="is not a prompt cache"):
             action(notes)
         with pytest.raises(Gpt2EdgeError):
             action(tmp_path)
     assert notes.read_text() == "mine"
     with pytest.raises(Gpt2EdgeError, match="cannot write"):
-        caching.save_prefixes(tmp_path / "absent" / "prompts")
+        saved(caching).save(tmp_path / "absent" / "prompts")
 
 
-def test_without_a_budget_there_is_nothing_to_save(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no prefix cache"):
-        engine.save_prefixes(tmp_path / "prompts")
+def test_without_a_budget_there_is_none(engine: Engine) -> None:
     assert engine.prefixes is None
-    assert PrefixCache(1).edges() == []
