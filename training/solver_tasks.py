@@ -1,0 +1,46 @@
+"""What the solvers' training needs to know of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import stepmath
+
+
+class Problem(Protocol):
+    """A problem with its reference solution."""
+
+    @property
+    def prompt(self) -> str:
+        """What a model is given; it ends with a newline."""
+
+    @property
+    def solution(self) -> str:
+        """What it should write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A maker of problems, and a judge of solutions."""
+
+    name: str
+    training_problem: Callable[[int], Problem]
+    is_right: Callable[..., bool]  # (problem, text)
+    judge_steps: Callable[..., list[bool]]  # (problem, steps)
+    split: Callable[[str], Sequence[str]]
+    vocab_size: int = 512
+    n_positions: int = 256
+    max_new_tokens: int = 128
+
+
+TASKS = {
+    "stepmath": Task(
+        "stepmath",
+        stepmath.training_problem,
+        stepmath.is_right,
+        stepmath.judge_steps,
+        stepmath.split_solution,
+    )
+}
