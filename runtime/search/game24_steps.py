@@ -1,0 +1,115 @@
+"""Game of 24 in writing: the steps a model writes, and their checker.
+
+A puzzle is the prompt "24: 4 6 8 8" and a solution three lines of "a op b = c (left: ...)", as in
+Tree of Thoughts (Yao et al. 2023). The game here is that of whole numbers, none below 0, with the
+larger number first and what is left in ascending order, so that equal positions are equal texts.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import combinations
+from typing import Final, NamedTuple, TypeAlias
+
+from gpt2edge.runtime.search.game24 import evaluate
+
+Numbers: TypeAlias = tuple[int, ...]
+
+_STEP: Final = re.compile(
+    r"(\d{1,6}) ([-+*/]) (\d{1,6}) = (\d{1,6}) \(left: (\d{1,6}(?: \d{1,6}){0,9})\)", re.ASCII
+)
+
+
+class Step(NamedTuple):
+    """One move: ``a sign b = result``, and the numbers that are ``left``, in ascending order."""
+
+    a: int
+    sign: str
+    b: int
+    result: int
+    left: Numbers
+
+    @property
+    def text(self) -> str:
+        """The line that a model writes, its end included."""
+        return f"{self.a} {self.sign} {self.b} = {self.result} (left: {_spaced(self.left)})\n"
+
+
+def prompt_of(numbers: Sequence[int], target: int = 24) -> str:
+    """What a model is given: "24: 4 6 8 8" and the end of the line."""
+    return f"{target}: {_spaced(sorted(numbers))}\n"
+
+
+def legal_steps(numbers: Numbers) -> Iterator[Step]:
+    """All moves from ``numbers``, each once."""
+    ordered = sorted(numbers)
+    seen = set()
+    for low, high in combinations(range(len(ordered)), 2):
+        b, a = ordered[low], ordered[high]
+        if (a, b) in seen:
+            continue
+        seen.add((a, b))
+        rest = [number for at, number in enumerate(ordered) if at not in (low, high)]
+        for sign, result in (("+", a + b), ("-", a - b), ("*", a * b)):
+            yield Step(a, sign, b, result, tuple(sorted([*rest, result])))
+        if b and a % b == 0:
+            yield Step(a, "/", b, a // b, tuple(sorted([*rest, a // b])))
+
+
+def read_step(numbers: Sequence[int], line: str) -> Step | None:
+    """The move that ``line`` is from ``numbers``, or None: wrong numbers, sum, rest or form."""
+    match = _STEP.fullmatch(line.rstrip("\n"))
+    if match is None:
+        return None
+    a, b, result = int(match[1]), int(match[3]), int(match[4])
+    left = tuple(sorted(map(int, match[5].split())))
+    used = Counter((a, b))
+    rest = Counter(numbers) - used
+    if used - Counter(numbers) or rest + Counter((result,)) != Counter(left):
+        return None
+    if match[2] == "/" and not b:
+        return None
+    value, _ = evaluate(f"{a} {match[2]} {b}")
+    return Step(a, match[2], b, result, left) if value == result else None
+
+
+def read_steps(numbers: Sequence[int], text: str) -> list[Step]:
+    """The moves of ``text`` up to the first line that is none."""
+    left, steps = tuple(sorted(numbers)), []
+    for line in text.splitlines():
+        step = read_step(left, line)
+        if step is None:
+            break
+        steps.append(step)
+        left = step.left
+    return steps
+
+
+def expression_of(numbers: Sequence[int], steps: Sequence[Step]) -> str:
+    """The moves as one expression, such as "(4 + (8 / 8)) * 6"; the numbers left joined by ", "."""
+    items = [(number, str(number)) for number in numbers]
+    for step in steps:
+        parts = []
+        for wanted in (step.a, step.b):
+            at = next(place for place, (value, _) in enumerate(items) if value == wanted)
+            parts.append(items.pop(at)[1])
+        items.append((step.result, f"({parts[0]} {step.sign} {parts[1]})"))
+    texts = [text for _, text in items]
+    return texts[0][1:-1] if len(texts) == 1 and steps else ", ".join(texts)
+
+
+def is_solved(numbers: Sequence[int], text: str, target: int = 24) -> bool:
+    """Whether ``text`` is a whole solution: every line a move, and the last leaves the target.
+
+    The lines are joined to one expression, whose value and numbers are what decides.
+    """
+    steps = read_steps(numbers, text)
+    if len(steps) != len(numbers) - 1 or len(text.splitlines()) != len(steps):
+        return False
+    value, used = evaluate(expression_of(numbers, steps))
+    return value == Fraction(target) and Counter(used) == Counter(numbers)
+
+
+def _spaced(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, numbers))
