@@ -8,7 +8,9 @@ from gpt2edge.runtime.search.answers import canonical, extract_answer
 from gpt2edge.runtime.search.best_of_n import BestOfN, pass_at_k
 from gpt2edge.runtime.search.candidates import Request
 from gpt2edge.runtime.search.game24 import Game24
+from gpt2edge.runtime.search.game24_task import WrittenGame24
 from gpt2edge.runtime.search.harvest import Harvest
+from gpt2edge.runtime.search.likeliest import Likeliest
 from gpt2edge.runtime.search.loom import Loom
 from gpt2edge.runtime.search.mcts import MCTS
 from gpt2edge.runtime.search.model_verifier import (
@@ -46,6 +48,7 @@ __all__ = [
     "Cost",
     "Game24",
     "Harvest",
+    "Likeliest",
     "Likelihood",
     "Loom",
     "MajorityVote",
@@ -72,6 +75,7 @@ __all__ = [
     "Weighted",
     "WordValues",
     "Workspace",
+    "WrittenGame24",
     "aggregate_steps",
     "canonical",
     "extract_answer",

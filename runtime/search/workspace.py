@@ -140,15 +140,45 @@ class Workspace:
                 if self._enter(decoder, len(active) - 1, generation) and _rests(generation, until):
                     yield self._take(decoder, active, len(active) - 1, keep=keep)
             if active:
-                self._check(tokens=len(active), calls=1)
-                logits = decoder.decode([generation.token_ids[-1] for generation in active])
-                self._calls += 1
+                logits = self.decode(decoder, [item.token_ids[-1] for item in active])
                 for generation, row in zip(active, logits, strict=True):
                     generation.accept(row)
-                self._generated += len(active)
                 resting = [row for row, item in enumerate(active) if _rests(item, until)]
                 for row in reversed(resting):
                     yield self._take(decoder, active, row, keep=keep)
+
+    def decoder(self, rows: int, longest: int) -> Decoder:
+        """The decoder at hand where it is large enough, else a larger one, its rows empty."""
+        decoder = self._decoder
+        if decoder is not None:
+            longest = max(longest, decoder.cache.max_length)
+        if decoder is None or decoder.cache.max_length < longest or decoder.cache.rows < rows:
+            self._decoder = decoder = self.engine.decoder(rows=rows, max_length=longest)
+        return decoder
+
+    def enter(self, decoder: Decoder, row: int, prompt_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Bring a prompt into ``row``, from memory as far as it is known: logits after it.
+
+        Raises OutOfBudget.
+        """
+        key = tuple(prompt_ids)
+        logits = self._prompt_logits.get(key)
+        known = key if logits is not None else key[:-1]
+        start = self._prefixes.restore(decoder.cache, row, known)
+        if start < len(key):
+            logits = self._prefill(decoder, row, key[start:])
+            self._prefixes.store(decoder.cache, row, key)
+        assert logits is not None
+        self._remember(key, logits)
+        return logits
+
+    def decode(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """A token more in each of the first rows: logits [rows, vocab_size]. Raises OutOfBudget."""
+        self._check(tokens=len(token_ids), calls=1)
+        logits = decoder.decode(token_ids)
+        self._calls += 1
+        self._generated += len(token_ids)
+        return logits
 
     def _enter(self, decoder: Decoder, row: int, generation: Generation) -> bool:
         """Bring a generation's tokens into ``row``, from memory as far as they are known.
@@ -156,21 +186,18 @@ class Workspace:
         A fresh one draws its first token, which is what the answer says. In all others the last
         token has not entered the cache: the next decode brings it.
         """
-        fresh = not generation.token_ids
-        token_ids = [*generation.prompt_ids, *generation.token_ids[:-1]]
-        logits = self._prompt_logits.get(tuple(token_ids)) if fresh else None
-        known = token_ids[:-1] if fresh and logits is None else token_ids
-        start = self._prefixes.restore(decoder.cache, row, known)
-        if start < len(token_ids):
-            logits = self._prefill(decoder, row, token_ids[start:])
-            self._prefixes.store(decoder.cache, row, token_ids)
-        if fresh:
-            assert logits is not None
-            self._remember(tuple(token_ids), logits)
+        if not generation.token_ids:
+            logits = self.enter(decoder, row, generation.prompt_ids)
             self._check(tokens=1, calls=0)
             generation.accept(logits)
             self._generated += 1
-        return fresh
+            return True
+        token_ids = [*generation.prompt_ids, *generation.token_ids[:-1]]
+        start = self._prefixes.restore(decoder.cache, row, token_ids)
+        if start < len(token_ids):
+            self._prefill(decoder, row, token_ids[start:])
+            self._prefixes.store(decoder.cache, row, token_ids)
+        return False
 
     def _prefill(self, decoder: Decoder, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
         calls = -(-len(token_ids) // self.engine.options.prefill_chunk)
@@ -201,15 +228,10 @@ class Workspace:
         return generation
 
     def _decoder_for(self, generations: Sequence[Generation]) -> Decoder:
-        """The decoder at hand where it is large enough, else a larger one."""
+        """A decoder for as many generations as the cache budget allows."""
         longest = max((generation.cached_tokens for generation in generations), default=1)
-        decoder = self._decoder
-        if decoder is not None:
-            longest = max(longest, decoder.cache.max_length)
         rows = max(1, min(len(generations), self.engine.affordable_rows(longest)))
-        if decoder is None or decoder.cache.max_length < longest or decoder.cache.rows < rows:
-            self._decoder = decoder = self.engine.decoder(rows=rows, max_length=longest)
-        return decoder
+        return self.decoder(rows, longest)
 
     def _check(self, *, tokens: int, calls: int) -> None:
         """Raise OutOfBudget where so many more tokens or calls would exceed it."""

@@ -1,0 +1,72 @@
+"""Game of 24 by a model: it proposes the moves, and another says what can still be won."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gpt2edge.runtime.search.game24_steps import prompt_of, read_step
+from gpt2edge.runtime.search.likeliest import Likeliest
+from gpt2edge.runtime.search.thoughts import Thought
+from gpt2edge.runtime.search.verifier import Verifier, score_all
+from gpt2edge.runtime.search.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenGame24:
+    """A puzzle for tree search with a model that writes steps, as ``game24_steps`` has them.
+
+    A state is what is left, in ascending order: "4 6 8 8". The model reads it as a puzzle of its
+    own, so that equal positions are one state, whatever led there, and no wrong step stays in the
+    context. Moves come from the model alone, in its own order; a line that is no move is dropped.
+    ``values`` reads the state's prompt; without it all states are worth a half. An end is worth 1
+    where it is the target, else 0.
+    """
+
+    numbers: tuple[int, ...]
+    values: Verifier | None = None
+    target: int = 24
+    moves: Likeliest = field(default_factory=lambda: Likeliest(k=24, least=1e-3))
+
+    @property
+    def root(self) -> str:
+        """The numbers."""
+        return _state(self.numbers)
+
+    def is_terminal(self, state: str) -> bool:
+        """Whether one number is left."""
+        return " " not in state
+
+    def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:
+        """The model's moves from each state; moves that lead to one state are one thought."""
+        lines = self.moves([self._prompt(state) for state in states], work)
+        thoughts = []
+        for state, written in zip(states, lines, strict=True):
+            found: dict[str, tuple[str, float]] = {}
+            for line in written:
+                step = read_step(_numbers(state), line.text)
+                if step is not None:
+                    text, mass = found.get(_state(step.left), (step.text, 0.0))
+                    found[_state(step.left)] = (text, mass + line.probability)
+            total = sum(mass for _, mass in found.values())
+            thoughts.append([Thought(s, text, mass / total) for s, (text, mass) in found.items()])
+        return thoughts
+
+    def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:
+        """The value model's number, or for an end whether it is the target."""
+        asked = [state for state in states if not self.is_terminal(state)]
+        values = dict.fromkeys(asked, 0.5)
+        if self.values is not None and asked:
+            with work.verifying(self.values, len(asked)):
+                for state in asked:
+                    (values[state],) = score_all(self.values, self._prompt(state), [""])
+        return [values.get(state, float(state == str(self.target))) for state in states]
+
+    def _prompt(self, state: str) -> str:
+        return prompt_of(_numbers(state), self.target)
+
+
+def _numbers(state: str) -> tuple[int, ...]:
+    return tuple(map(int, state.split()))
+
+
+def _state(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, sorted(numbers)))
