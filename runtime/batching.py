@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.prefix_cache import PrefixCache
+from gpt2edge.runtime.speculator import Speculation, Speculator
 from gpt2edge.runtime.types import Chunk
 
 _TILE: Final = 4
@@ -68,12 +69,15 @@ def decode_all(
     decoder: Decoder,
     groups: Sequence[Sequence[Generation]],
     prefixes: PrefixCache | None = None,
+    speculator: Speculator | None = None,
 ) -> Iterator[Chunk]:
     """Decode groups of generations, one prompt a group, on the rows of one cache.
 
     A row that ends is given to the next waiting generation at once. Rows in use are always the
-    first ones: the last moves into the place of one that ended.
+    first ones: the last moves into the place of one that ended. With a ``speculator``, a
+    generation that is alone may get several tokens at a step.
     """
+    speculation: Speculation | None = None
     waiting = deque(_Group(group) for group in groups if group)
     active: list[Generation] = []
     while waiting or active:
@@ -91,11 +95,21 @@ def decode_all(
         _release(decoder, active)  # a caller may have ended some meanwhile
         if active:
             _slide(decoder, active)
-            logits = decoder.decode([generation.token_ids[-1] for generation in active])
-            for generation, row in zip(active, logits, strict=True):
-                if generation.finish_reason is None:
-                    yield generation.accept(row)
+            if speculator is not None and len(active) == 1:
+                if speculation is None or speculation.generation is not active[0]:
+                    speculation = speculator.begin(active[0])
+                yield from speculation.step(decoder)
+            else:
+                yield from _step(decoder, active)
             _release(decoder, active)
+
+
+def _step(decoder: Decoder, active: Sequence[Generation]) -> Iterator[Chunk]:
+    """One token for each."""
+    logits = decoder.decode([generation.token_ids[-1] for generation in active])
+    for generation, row in zip(active, logits, strict=True):
+        if generation.finish_reason is None:
+            yield generation.accept(row)
 
 
 def _slide(decoder: Decoder, active: Sequence[Generation]) -> None:

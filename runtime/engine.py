@@ -34,6 +34,7 @@ from gpt2edge.runtime.requests import Prompt, Requests
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.scoring import score_completion, window_losses
 from gpt2edge.runtime.session import RuntimeOptions, Session
+from gpt2edge.runtime.speculator import Speculator
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.stream import Stream
 from gpt2edge.runtime.tokenizer import Tokenizer
@@ -94,6 +95,7 @@ class Engine:
             _LOGGER.warning("%s: %s", self.model.path, warning)
         layout = self._session.cache_layout
         self.prefixes = PromptCache.of(self.model, layout, self.options)
+        self._speculator = Speculator.of(self)
 
     def __enter__(self) -> "Engine":
         return self
@@ -185,7 +187,7 @@ class Engine:
         beams = request.sampling.num_beams
         decoder = self._decoder_for(groups, beams)
         if beams == 1:
-            chunks = decode_all(decoder, groups, self.prefixes)
+            chunks = decode_all(decoder, groups, self.prefixes, self._speculator)
         else:
             chunks = search_all(decoder, groups)
         return Stream([generation for group in groups for generation in group], chunks)

@@ -49,7 +49,7 @@ class Generation:
         self.token_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
-        self.reused_tokens = 0
+        self.reused_tokens = self.guessed_tokens = self.accepted_tokens = 0
         self._history = list(prompt_ids)
         self._request = request
         self._sampler = self._new_sampler((request.seed or 0, index))
@@ -69,6 +69,11 @@ class Generation:
     def cached_tokens(self) -> int:
         """Tokens that enter the cache: all but the last, which nothing follows."""
         return len(self.prompt_ids) + self.max_new_tokens - 1
+
+    @property
+    def history(self) -> list[int]:
+        """Prompt and completion, the same list at all times."""
+        return self._history
 
     @property
     def sampling(self) -> SamplingParams:
@@ -165,6 +170,13 @@ class Generation:
             twin._sampler = twin._new_sampler((self._request.seed or 0, *(stream_key or ())))
         return twin
 
+    def rehearsal(self) -> "Generation":
+        """A twin that draws what this one would have drawn, and notes nothing of it."""
+        twin = self.fork()
+        twin._request = replace(twin._request, logprobs=None)
+        twin._logprobs, twin._top_logprobs = [], []
+        return twin
+
     def branch(self) -> "Generation":
         """A twin at this point for a caller who chooses the tokens: both draw from one stream."""
         twin = copy(self)
@@ -195,6 +207,8 @@ class Generation:
                 ttft_s=self._first_token - request.started,
                 decode_s=self._last_token - self._first_token,
                 reused_tokens=self.reused_tokens,
+                guessed_tokens=self.guessed_tokens,
+                accepted_tokens=self.accepted_tokens,
             ),
             seed=request.seed,
             index=self._index,

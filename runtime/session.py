@@ -19,6 +19,7 @@ from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.lifetime import Lifetime
 from gpt2edge.runtime.mapped_weights import MappedWeights
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
+from gpt2edge.runtime.speculation import DraftModel, PromptLookup
 from gpt2edge.runtime.threads import available_threads
 
 ONNXRUNTIME: Final[str] = ort.__version__
@@ -45,6 +46,7 @@ class RuntimeOptions:
     the system allows it (Linux). With ``verify`` every file's checksum is compared with the
     manifest's while the model loads. ``prefix_cache_bytes`` keeps the keys and values of that many
     bytes of prompts: one that begins like an earlier one costs its new tokens only.
+    ``speculation`` guesses tokens of a generation that is decoded alone.
     """
 
     device: str = "cpu"
@@ -56,6 +58,7 @@ class RuntimeOptions:
     huge_pages: bool = True
     verify: bool = True
     prefix_cache_bytes: int = 0
+    speculation: PromptLookup | DraftModel | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None:

@@ -45,6 +45,7 @@ class Timing:
     """Seconds and token counts of one completion, tokenization included, model load apart.
 
     ``reused_tokens`` of the prompt were known, from a cache or a sibling, and not computed.
+    ``accepted_tokens`` of the ``guessed_tokens`` that speculation tried were right.
     """
 
     load_s: float
@@ -53,6 +54,8 @@ class Timing:
     ttft_s: float
     decode_s: float
     reused_tokens: int = 0
+    guessed_tokens: int = 0
+    accepted_tokens: int = 0
 
     @property
     def tpot_ms(self) -> float:

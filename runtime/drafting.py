@@ -1,0 +1,100 @@
+"""Drafters: where guesses come from."""
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.speculation import PromptLookup
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.engine import Engine
+
+
+class Drafter(Protocol):
+    """Guesses the tokens of one generation."""
+
+    @property
+    def free(self) -> bool:
+        """Whether guesses cost nothing that is worth counting."""
+
+    def kind(self) -> int | None:
+        """Which sort of guess there is now; those of one sort are right about as often."""
+
+    def guess(self, count: int) -> list[int]:
+        """At most ``count`` tokens."""
+
+
+class LookupDrafter:
+    """Guesses by n-grams of the text so far: the sort is the length that agrees."""
+
+    free: Final = True
+
+    def __init__(self, generation: Generation, options: PromptLookup) -> None:
+        self._text = generation.history
+        lengths = range(options.max_ngram, options.min_ngram - 1, -1)
+        self._places: dict[int, dict[tuple[int, ...], int]] = {length: {} for length in lengths}
+        self._indexed = 1
+        self._place = 0
+
+    def kind(self) -> int | None:
+        """Tokens that agree with an earlier place, or None."""
+        text, end = self._text, len(self._text)
+        for at in range(self._indexed, end):  # what follows an n-gram is at ``at``
+            for length, places in self._places.items():
+                if at >= length:
+                    places[tuple(text[at - length : at])] = at
+        self._indexed = max(1, end)
+        for length, places in self._places.items():
+            found = places.get(tuple(text[end - length :])) if end >= length else None
+            if found is not None:
+                self._place = found
+                return length
+        return None
+
+    def guess(self, count: int) -> list[int]:
+        """What followed there; it may run on into the guess itself."""
+        text, end = self._text, len(self._text)
+        guess: list[int] = []
+        for at in range(self._place, self._place + count):
+            guess.append(text[at] if at < end else guess[at - end])
+        return guess
+
+
+class ModelDrafter:
+    """Guesses with a model, whose cache follows the text."""
+
+    free: Final = False
+
+    def __init__(self, generation: Generation, engine: "Engine") -> None:
+        self._generation = generation
+        longest = generation.cached_tokens + 1
+        self._decoder = engine.decoder(rows=1, max_length=min(longest, engine.config.n_positions))
+        self._held: list[int] = []
+        self._sure = 0
+
+    def kind(self) -> int | None:
+        """There is one sort, as long as the text fits the model's context."""
+        return 0 if len(self._generation.history) < self._decoder.cache.max_length else None
+
+    def guess(self, count: int) -> list[int]:
+        """What this model draws in the target's place."""
+        text, cache = self._generation.history, self._decoder.cache
+        count = min(count, cache.max_length - len(text) + 1)
+        known = self._sure
+        while known < min(len(self._held), len(text) - 1) and self._held[known] == text[known]:
+            known += 1
+        cache.truncate(0, known)
+        fresh = text[known:]
+        logits = self._decoder.prefill(0, fresh) if len(fresh) > 1 else self._next(fresh[0])
+        twin = self._generation.rehearsal()
+        guess = [twin.accept(logits).token_id]
+        while len(guess) < count and twin.finish_reason is None:
+            guess.append(twin.accept(self._next(guess[-1])).token_id)
+        self._held, self._sure = [*text, *guess[:-1]], len(text)
+        return guess
+
+    def _next(self, token_id: int) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._decoder.decode([token_id])[0]
+        return logits

@@ -1,0 +1,115 @@
+"""Speculator: decode steps of one sequence that may yield several tokens."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.drafting import Drafter, LookupDrafter, ModelDrafter
+from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.speculation import DraftModel, PromptLookup
+from gpt2edge.runtime.types import Chunk
+from gpt2edge.runtime.widths import Costs, Widths
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.engine import Engine
+
+
+class Speculator:
+    """How an engine guesses. Its costs are learned over all texts, its widths for each."""
+
+    def __init__(self, engine: "Engine", options: PromptLookup | DraftModel) -> None:
+        self._costs = Costs()
+        self._most = options.max_tokens
+        self._drafter_for: Callable[[Generation], Drafter]
+        if isinstance(options, PromptLookup):
+            self._drafter_for = lambda generation: LookupDrafter(generation, options)
+        else:
+            draft = _load_draft(engine, options)
+            self._drafter_for = lambda generation: ModelDrafter(generation, draft)
+
+    @classmethod
+    def of(cls, engine: "Engine") -> "Speculator | None":
+        """The one that the engine's options ask for."""
+        options = engine.options.speculation
+        return cls(engine, options) if options is not None else None
+
+    def begin(self, generation: Generation) -> "Speculation":
+        """For one generation."""
+        widths = Widths(self._costs)
+        return Speculation(generation, self._drafter_for(generation), widths, self._most)
+
+
+class Speculation:
+    """One generation's steps: guesses, a forward call over them, and what the sampler draws."""
+
+    def __init__(self, generation: Generation, drafter: Drafter, widths: Widths, most: int) -> None:
+        self.generation = generation
+        self._drafter = drafter
+        self._widths = widths
+        self._most = most
+
+    def step(self, decoder: Decoder) -> Iterator[Chunk]:
+        """One forward call on row 0, which is the generation's: one chunk or more."""
+        generation, cache = self.generation, decoder.cache
+        room = cache.max_length - int(cache.lengths[0]) - 1
+        most = min(self._most, room, generation.max_new_tokens - len(generation.token_ids) - 1)
+        kind = self._drafter.kind() if most > 0 else None
+        width = 0 if kind is None else self._widths.best(kind, most)
+        if kind is not None and not width and not self._drafter.free:
+            width = int(self._widths.probes())
+        if kind is None or not width:
+            yield self._plain(decoder, kind)
+        else:
+            yield from self._wide(decoder, kind, width)
+
+    def _plain(self, decoder: Decoder, kind: int | None) -> Chunk:
+        guess = self._drafter.guess(1) if kind is not None and self._drafter.free else []
+        started = perf_counter()
+        logits = decoder.decode([self.generation.token_ids[-1]])[0]
+        self._widths.costs.saw_plain(perf_counter() - started)
+        chunk = self.generation.accept(logits)
+        if kind is not None and guess:  # whether it was right is known for nothing
+            self._widths.saw(kind, int(guess == [chunk.token_id]), 1)
+        return chunk
+
+    def _wide(self, decoder: Decoder, kind: int, width: int) -> Iterator[Chunk]:
+        generation, costs = self.generation, self._widths.costs
+        started = perf_counter()
+        guess = self._drafter.guess(width)
+        guessed = perf_counter()
+        if not self._drafter.free:
+            costs.saw_guess(len(guess), guessed - started)
+        length = int(decoder.cache.lengths[0])
+        (logits,) = decoder.prefill_all(0, [generation.token_ids[-1], *guess])
+        costs.saw_wide(len(guess) + 1, perf_counter() - guessed)
+        right = 0
+        try:
+            for at, row in enumerate(logits):
+                chunk = generation.accept(row)
+                right = at
+                yield chunk
+                wrong = at == len(guess) or chunk.token_id != guess[at]
+                if wrong or generation.cancelled or generation.finish_reason is not None:
+                    break
+        finally:
+            decoder.cache.truncate(0, length + right + 1)
+            generation.guessed_tokens += len(guess)
+            generation.accepted_tokens += right
+        self._widths.saw(kind, right, len(guess))
+
+
+def _load_draft(target: "Engine", options: DraftModel) -> "Engine":
+    """The draft model. Raises Gpt2EdgeError where its tokens are not the target's."""
+    plain = replace(target.options, speculation=None, prefix_cache_bytes=0)
+    draft = type(target)(options.model, plain)
+    paths = [engine.model.tokenizer_path for engine in (target, draft)]
+    texts = [path.read_bytes() if path else b"" for path in paths]
+    if texts[0] != texts[1] or target.config.vocab_size != draft.config.vocab_size:
+        raise Gpt2EdgeError(
+            f"{draft.model.path} has another tokenizer than {target.model.path}; a draft model's "
+            "must be the same"
+        )
+    return draft

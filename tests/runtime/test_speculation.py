@@ -1,0 +1,217 @@
+"""Speculation changes no text: greedy or sampled, by lookup or by a model, whatever the widths."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpt2edge import GREEDY, Engine, SamplingParams
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.sampling import log_softmax
+from gpt2edge.runtime.session import RuntimeOptions
+from gpt2edge.runtime.speculation import DraftModel, PromptLookup
+from gpt2edge.runtime.widths import Costs, Widths
+from tests.checkpoints import SMALL, write_checkpoint
+from tests.runtime.models import KEYS, make_engine
+
+PROMPT = "the hen fell in the well. the hen fell in the "
+SAMPLED = SamplingParams(temperature=0.7, top_p=0.95, repetition_penalty=1.05, seed=3)
+
+
+@pytest.fixture(scope="module")
+def draft(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller model with the same tokenizer, and other weights."""
+    return make_engine(tmp_path_factory.mktemp("draft"), {**KEYS, "n_layer": 1}).model.path
+
+
+@pytest.fixture(params=["lookup", "draft", "itself"])
+def guessing(request: pytest.FixtureRequest, engine: Engine, draft: Path) -> Engine:
+    speculation = {
+        "lookup": PromptLookup(min_ngram=1),
+        "draft": DraftModel(draft),
+        "itself": DraftModel(engine.model.path),
+    }[request.param]
+    return Engine(engine.model.path, RuntimeOptions(speculation=speculation))
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many guesses as there is room for, so that the clock decides nothing."""
+    monkeypatch.setattr(Widths, "best", lambda _self, _kind, most: most)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_text_is_that_of_plain_decoding(
+    engine: Engine, guessing: Engine, sampling: SamplingParams
+) -> None:
+    plain = engine.generate(PROMPT, max_new_tokens=60, sampling=sampling, logprobs=2)
+    other = guessing.generate(PROMPT, max_new_tokens=60, sampling=sampling, logprobs=2)
+    assert other.token_ids == plain.token_ids
+    assert other.text == plain.text
+    assert other.finish_reason == plain.finish_reason
+    assert np.allclose(other.logprobs, plain.logprobs, atol=1e-4)
+    assert other.timing.guessed_tokens >= other.timing.accepted_tokens
+    assert other.timing.guessed_tokens > 0
+    assert plain.timing.guessed_tokens == 0
+
+
+@pytest.mark.usefixtures("always")
+def test_a_model_that_drafts_for_itself_is_always_right(engine: Engine) -> None:
+    options = RuntimeOptions(speculation=DraftModel(engine.model.path))
+    timing = (
+        Engine(engine.model.path, options)
+        .generate(PROMPT, max_new_tokens=41, sampling=SAMPLED)
+        .timing
+    )
+    assert timing.accepted_tokens == timing.guessed_tokens == 35  # 1 + 5 calls of 8
+
+
+@pytest.mark.usefixtures("always")
+def test_stop_strings_and_streams(engine: Engine, guessing: Engine) -> None:
+    stop = engine.generate(PROMPT, max_new_tokens=60, sampling=SAMPLED).text[20:23]
+    arguments = {"max_new_tokens": 60, "sampling": SAMPLED, "stop": stop}
+    plain = engine.generate(PROMPT, **arguments)
+    stream = guessing.stream(PROMPT, **arguments)
+    assert "".join(chunk.text for chunk in stream) == plain.text
+    assert stream.completion.token_ids == plain.token_ids
+    assert stream.completion.finish_reason == "stop"
+
+
+@pytest.mark.usefixtures("always")
+def test_cancelled_within_a_wide_step(guessing: Engine) -> None:
+    stream = guessing.stream(PROMPT, max_new_tokens=60, sampling=GREEDY)
+    for at, _ in enumerate(stream):
+        if at == 7:
+            stream.cancel()
+    assert stream.completion.finish_reason == "cancelled"
+    assert len(stream.completion.token_ids) == 8
+
+
+@pytest.mark.usefixtures("always")
+def test_rows_one_after_the_other_and_batches(engine: Engine, draft: Path) -> None:
+    prompts = [PROMPT, "hell hell hell", "the", PROMPT[:20]]
+    row_bytes = (len(engine.encode(PROMPT)) + 30) * engine._session.cache_layout.token_bytes
+    expected = engine.generate_batch(prompts, max_new_tokens=20, sampling=GREEDY)
+    for cache_bytes in (row_bytes, 1 << 30):
+        options = RuntimeOptions(speculation=DraftModel(draft), cache_bytes=cache_bytes)
+        found = Engine(engine.model.path, options).generate_batch(
+            prompts, max_new_tokens=20, sampling=GREEDY
+        )
+        assert [item.token_ids for item in found] == [item.token_ids for item in expected]
+
+
+def test_widths_by_the_clock_change_no_text(engine: Engine, guessing: Engine) -> None:
+    for sampling in (GREEDY, SAMPLED):
+        plain = engine.generate(PROMPT, max_new_tokens=80, sampling=sampling)
+        other = guessing.generate(PROMPT, max_new_tokens=80, sampling=sampling)
+        assert other.token_ids == plain.token_ids
+
+
+@pytest.mark.usefixtures("always")
+def test_sampled_tokens_have_the_targets_distribution(tmp_path: Path) -> None:
+    """Chi-square of pairs of tokens, under guesses that are often wrong; 9 cells, 600 draws."""
+    write_checkpoint(tmp_path / "draft", SMALL, seed=9)
+    engine = make_engine(tmp_path / "target", SMALL, tokenizer=False)
+    other = make_engine(tmp_path / "other", {**SMALL, "n_layer": 1}, tokenizer=False)
+    guessing = Engine(engine.model.path, RuntimeOptions(speculation=DraftModel(other.model.path)))
+    prompt, top_k = [5, 7, 11], 3
+    expected: dict[tuple[int, ...], float] = {}
+    for first, p in top(engine.logits(prompt)[-1], top_k):
+        for second, q in top(engine.logits([*prompt, first])[-1], top_k):
+            expected[first, second] = p * q
+    draws, guessed, accepted = 600, 0, 0
+    counts: Counter[tuple[int, ...]] = Counter()
+    for seed in range(draws):
+        sampling = SamplingParams(top_k=top_k, seed=seed)
+        done = guessing.generate(prompt, max_new_tokens=3, sampling=sampling)
+        counts[done.token_ids[:2]] += 1
+        guessed += done.timing.guessed_tokens
+        accepted += done.timing.accepted_tokens
+    assert 0 < accepted < guessed
+    assert counts.keys() <= expected.keys()
+    chi_square = sum(
+        (counts[pair] - draws * share) ** 2 / (draws * share) for pair, share in expected.items()
+    )
+    assert chi_square < 26.1  # 8 degrees of freedom: one seed in a thousand is beyond this
+
+
+def top(logits: np.ndarray, count: int) -> list[tuple[int, float]]:
+    """The likeliest tokens and their shares among themselves."""
+    ids = np.argsort(-logits)[:count]
+    return list(zip(ids.tolist(), np.exp(log_softmax(logits[ids])).tolist(), strict=True))
+
+
+def test_lookup_copies_what_followed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that repeats its prompt is guessed right, whole calls at a time."""
+    target = engine.encode(PROMPT)[-1]
+    monkeypatch.setattr(
+        Generation, "accept", lambda self, logits: self.append(_next(self.history), logits)
+    )
+    monkeypatch.setattr(Widths, "best", lambda _self, _kind, most: most)
+
+    def _next(history: list[int]) -> int:
+        return history[len(history) % 7]
+
+    options = RuntimeOptions(speculation=PromptLookup())
+    prompt = [target, 1, 2, 3, 4, 5, 6] * 3
+    done = Engine(engine.model.path, options).generate(prompt, max_new_tokens=49)
+    assert done.timing.accepted_tokens == done.timing.guessed_tokens == 45  # 1 + 3 calls of 16
+
+
+def test_widths_follow_acceptance_and_cost() -> None:
+    costs = Costs()
+    widths = Widths(costs)
+    assert widths.best(4, 15) == 0  # nothing is known of the costs yet
+    costs.saw_plain(0.004)
+    for _ in range(30):
+        widths.saw(4, 15, 15)
+    assert widths.best(4, 15) == 15
+    assert widths.best(4, 3) == 3
+    for _ in range(30):
+        costs.saw_wide(4, 0.02)  # dearer than four plain steps
+    assert widths.best(4, 15) == 0
+    for _ in range(60):
+        costs.saw_wide(4, 0.0044)
+        widths.saw(4, 0, 15)
+    assert widths.best(4, 15) == 0  # cheap, but never right
+
+
+def test_draft_costs_count() -> None:
+    costs = Costs()
+    costs.saw_plain(0.004)
+    widths = Widths(costs, rates={0: 0.8})
+    assert widths.best(0, 7) > 0
+    for _ in range(40):
+        costs.saw_guess(4, 0.016)
+    assert widths.best(0, 7) == 0
+
+
+def test_probes_become_rare_and_then_often_again() -> None:
+    widths = Widths(Costs())
+    gaps = []
+    for _ in range(4):
+        gap = 1
+        while not widths.probes():
+            gap += 1
+        gaps.append(gap)
+        widths.saw(0, 0, 1)
+    assert gaps == [32, 64, 128, 256]
+    widths.saw(0, 1, 1)
+    assert widths.patience == 32
+
+
+def test_a_draft_model_with_another_tokenizer_is_refused(engine: Engine, tmp_path: Path) -> None:
+    other = make_engine(tmp_path, {**KEYS, "vocab_size": 300}, tokenizer=False)
+    with pytest.raises(Gpt2EdgeError, match="another tokenizer"):
+        Engine(engine.model.path, RuntimeOptions(speculation=DraftModel(other.model.path)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_tokens": 0}, {"max_tokens": 16}, {"min_ngram": 0}, {"max_ngram": 1}]
+)
+def test_bad_options(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        PromptLookup(**wrong)
