@@ -21,6 +21,7 @@ from gpt2edge.cli.options import Source, Target, bundled, json_option
 from gpt2edge.cli.output import aligned, note, print_json
 from gpt2edge.cli.printer import Printer, View
 from gpt2edge.cli.settings import Settings, resolve
+from gpt2edge.cli.shortcuts import SHORTCUT_OPTIONS, Shortcuts
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
@@ -65,6 +66,7 @@ VIEW_OPTIONS = (
 @bundled("ending", EndFlags, *END_OPTIONS)
 @bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
 @bundled("extent", ExtentFlags, *EXTENT_OPTIONS)
+@bundled("shortcuts", Shortcuts, *SHORTCUT_OPTIONS)
 @bundled("view", View, *VIEW_OPTIONS)
 def generate(
     source: Source,
@@ -72,6 +74,7 @@ def generate(
     ending: EndFlags,
     sampling: SamplingFlags,
     extent: ExtentFlags,
+    shortcuts: Shortcuts,
     view: View,
 ) -> None:
     """Complete PROMPT and print the text as it comes.
@@ -93,10 +96,11 @@ def generate(
       cat draft.txt | gpt2edge generate --stop $'\\n\\n' --verbose
       gpt2edge generate --num-beams 4 --no-repeat-ngram-size 3 "The king"
       gpt2edge generate --overflow slide --keep 8 -n 3000 "Once upon a time"
+      gpt2edge generate --prompt-cache rules.cache --prompt-lookup "$(cat rules.txt) $QUESTION"
       gpt2edge generate -m models/sorter --token-ids "2 0 1" -n 3
     """
     prompt = source.prompt()
-    engine = target.load()
+    engine = shortcuts.load(target)
     settings = resolve(sampling, ending, engine, extent)
     if view.n > 1 and settings.sampling.num_beams == 1 and settings.sampling.is_greedy:
         raise ValueError(
@@ -118,6 +122,7 @@ def generate(
         completions = show(engine, prompt, stream, view)
     if view.as_json:
         print_json(_report(completions, settings))
+    shortcuts.save(engine, completions[0].timing)
     if view.verbose:
         note(_timing(completions))
     if any(completion.finish_reason == "cancelled" for completion in completions):
@@ -209,7 +214,8 @@ def _timing(completions: "Sequence[Completion]") -> str:
         ("seed", "none" if completions[0].seed is None else completions[0].seed),
         ("finish", ", ".join(completion.finish_reason for completion in completions) + cut),
         ("load", f"{timing.load_s:.3f} s"),
-        ("prompt", f"{timing.prompt_tokens} tokens"),
+        ("prompt", f"{timing.prompt_tokens} tokens, {timing.reused_tokens} of them known"),
+        ("guesses", f"{timing.accepted_tokens} of {timing.guessed_tokens} right"),
         ("TTFT", f"{1e3 * timing.ttft_s:.1f} ms"),
         ("TPOT", f"{timing.tpot_ms:.2f} ms, {timing.decode_tps:.1f} tokens/s"),
         ("total", f"{tokens} tokens in {seconds:.3f} s, {speed:.1f} tokens/s"),

@@ -14,6 +14,7 @@ from gpt2edge.cli.output import is_terminal
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.runtime.engine import Engine
+    from gpt2edge.runtime.session import RuntimeOptions
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -113,11 +114,15 @@ class Target:
     providers: tuple[str, ...]
     verify: bool
 
-    def load(self) -> "Engine":
-        """The engine over it."""
-        from gpt2edge.runtime.engine import load
+    def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
+        """The engine over it, its options as ``change`` makes them."""
+        from gpt2edge.runtime.bundled import BUNDLED_MODEL
+        from gpt2edge.runtime.engine import Engine
+        from gpt2edge.runtime.session import RuntimeOptions
 
-        return load(self.model, threads=self.threads, providers=self.providers, verify=self.verify)
+        options = RuntimeOptions(threads=self.threads, providers=self.providers, verify=self.verify)
+        path = BUNDLED_MODEL if self.model is None else self.model
+        return Engine(path, options if change is None else change(options))
 
     @staticmethod
     def options() -> Decorator:
