@@ -10,6 +10,27 @@ _WIDTH: Final = 96
 _HEAD: Final = """# Command line
 
 <!-- Made from --help by `make docs`; a test fails where it is stale. -->
+
+Text and results go to stdout, everything else to stderr; `--json` prints one object for machines.
+
+| Exit code | Meaning |
+|---:|---|
+| 0 | done |
+| 1 | an error, told in one line on stderr |
+| 2 | a wrong option or argument |
+| 130 | interrupted by Ctrl-C; `generate` prints what it has |
+
+`NO_COLOR=1` turns colours off, and so does a pipe. `--verbose` shows every effective setting and
+where it came from: a flag, the model's `generation_config.json`, another option that implies it, or
+a default.
+
+Completion of commands and options, in the file that your shell reads at its start:
+
+```sh
+eval "$(_GPT2EDGE_COMPLETE=bash_source gpt2edge)"    # ~/.bashrc
+eval "$(_GPT2EDGE_COMPLETE=zsh_source gpt2edge)"     # ~/.zshrc
+_GPT2EDGE_COMPLETE=fish_source gpt2edge | source     # ~/.config/fish/completions/gpt2edge.fish
+```
 """
 
 

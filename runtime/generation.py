@@ -58,7 +58,9 @@ class Generation:
         self.has_slid = False
         self._index = index
         self._row = row
-        self._decoder = request.tokenizer.stream_decoder() if request.tokenizer else None
+        self._decoder = (
+            request.tokenizer.stream_decoder(self.prompt_ids) if request.tokenizer else None
+        )
         self._matcher = StopMatcher(request.stop.strings)
         self._pieces: list[str] = []
         self._logprobs: list[float] = []

@@ -3,8 +3,12 @@
 import codecs
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from gpt2edge.errors import ModelDirError
+
+_TAIL: Final = 8
+"""Tokens of the prompt before a completion: more than one character has, in bytes."""
 
 
 class Tokenizer:
@@ -54,10 +58,10 @@ class Tokenizer:
         """Text of one token by itself, special tokens included."""
         return self._bytes(token_id).decode("utf-8", "replace")
 
-    def stream_decoder(self) -> "StreamDecoder":
-        """A fresh decoder for one sequence of tokens."""
+    def stream_decoder(self, prompt_ids: Sequence[int] = ()) -> "StreamDecoder":
+        """A fresh decoder for one sequence of tokens, which go on after ``prompt_ids``."""
         if not self._byte_level:
-            return _WindowDecoder(self)
+            return _WindowDecoder(self, prompt_ids)
         return StreamDecoder(self)
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -102,12 +106,17 @@ class StreamDecoder:
 
 
 class _WindowDecoder(StreamDecoder):
-    """For tokenizers whose tokens are no plain bytes: decode the whole, emit what is new."""
+    """For tokenizers whose tokens are no plain bytes: decode the whole, emit what is new.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    The end of the prompt is decoded with it: SentencePiece's decoders drop the blank before the
+    first word of a text, and a completion seldom is the first.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
         super().__init__(tokenizer)
-        self._token_ids: list[int] = []
-        self._emitted = ""
+        self._token_ids = list(prompt_ids[-_TAIL:])
+        # a prompt that ends within a character leaves the whole of it to the completion
+        self._emitted = tokenizer._decode_whole(self._token_ids).rstrip("\ufffd")
 
     def __copy__(self) -> "_WindowDecoder":
         twin = _WindowDecoder(self._tokenizer)

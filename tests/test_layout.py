@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+CORE: Final = ROOT / "src" / "gpt2edge"
+PLUGINS: Final = CORE / "plugins"
 ROOMS: Final = ("runtime", "export", "quant", "cli")
 MAY_IMPORT: Final = {
     "core": {"core"},
@@ -16,6 +18,7 @@ MAY_IMPORT: Final = {
     "export": {"core", "export", "runtime"},
     "quant": {"core", "quant", "runtime"},
     "cli": {"core", "cli", "runtime", "export", "quant"},
+    "plugins": {"core", "plugins", "runtime"},
 }
 """Rooms of gpt2edge that a room may import."""
 NEVER: Final = {
@@ -24,9 +27,10 @@ NEVER: Final = {
     "export": {"click"},
     "quant": {"click", "torch", "transformers"},
     "cli": {"torch", "transformers", "numpy", "onnx", "onnxruntime"},
+    "plugins": {"torch", "transformers", "numpy", "onnx", "onnxruntime", "click"},
 }
 """Packages that a room may not import by name; cli asks for extras by ``require``."""
-OUTSIDE: Final = {"tests", "benchmarks", "training"}
+OUTSIDE: Final = {"tests", "benchmarks", "training", "examples"}
 LONGEST_FUNCTION: Final = 60
 LONGEST_FILE: Final = 400
 LONGEST_COMMAND: Final = 40
@@ -36,9 +40,9 @@ FACADE: Final = {"__init__.py", "__main__.py"}
 
 
 def _modules() -> Iterator[tuple[str, Path]]:
-    for room, folder in {"core": ROOT / "src" / "gpt2edge", **{r: ROOT / r for r in ROOMS}}.items():
+    for room, folder in {"core": CORE, **{r: ROOT / r for r in ROOMS}}.items():
         for path in sorted(folder.rglob("*.py")):
-            yield room, path
+            yield ("plugins" if path.is_relative_to(PLUGINS) else room), path
 
 
 MODULES: Final = list(_modules())
@@ -63,7 +67,7 @@ def _room_of(name: str) -> str | None:
     parts = name.split(".")
     if parts[0] != "gpt2edge":
         return None
-    return parts[1] if len(parts) > 1 and parts[1] in ROOMS else "core"
+    return parts[1] if len(parts) > 1 and parts[1] in (*ROOMS, "plugins") else "core"
 
 
 def test_rooms_are_found() -> None:

@@ -36,6 +36,17 @@ def test_packages_are_those_on_disk(project: dict[str, Any]) -> None:
     assert setuptools["packages"] == sorted(setuptools["packages"])
 
 
+@pytest.mark.parametrize("group", ["llm", "lm_eval.models"])
+def test_entry_points_name_what_exists(project: dict[str, Any], group: str) -> None:
+    module, _, name = project["project"]["entry-points"][group]["gpt2edge"].partition(":")
+    path = ROOT / "src" / f"{module.replace('.', '/')}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {item.name for item in tree.body if isinstance(item, ast.ClassDef | ast.FunctionDef)}
+    assert (name or "register_models") in names
+    extra = module.rpartition(".")[2].replace("_", "-")
+    assert extra in project["project"]["optional-dependencies"]
+
+
 def test_every_folder_of_modules_is_a_package() -> None:
     for room in ("runtime", "export", "quant", "cli", "src/gpt2edge"):
         for path in (ROOT / room).rglob("*.py"):

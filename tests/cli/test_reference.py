@@ -1,5 +1,8 @@
 """docs/cli.md is what --help says, and every command's help is whole."""
 
+import os
+import subprocess
+import sys
 from typing import Final
 
 import click
@@ -46,6 +49,22 @@ def test_shell_completion_knows_commands_and_options() -> None:
     assert [item.value for item in complete.get_completions([], "ge")] == ["generate"]
     options = complete.get_completions(["generate"], "--top")
     assert [item.value for item in options] == ["--top-k", "--top-p"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_is_printed_as_documented(shell: str) -> None:
+    variable = {"_GPT2EDGE_COMPLETE": f"{shell}_source"}
+    assert f"_GPT2EDGE_COMPLETE={shell}_source gpt2edge" in render()
+    program = "import sys; from gpt2edge.cli.main import main; sys.argv = ['gpt2edge']; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **variable},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "_GPT2EDGE_COMPLETE" in done.stdout
 
 
 def test_colour_follows_no_color(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Text to tokens and back; streaming never shows half a character."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
 
+from gpt2edge import Engine
 from gpt2edge.errors import ModelDirError
-from gpt2edge.runtime.tokenizer import Tokenizer
+from gpt2edge.runtime.tokenizer import StreamDecoder, Tokenizer
 from tests.runtime.models import write_tokenizer
 
 
@@ -83,6 +85,62 @@ def test_a_tokenizer_without_bytes_streams_too(tmp_path: Path) -> None:
     ids = tokenizer.encode("old storyteller")
     assert streamed(tokenizer, ids) == ["old", " story", "teller", ""]
     assert tokenizer.decode(ids) == "old storyteller"
+
+
+@pytest.fixture(scope="module")
+def metaspace(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """Words as SentencePiece marks them, and the bytes of what it does not know."""
+    pieces = ["<unk>", "▁Once", "▁upon", "▁a", "▁time", "ly", "▁", "s"]
+    pieces += [f"<0x{byte:02X}>" for byte in range(256)]
+    vocab = {piece: at for at, piece in enumerate(pieces)}
+    library = tokenizers.Tokenizer(
+        models.BPE(vocab=vocab, merges=[], unk_token="<unk>", byte_fallback=True)
+    )
+    library.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    library.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(content=" ", left=1),
+        ]
+    )
+    path = tmp_path_factory.mktemp("metaspace") / "tokenizer.json"
+    library.save(str(path))
+    return Tokenizer(path)
+
+
+def test_a_completion_keeps_the_blank_that_a_text_of_its_own_would_lose(
+    metaspace: Tokenizer,
+) -> None:
+    def completed(prompt: list[int], token_ids: list[int]) -> list[str]:
+        decoder = metaspace.stream_decoder(prompt)
+        return [*(decoder.push(token_id) for token_id in token_ids), decoder.finish()]
+
+    assert metaspace.decode([1, 2, 3, 4]) == "Once upon a time"
+    assert completed([1, 2, 3], [4]) == [" time", ""]
+    assert completed([1, 2] * 50, [3, 4, 5]) == [" a", " time", "ly", ""]
+    assert completed([4], [5]) == ["ly", ""]
+    assert completed([], [1, 2]) == ["Once", " upon", ""]
+    euro = [8 + byte for byte in "€".encode()]
+    assert completed([1], [*euro, 7]) == ["", "", "€", "s", ""]
+    # a prompt of token ids may end within a character
+    assert "".join(completed([1, *euro[:2]], [euro[2], 4])) == "€ time"
+
+
+def test_a_generation_decodes_after_its_prompt(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    original = Tokenizer.stream_decoder
+
+    def noted(self: Tokenizer, prompt_ids: Sequence[int] = ()) -> StreamDecoder:
+        seen.append(list(prompt_ids))
+        return original(self, prompt_ids)
+
+    monkeypatch.setattr(Tokenizer, "stream_decoder", noted)
+    engine.generate("hello", max_new_tokens=1)
+    assert engine.encode("hello") in seen
 
 
 def test_truncation_and_padding_in_the_file_do_not_apply(path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,205 @@
+"""EleutherAI's evaluation harness: ``lm_eval run --model gpt2edge --model_args pretrained=FOLDER``.
+
+Harnesses up to 0.4.13 do not look for entry points yet: there, write ``python -m
+gpt2edge.plugins.lm_eval run ...`` in place of ``lm_eval run ...``.
+
+Scores are those of the harness's own ``hf`` backend on the same model: contexts are cut from the
+left, a document is scored in windows side by side, and what a task does not say about generation
+comes from the model's ``generation_config.json``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import get_model, register_model
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from tqdm import tqdm
+
+from gpt2edge.runtime.engine import load
+from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.stopping import StopParams
+
+_LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""The harness's names of one limit, the first that is given counts."""
+_SAMPLING: Final = frozenset(field.name for field in fields(SamplingParams))
+_GREEDY: Final = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
+
+Request = tuple[tuple[str, str] | None, list[int], list[int]]
+"""Texts of context and continuation, where they are one request's own, and both as token ids."""
+
+
+class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
+    """A gpt2edge model in the harness, on the CPU; without ``pretrained``, the bundled one."""
+
+    def __init__(
+        self,
+        pretrained: str | None = None,
+        *,
+        batch_size: int | str = 8,
+        max_batch_size: int | None = None,  # noqa: ARG002, the harness passes it unasked
+        device: str | None = None,  # noqa: ARG002, likewise, as "cuda:0"
+        threads: int | None = None,
+        max_length: int | None = None,
+        max_gen_toks: int = 256,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not str(batch_size).isdecimal() or not int(batch_size):
+            raise ValueError(f"batch_size is {batch_size!r}; it must be a number from 1 on")
+        self._engine = load(pretrained, threads=threads)
+        if self._engine.tokenizer is None:
+            raise ValueError("this model has no tokenizer, and the harness speaks text")
+        self._tokenizer = self._engine.tokenizer
+        self._batch_size = int(batch_size)
+        context = self._engine.config.n_positions
+        self.max_length = min(max_length or context, context)
+        self.max_gen_toks = max_gen_toks
+        self._seed = seed
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end-of-text token."""
+        ids = self._engine.config.eos_token_ids or sorted(self._engine.defaults.eos_ids)
+        if not ids:
+            raise ValueError("this model has no end-of-text token, which the harness starts from")
+        return int(min(ids))
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What a text without a context is conditioned on."""
+        bos = self._engine.config.bos_token_id
+        return self.eot_token_id if bos is None else bos
+
+    def tok_encode(
+        self,
+        string: str,
+        add_special_tokens: bool | None = None,  # noqa: ARG002, GPT-2 adds none
+        **_: Any,
+    ) -> list[int]:
+        """Token ids of a text."""
+        return self._tokenizer.encode(string)
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Request], disable_tqdm: bool = False, **others: Any
+    ) -> list[tuple[float, bool]]:
+        """Log-likelihood of each continuation, and whether it is the greedy one.
+
+        Continuations of one context are scored together, after one prefill.
+        """
+        del others  # batch sizes, which are hf's affair
+        by_context: dict[tuple[int, ...], list[int]] = {}
+        cut: list[tuple[list[int], list[int]]] = []
+        for at, (_, context, continuation) in enumerate(requests):
+            if not 0 < len(continuation) <= self.max_length:
+                raise ValueError(
+                    f"a continuation has {len(continuation)} tokens; the model scores from 1 to "
+                    f"{self.max_length}"
+                )
+            room = self.max_length + 1 - len(continuation)
+            cut.append((context[-room:], continuation))
+            by_context.setdefault(tuple(context[-room:]), []).append(at)
+        answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        with tqdm(total=len(requests), disable=disable_tqdm, desc="Scoring") as bar:
+            for context_ids, places in by_context.items():
+                scores = self._engine.score(context_ids, [cut[at][1] for at in places])
+                for at, score in zip(places, scores, strict=True):
+                    answers[at] = (score.logprob, score.is_greedy)
+                    texts = requests[at][0]
+                    if texts is not None:
+                        self.cache_hook.add_partial("loglikelihood", texts, answers[at])
+                bar.update(len(places))
+        return answers
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-likelihood of whole texts, each token scored once."""
+        totals = []
+        for request in tqdm(requests, disable=disable_tqdm, desc="Rolling"):
+            (text,) = request.args
+            windows = get_rolling_token_windows(
+                token_list=self.tok_encode(text),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.max_length,
+                context_len=1,
+            )
+            pairs: list[Request] = [(None, *make_disjoint_window(window)) for window in windows]
+            total = sum(score for score, _ in self._loglikelihood_tokens(pairs, disable_tqdm=True))
+            totals.append(total)
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
+        return totals
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Completions up to a stop string, those of equal settings decoded together."""
+        by_settings: dict[str, list[int]] = {}
+        for at, request in enumerate(requests):
+            by_settings.setdefault(repr(request.args[1]), []).append(at)
+        texts = [""] * len(requests)
+        with tqdm(total=len(requests), disable=disable_tqdm, desc="Generating") as bar:
+            for places in by_settings.values():
+                for start in range(0, len(places), self._batch_size):
+                    batch = places[start : start + self._batch_size]
+                    contexts = [requests[at].args[0] for at in batch]
+                    found = self._generate(contexts, requests[batch[0]].args[1])
+                    for at, text in zip(batch, found, strict=True):
+                        texts[at] = text
+                        self.cache_hook.add_partial("generate_until", requests[at].args, text)
+                    bar.update(len(batch))
+        return texts
+
+    def _generate(self, contexts: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+        given = dict(settings)
+        until = given.pop("until", None) or []
+        limits = [given.pop(name, None) for name in _LIMITS]
+        limit = int(next((value for value in limits if value is not None), self.max_gen_toks))
+        room = self.max_length - limit
+        if room < 1:
+            raise ValueError(
+                f"max_gen_toks is {limit}; it must be less than the context of {self.max_length}"
+            )
+        prompts = [self.tok_encode(context)[-room:] for context in contexts]
+        completions = self._engine.generate_batch(
+            prompts,
+            max_new_tokens=limit,
+            sampling=self._sampling(given),
+            stop=StopParams.of([until] if isinstance(until, str) else until),
+        )
+        return [completion.text for completion in completions]
+
+    def _sampling(self, given: dict[str, Any]) -> SamplingParams:
+        """Greedy unless the task says ``do_sample`` or a temperature."""
+        temperature = float(given.get("temperature") or 0.0)
+        samples = given.pop("do_sample", None)
+        samples = temperature > 0 if samples is None else samples
+        unknown = sorted(given.keys() - _SAMPLING)
+        if unknown:
+            raise ValueError(
+                f"generation_kwargs holds {', '.join(unknown)}; gpt2edge knows until, do_sample, "
+                f"{', '.join((*_LIMITS, *sorted(_SAMPLING)))}"
+            )
+        values: dict[str, Any] = {**_GREEDY, **given} if samples else {**given, **_GREEDY}
+        if samples:
+            values |= {"temperature": temperature or 1.0, "seed": self._seed}
+        return replace(self._engine.defaults.sampling, **values)
+
+
+def register() -> None:
+    """Make the name ``gpt2edge`` known to a harness that did not find it by itself."""
+    try:
+        get_model("gpt2edge")
+    except ValueError:
+        register_model("gpt2edge")(Gpt2EdgeLM)
+
+
+def main() -> None:
+    """The harness's own command line, with the name ``gpt2edge`` known to it."""
+    from lm_eval.__main__ import cli_evaluate
+
+    register()
+    cli_evaluate()
+
+
+if __name__ == "__main__":
+    main()
