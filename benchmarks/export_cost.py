@@ -11,17 +11,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 from checkpoint import SIZES, Shape, write_checkpoint
 from fingerprint import ROOT, provenance
 from peers.worker import peak_rss
-from plan import median, percentile
 from report import export_table, publish, write_rows
 from safetensors import safe_open
 
 from gpt2edge.export import export_checkpoint
+from gpt2edge.runtime.benchmark import percentile
 from gpt2edge.runtime.threads import available_threads
 
 

@@ -11,13 +11,14 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 from fingerprint import ROOT, provenance
-from latency import prepare
-from plan import Test, median
+from plan import Test
 from report import Row, overhead_table, publish, write_rows
+from variants import prepare
 
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
@@ -85,7 +86,7 @@ def figures(folder: Path, name: str, args: argparse.Namespace) -> list[Row]:
     """A row for each call on one model."""
     engine = Engine(folder, RuntimeOptions(threads=args.threads))
     test = Test.of(f"tg{args.new}@d{args.depth}")
-    (prompt,) = test.prompts(engine.config.vocab_size)
+    (prompt,) = test.request(engine.config.vocab_size)["prompts"]
     calls: dict[str, Callable[[], Steps]] = {
         "Engine.stream, greedy": lambda: stream_steps(engine, prompt, args.new, GREEDY),
         "Engine.stream, sampled": lambda: stream_steps(engine, prompt, args.new, SAMPLED),

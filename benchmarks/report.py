@@ -4,6 +4,7 @@ python benchmarks/report.py        # write the tables again from results/*.jsonl
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -26,18 +27,59 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def latency_table(rows: Sequence[Row]) -> str:
-    """Tests down, systems across: tokens per second and the first system's ratio to each."""
-    labels = list(dict.fromkeys(row["label"] for row in rows))
-    cells = {(row["test"], row["label"]): row for row in rows}
-    lines = [_line(["test", *labels]), _line(["---", *["---:"] * len(labels)])]
-    for test in dict.fromkeys(row["test"] for row in rows):
-        first = cells[test, labels[0]]
-        lines.append(_line([test, *(_speed(cells[test, label], first) for label in labels)]))
+    """Systems down, tests across: tokens per second; then ratios by bits of the weights."""
+    tests = list(dict.fromkeys(row["test"] for row in rows))
+    cells = {(row["label"], row["test"]): row for row in rows}
+    lines = [
+        _line(["system", "perplexity", *tests]),
+        _line(["---", "---:", *["---:"] * len(tests)]),
+    ]
+    for label in dict.fromkeys(row["label"] for row in rows):
+        own = [cells[label, test] for test in tests]
+        speeds = [f"{row['p50_ts']:,.1f} ({row['p95_ts']:,.1f})" for row in own]
+        lines.append(_line([label, increase(own[0]), *speeds]))
     note = (
-        "Tokens per second, p50 of the repetitions (p95, the slow side, in brackets), then "
-        f"{labels[0]}'s ratio to that system: under 1 is a loss."
+        "Tokens per second, p50 of the repetitions (p95, the slow side, in brackets). Perplexity "
+        "is the increase over float32 on the trained storyteller, for the same recipe or format."
     )
-    return "\n".join([note, "", *lines, "", _systems(rows), "", source_line(rows[0])])
+    parts = [note, "", *lines, "", ratio_table(rows), "", _systems(rows), "", source_line(rows[0])]
+    return "\n".join(parts)
+
+
+def ratio_table(rows: Sequence[Row]) -> str:
+    """The fastest variant of ours over the fastest peer, of as many bits and of any."""
+    classes: Final = {"32 bit": (32,), "8 bit": (8,), "4 bit": (4,), "any": (4, 8, 32)}
+    lines = [_line(["test", *classes]), _line(["---", *["---"] * len(classes)])]
+    for test in dict.fromkeys(row["test"] for row in rows):
+        of_test = [row for row in rows if row["test"] == test]
+        found = [_ratio([row for row in of_test if bits(row) in some]) for some in classes.values()]
+        lines.append(_line([test, *found]))
+    note = "gpt2edge's fastest variant divided by the fastest peer (named); under 1 is a loss."
+    return "\n".join([note, "", *lines])
+
+
+def bits(row: Row) -> int:
+    """Bits of a row's weights, by the name of its variant."""
+    found = re.search(r"32|8|4", str(row.get("recipe", row["variant"])))
+    return int(found.group()) if found else 32
+
+
+def increase(row: Row) -> str:
+    """A row's increase of perplexity, in words."""
+    found = row.get("perplexity_increase")
+    if found is None:
+        return "not measured"
+    return "0" if bits(row) == 32 else f"{found['value']:+.2%} ± {found['standard_error']:.2%}"
+
+
+def _ratio(rows: Sequence[Row]) -> str:
+    ours = [row for row in rows if row["system"] == "gpt2edge"]
+    peers = [row for row in rows if row["system"] != "gpt2edge"]
+    if not ours or not peers:
+        return "-"
+    mine, best = (max(some, key=lambda row: row["p50_ts"]) for some in (ours, peers))
+    names = f"{mine['label'].removeprefix('gpt2edge ')} / {best['label']}"
+    return f"**{mine['p50_ts'] / best['p50_ts']:.2f} x** {names}"
 
 
 def overhead_table(rows: Sequence[Row]) -> str:
@@ -63,10 +105,37 @@ def export_table(rows: Sequence[Row]) -> str:
     return "\n".join([note, "", *lines, "", source_line(rows[0])])
 
 
+def peer_quality_table(rows: Sequence[Row]) -> str:
+    """What each peer's format loses on the trained storyteller."""
+    head = ["system", "perplexity", "increase", "greedy tokens as gpt2edge fp32"]
+    lines = [_line(head), _line(["---", "---:", "---:", "---:"])]
+    for row in rows:
+        found = row["perplexity_increase"]
+        change = f"{found['value']:+.3%} ± {found['standard_error']:.3%}"
+        lines.append(
+            _line([row["label"], f"{row['perplexity']:.3f}", change, f"{row['greedy_same']:.1%}"])
+        )
+    return "\n".join([*lines, "", source_line(rows[0])])
+
+
+def startup_table(rows: Sequence[Row]) -> str:
+    """Cold starts and memory, slowest last."""
+    head = ["system", "perplexity", "to the first token, s (p95)", "peak memory, MB"]
+    lines = [_line(head), _line(["---", "---:", "---:", "---:"])]
+    for row in sorted(rows, key=lambda row: row["p50_s"]):
+        peak = row["peak_rss_bytes"]
+        seconds = f"{row['p50_s']:.3f} ({row['p95_s']:.3f})"
+        memory = "-" if peak is None else f"{peak / 1e6:.0f}"
+        lines.append(_line([row["label"], increase(row), seconds, memory]))
+    return "\n".join([*lines, "", source_line(rows[0])])
+
+
 TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "latency": latency_table,
     "overhead": overhead_table,
     "export": export_table,
+    "peer_quality": peer_quality_table,
+    "startup": startup_table,
 }
 
 
@@ -89,21 +158,18 @@ def source_line(row: Row) -> str:
     )
 
 
-def _speed(row: Row, first: Row) -> str:
-    speed = f"{row['p50_ts']:.1f} ({row['p95_ts']:.1f})"
-    return speed if row is first else f"{speed} **{first['p50_ts'] / row['p50_ts']:.2f} x**"
-
-
 def _systems(rows: Sequence[Row]) -> str:
     lines = []
     for row in {row["label"]: row for row in rows}.values():
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        agree = [other["same_tokens"] for other in rows if other["label"] == row["label"]]
+        compared = [
+            other["same_tokens"]
+            for other in rows
+            if other["label"] == row["label"] and other["same_tokens"] is not None
+        ]
         lines.append(
-            f"- {row['label']}: {versions}; "
-            f"{row.get('settings') or 'defaults'}; peak memory "
-            f"{(row['peak_rss_bytes'] or 0) / 1e6:.0f} MB; the first system's tokens in "
-            f"{sum(agree)} of {len(agree)} tests."
+            f"- {row['label']}: {versions}; {row.get('settings') or 'defaults'}; the first "
+            f"system's tokens in {sum(compared)} of {len(compared)} greedy tests."
         )
     return "\n".join(lines)
 

@@ -11,16 +11,33 @@ from typing import Any, Final
 from fingerprint import ROOT
 
 _PEERS: Final = Path(__file__).resolve().parent / "peers"
-PEER_SCRIPTS: Final = {"pytorch": "pytorch.py", "llamacpp": "llamacpp.py"}
-"""A peer's name, which is that of its environment, and its script."""
+PEERS: Final = {
+    "llamacpp": ("llamacpp.py", ("f32", "q8_0", "q4_0")),
+    "ctranslate2": ("ct2.py", ("int8",)),
+    "openvino": ("openvino_ir.py", ("int8", "int4")),
+    "optimum": ("optimum_ort.py", ("fp32", "int8")),
+    "pytorch": ("pytorch.py", ("fp32",)),
+}
+"""A peer's name, which is that of its environment; its script, and the variants measured."""
+PEER_NAMES: Final = tuple(
+    f"{peer}:{variant}" for peer, (_, variants) in PEERS.items() for variant in variants
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """How to start one worker. ``label`` is its column; where empty, its own name for itself."""
+    """How to start one worker. ``label`` is its row; where empty, its own name for itself."""
 
     command: Sequence[str]
     label: str = ""
+
+    def prepare(self) -> None:
+        """Convert the model, where the system has a format of its own."""
+        done = subprocess.run(
+            [*self.command, "--prepare"], cwd=ROOT, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(self.command)} --prepare failed:\n{done.stderr[-2000:]}")
 
 
 def engine_system(folder: Path, *, threads: int, label: str = "") -> System:
@@ -31,15 +48,28 @@ def engine_system(folder: Path, *, threads: int, label: str = "") -> System:
 
 
 def peer_system(name: str, envs: Path, checkpoint: Path, *, threads: int) -> System:
-    """A peer on the checkpoint, in the environment ``envs/name``."""
-    python = environment_python(envs, name)
+    """A peer's variant, ``openvino:int4``, on the checkpoint; its environment is in ``envs``."""
+    peer, _, variant = name.partition(":")
+    python = environment_python(envs, peer)
     if python is None:
         raise SystemExit(
-            f"no environment for {name} in {envs}: sh benchmarks/peers/setup.sh {envs} {name}"
+            f"no environment for {peer} in {envs}: sh benchmarks/peers/setup.sh {envs} {peer}"
         )
-    script = _PEERS / PEER_SCRIPTS[name]
-    command = [str(python), str(script), str(checkpoint), "--threads", str(threads)]
-    return System(command=command)
+    script = _PEERS / PEERS[peer][0]
+    command = [str(python), str(script), str(checkpoint), "--variant", variant]
+    return System(command=[*command, "--threads", str(threads)])
+
+
+def peer_systems(
+    names: Sequence[str] | None, envs: Path, checkpoint: Path, *, threads: int
+) -> list[System]:
+    """The peers of these names, or all whose environments are built; each with its model ready."""
+    if names is None:
+        names = [name for name in PEER_NAMES if environment_python(envs, name.partition(":")[0])]
+    systems = [peer_system(name, envs, checkpoint, threads=threads) for name in names]
+    for system in systems:
+        system.prepare()
+    return systems
 
 
 def environment_python(envs: Path, name: str) -> Path | None:
@@ -51,18 +81,23 @@ def environment_python(envs: Path, name: str) -> Path | None:
 class Worker:
     """A started system: one JSON line out for each JSON line in."""
 
-    def __init__(self, system: System) -> None:
-        self._command = system.command
+    def __init__(self, system: System, *options: str) -> None:
+        self._command = [*system.command, *options]
         self._process = subprocess.Popen(
-            system.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
         )
         self.facts = self._answer()
         self.label = system.label or f"{self.facts['system']} {self.facts['variant']}"
 
-    def measure(self, prompts: Sequence[Sequence[int]], new: int) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Run one request: see ``peers/worker.py``."""
         assert self._process.stdin is not None
-        print(json.dumps({"prompts": prompts, "new": new}), file=self._process.stdin, flush=True)
+        print(json.dumps(request), file=self._process.stdin, flush=True)
         return self._answer()
 
     def close(self) -> None:

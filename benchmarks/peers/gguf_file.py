@@ -21,10 +21,8 @@ _BLOCK: Final = {
 
 
 def write_gguf(checkpoint: Path, out: Path) -> Path:
-    """Write ``out`` unless it is there and newer than the checkpoint; the head stays tied."""
+    """Write ``out``; the head stays tied."""
     source = checkpoint / "model.safetensors"
-    if out.is_file() and out.stat().st_mtime > source.stat().st_mtime:
-        return out
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     writer = gguf.GGUFWriter(out, _ARCHITECTURE)
     writer.add_context_length(config["n_positions"])

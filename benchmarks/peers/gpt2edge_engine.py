@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from time import perf_counter
 
-from worker import Measurement, StepClock, parser, serve, versions
+from worker import TEMPERATURE, TOP_K, Measurement, StepClock, parser, serve, versions
 
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling import GREEDY
+from gpt2edge.runtime.sampling import GREEDY, SamplingParams
 from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.stopping import StopParams
 
@@ -23,12 +23,21 @@ class EngineRunner:
         return {
             "system": "gpt2edge",
             "variant": manifest.variant,
+            "recipe": (manifest.recipe or {}).get("name", manifest.variant),
             "sha256": {name: record.sha256 for name, record in manifest.files.items()},
             "versions": versions("gpt2edge", "onnxruntime", "numpy"),
         }
 
     def measure(self, prompts: Sequence[Sequence[int]], new: int) -> Measurement:
         return self._one(prompts[0], new) if len(prompts) == 1 else self._batch(prompts, new)
+
+    def sample(self, prompt: Sequence[int], samples: int, new: int) -> Measurement:
+        sampling = SamplingParams(temperature=TEMPERATURE, top_k=TOP_K, seed=0)
+        return self._batch([prompt], new, n=samples, sampling=sampling)
+
+    def score(self, token_ids: Sequence[int]) -> list[float]:
+        (score,) = self._engine.score(token_ids[:1], [token_ids[1:]])
+        return list(score.logprobs)
 
     def _one(self, prompt: Sequence[int], new: int) -> Measurement:
         clock, tokens = StepClock(), []
@@ -40,10 +49,17 @@ class EngineRunner:
             clock.mark()
         return clock.measurement([tokens])
 
-    def _batch(self, prompts: Sequence[Sequence[int]], new: int) -> Measurement:
+    def _batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        new: int,
+        *,
+        n: int = 1,
+        sampling: SamplingParams = GREEDY,
+    ) -> Measurement:
         started = perf_counter()
         done = self._engine.generate_batch(
-            prompts, max_new_tokens=new + 1, sampling=GREEDY, stop=self._stop
+            prompts, n=n, max_new_tokens=new + 1, sampling=sampling, stop=self._stop
         )
         wall = perf_counter() - started
         decode = min(completion.timing.decode_s for completion in done)  # the last to be prefilled
@@ -53,7 +69,7 @@ class EngineRunner:
 
 def main() -> None:
     """Serve the model folder named on the command line."""
-    arguments = parser()
+    arguments = parser("as written")
     arguments.add_argument("--prefill-chunk", type=int, default=RuntimeOptions().prefill_chunk)
     arguments.add_argument("--no-spinning", action="store_true")
     args = arguments.parse_args()

@@ -1,9 +1,10 @@
 """PyTorch: transformers' own GPT-2, eager, with its DynamicCache or StaticCache."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch_drawing import draw, read_logprobs
 from transformers import DynamicCache, GPT2LMHeadModel, StaticCache
 from worker import Measurement, StepClock, parser, serve, versions
 
@@ -29,21 +30,43 @@ class TorchRunner:
 
     @torch.inference_mode()
     def measure(self, prompts: Sequence[Sequence[int]], new: int) -> Measurement:
+        return self._run(prompts, new, 1, lambda logits: logits.argmax(-1, keepdim=True))
+
+    @torch.inference_mode()
+    def sample(self, prompt: Sequence[int], samples: int, new: int) -> Measurement:
+        return self._run([prompt], new, samples, draw)
+
+    @torch.inference_mode()
+    def score(self, token_ids: Sequence[int]) -> list[float]:
+        return read_logprobs(self._model(torch.tensor([token_ids])).logits[0], token_ids)
+
+    def _run(
+        self,
+        prompts: Sequence[Sequence[int]],
+        new: int,
+        copies: int,
+        choose: Callable[[torch.Tensor], torch.Tensor],
+    ) -> Measurement:
         ids = torch.tensor(prompts)  # [batch, length]
         clock, cache = StepClock(), self._new_cache(ids.shape[1] + new)
-        token = self._step(ids, cache)
+        logits = self._step(ids, cache)
+        if copies > 1:
+            cache.batch_repeat_interleave(copies)
+            logits = logits.repeat(copies, 1)
+        token = choose(logits)
         chosen = [token[:, 0].tolist()]
         clock.mark()
         for _ in range(new):
-            token = self._step(token, cache)
+            token = choose(self._step(token, cache))
             chosen.append(token[:, 0].tolist())
             clock.mark()
         return clock.measurement(list(map(list, zip(*chosen, strict=True))))
 
-    def _step(self, ids: Any, cache: Any) -> Any:
-        """[batch, n] -> the next token of each row, [batch, 1]."""
+    def _step(self, ids: torch.Tensor, cache: Any) -> torch.Tensor:
+        """[batch, n] -> logits of the next token of each row, [batch, vocab_size]."""
         output = self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return output.logits[:, -1].argmax(-1, keepdim=True)
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
 
     def _new_cache(self, length: int) -> Any:
         config = self._model.config
@@ -54,10 +77,12 @@ class TorchRunner:
 
 def main() -> None:
     """Serve the checkpoint named on the command line."""
-    arguments = parser()
+    arguments = parser("fp32")
     arguments.add_argument("--cache", choices=("dynamic", "static"), default="dynamic")
     arguments.add_argument("--attention", choices=("sdpa", "eager"), default="eager")
     args = arguments.parse_args()
+    if args.prepare:
+        return
     serve(
         lambda: TorchRunner(
             args.model, cache=args.cache, attention=args.attention, threads=args.threads

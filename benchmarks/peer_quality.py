@@ -1,0 +1,123 @@
+"""Whether every peer runs the same model, and what its format costs in perplexity.
+
+    python benchmarks/peer_quality.py --text HELD_OUT.txt [--peers llamacpp:q4_0 ...] [--publish]
+
+The trained storyteller, converted for every peer by the same code that the speed benchmark uses:
+greedy tokens beside those of gpt2edge in fp32, and the increase of perplexity over it, paired token
+by token, on the same windows as ``quality.py`` (20,000 tokens, windows of 256). A peer in fp32 must
+give the same tokens and a perplexity within 0.01 %, one of fewer bits within 10 %; else the script
+ends with 1.
+"""
+
+import argparse
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from fingerprint import ROOT, provenance
+from numpy.typing import NDArray
+from report import Row, bits, peer_quality_table, publish, write_rows
+from systems import PEER_NAMES, System, Worker, engine_system, peer_systems
+
+import gpt2edge
+from gpt2edge.export import export_checkpoint
+
+STORYTELLER: Final = ROOT / "training" / "models" / "storyteller"
+WINDOW, PROMPT, NEW, PROMPTS = 256, 32, 32, 8
+_BOUNDS: Final = {32: 1e-4, 8: 0.1, 4: 0.1}
+"""The largest increase of perplexity that is still the same model."""
+
+
+def windows(token_ids: Sequence[int]) -> Iterator[list[int]]:
+    """Windows side by side; each one's first token has nothing before it and is not scored."""
+    for start in range(0, len(token_ids) - 1, WINDOW):
+        yield list(token_ids[start : start + WINDOW])
+
+
+def measure(system: System, token_ids: Sequence[int]) -> dict[str, Any]:
+    """A system's facts, its token losses, and its greedy tokens after several prompts."""
+    worker = Worker(system)
+    losses = [
+        -loss for some in windows(token_ids) for loss in worker.ask({"score": some})["logprobs"]
+    ]
+    starts = range(0, PROMPTS * WINDOW, WINDOW)
+    greedy = [
+        worker.ask({"prompts": [token_ids[start : start + PROMPT]], "new": NEW})["tokens"][0]
+        for start in starts
+    ]
+    worker.close()
+    return {"facts": worker.facts, "label": worker.label, "losses": losses, "greedy": greedy}
+
+
+def row(own: dict[str, Any], reference: dict[str, Any]) -> Row:
+    """What a system loses beside the reference."""
+    difference = np.array(own["losses"]) - np.array(reference["losses"])
+    ratio = math.exp(difference.mean())
+    same = [
+        a == b
+        for mine, other in zip(own["greedy"], reference["greedy"], strict=True)
+        for a, b in zip(mine, other, strict=True)
+    ]
+    return {
+        "label": own["label"],
+        **own["facts"],
+        "tokens": len(own["losses"]),
+        "perplexity": math.exp(np.mean(own["losses"])),
+        "perplexity_increase": {"value": ratio - 1, "standard_error": ratio * _error(difference)},
+        "greedy_same": sum(same) / len(same),
+    }
+
+
+def _error(values: NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def faults(rows: Sequence[Row]) -> list[str]:
+    """Systems that do not run the same model."""
+    found = []
+    for row in rows:
+        increase, limit = row["perplexity_increase"]["value"], _BOUNDS[bits(row)]
+        if abs(increase) > limit:
+            found.append(f"{row['label']}: perplexity {increase:+.3%}, allowed are {limit:.2%}")
+        if bits(row) == 32 and row["greedy_same"] < 1:
+            found.append(f"{row['label']}: only {row['greedy_same']:.1%} of the greedy tokens")
+    return found
+
+
+def main() -> None:
+    """Measure, print, and keep where asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--text", type=Path, required=True, help="held-out UTF-8 text")
+    parser.add_argument("--tokens", type=int, default=20_000)
+    parser.add_argument("--peers", nargs="*", choices=PEER_NAMES, help="default: all built")
+    parser.add_argument("--envs", type=Path, default=ROOT / "build" / "envs")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    args = parser.parse_args()
+    checkpoint, fp32 = args.work / "storyteller", args.work / "storyteller-fp32"
+    shutil.copytree(STORYTELLER, checkpoint, dirs_exist_ok=True)
+    export_checkpoint(checkpoint, fp32, overwrite=True)
+    token_ids = gpt2edge.load(fp32).encode(args.text.read_text(encoding="utf-8"))[: args.tokens]
+    ours = engine_system(fp32, threads=args.threads)
+    peers = peer_systems(args.peers, args.envs, checkpoint, threads=args.threads)
+    reference = measure(ours, token_ids)
+    measured = [reference, *(measure(system, token_ids) for system in peers)]
+    shared = {
+        "model": "storyteller",
+        **provenance("python benchmarks/peer_quality.py", args.threads),
+    }
+    rows = [{**shared, **row(own, reference)} for own in measured]
+    write_rows(args.work / "peer_quality.jsonl", rows)
+    print(peer_quality_table(rows))
+    if args.publish:
+        publish("peer_quality", rows)
+    if found := faults(rows):
+        raise SystemExit("\n".join(found))
+
+
+if __name__ == "__main__":
+    main()

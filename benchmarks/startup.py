@@ -1,0 +1,113 @@
+"""Cold start and memory: processes started in turn, from nothing to their first token.
+
+    python benchmarks/startup.py --recipes int4 int8 [--peers llamacpp:q4_0 ...] [--publish]
+
+A cold start runs from the start of the process to the arrival of its first token, after a prompt of
+32: interpreter, libraries, model and prefill. Files are in the system's cache. gpt2edge is there
+twice: as its command, and as a Python process like the peers. Peak memory is that of such a process
+after 64 more tokens, one sequence; a cache or a context is no longer than the model's.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from fingerprint import ROOT, provenance
+from plan import Test
+from report import Row, publish, startup_table, write_rows
+from systems import System, Worker
+from variants import add_arguments, all_systems, quality_of
+
+from gpt2edge.runtime.benchmark import percentile
+
+_ONE = ("--rows", "1", "--samples", "1")
+TEST = Test.of("tg64@d32")
+
+
+def cold_worker(system: System, request: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    """Seconds to the first token, and the answer to a longer request after it."""
+    started = perf_counter()
+    worker = Worker(system, *_ONE)
+    worker.ask({**request, "new": 0})
+    seconds = perf_counter() - started
+    answer = worker.ask(request)
+    worker.close()
+    return seconds, {**worker.facts, "label": worker.label, "peak": answer["peak_rss_bytes"]}
+
+
+def cold_command(folder: Path, request: dict[str, Any], threads: int) -> float:
+    """Seconds until ``gpt2edge generate`` prints."""
+    (prompt,) = request["prompts"]
+    command = [sys.executable, "-m", "gpt2edge", "generate", "-m", str(folder), "--no-echo"]
+    command += ["--token-ids", " ".join(map(str, prompt)), "-n", "1", "--temperature", "0"]
+    started = perf_counter()
+    process = subprocess.Popen(
+        [*command, "-t", str(threads)], stdout=subprocess.PIPE, cwd=ROOT, bufsize=0
+    )
+    assert process.stdout is not None
+    first = process.stdout.read(1)
+    seconds = perf_counter() - started
+    process.stdout.read()
+    if process.wait() or not first:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return seconds
+
+
+def run(systems: Sequence[System], args: argparse.Namespace, vocab: int) -> list[Row]:
+    """One row a system, and one more for each command of ours."""
+    request = TEST.request(vocab)
+    times: dict[str, list[float]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for turn in range(args.repeats + 1):
+        for system in systems if turn % 2 == 0 else list(reversed(systems)):
+            seconds, own = cold_worker(system, request)
+            found = {own["label"]: seconds}
+            facts[own["label"]] = own
+            if own["system"] == "gpt2edge":
+                label = f"{own['label']}, command"
+                found[label] = cold_command(Path(system.command[2]), request, args.threads)
+                facts[label] = {**own, "label": label, "peak": None}
+            for label, value in found.items() if turn else ():  # the first turn warms the files up
+                times.setdefault(label, []).append(value)
+                print(f"{turn} {label:28s} {value:6.3f} s", file=sys.stderr)
+    return [_row(facts[label], times[label]) for label in sorted(times, key=list(facts).index)]
+
+
+def _row(facts: dict[str, Any], seconds: Sequence[float]) -> Row:
+    variant = facts.get("recipe", facts["variant"])
+    return {
+        **{key: value for key, value in facts.items() if key not in ("peak", "load_s")},
+        "perplexity_increase": quality_of(facts["system"], variant),
+        "samples_s": list(seconds),
+        "p50_s": median(seconds),
+        "p95_s": percentile(seconds, 0.95),
+        "peak_rss_bytes": facts["peak"],
+    }
+
+
+def main() -> None:
+    """Measure, print, and keep where asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="rows on stdout instead of the table")
+    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    args = parser.parse_args()
+    systems, vocab = all_systems(args)
+    command = f"python benchmarks/startup.py --size {args.size} --repeats {args.repeats}"
+    shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}
+    rows = [{**shared, **row} for row in run(systems, args, vocab)]
+    write_rows(args.work / "startup.jsonl", rows)
+    print("\n".join(map(json.dumps, rows)) if args.json else startup_table(rows))
+    if args.publish:
+        publish("startup", rows)
+
+
+if __name__ == "__main__":
+    main()
