@@ -5,7 +5,7 @@ python benchmarks/report.py        # write the tables again from results/*.jsonl
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -130,12 +130,34 @@ def startup_table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", source_line(rows[0])])
 
 
+def soak_table(rows: Sequence[Row]) -> str:
+    """A long run of mixed requests, and what became of the memory."""
+    (row,) = rows
+    kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(row["kinds"].items()))
+    facts = {
+        "model": row["model"],
+        "ran for": f"{row['seconds'] / 60:.1f} minutes",
+        "tokens": f"{row['tokens']:,}",
+        "requests": f"{row['requests']:,}: {kinds}",
+        "resident after the warm-up, at the end, at most": ", ".join(
+            f"{row[name] / 1e6:.1f} MB"
+            for name in ("first_rss_bytes", "last_rss_bytes", "peak_rss_bytes")
+        ),
+        "growth, last third over first": f"{row['growth_bytes'] / 1e6:+.2f} MB",
+        "slope": f"{row['slope_bytes_per_hour'] / 1e6:+.3f} MB an hour, "
+        f"{row['slope_bytes_per_token']:+.3f} bytes a token",
+    }
+    lines = [_line(["soak", ""]), _line(["---", "---"]), *map(_line, facts.items())]
+    return "\n".join([*lines, "", source_line(row)])
+
+
 TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "latency": latency_table,
     "overhead": overhead_table,
     "export": export_table,
     "peer_quality": peer_quality_table,
     "startup": startup_table,
+    "soak": soak_table,
 }
 
 
@@ -174,7 +196,7 @@ def _systems(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str]) -> str:
+def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 

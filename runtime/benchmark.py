@@ -218,10 +218,11 @@ def benchmark(
                 own = [Figures(test=test) for test in tests]
                 figures.append(ModelFigures(model=folder, threads=threads, tests=own))
             figures[place].load_s.append(seconds)
-            for _ in _visit(engine, figures[place].tests, samples, clock):
-                done += 1
-                if progress is not None:
-                    progress(done, total)
+            with engine:
+                for _ in _visit(engine, figures[place].tests, samples, clock):
+                    done += 1
+                    if progress is not None:
+                        progress(done, total)
             del engine
             _note_peak(figures[place], alone)
     return figures

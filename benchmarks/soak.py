@@ -1,0 +1,275 @@
+"""Mixed requests for an hour or a million tokens: memory must stay flat after the warm-up.
+
+    python benchmarks/soak.py [MODEL] --minutes 60 | --tokens 1000000 [--publish]
+
+Streams (read to the end, left half-way, cancelled), batches of ragged prompts, several samples of
+one prompt, scores, searches, and mistakes, drawn by ``--seed``. The resident size is noted after
+every so many requests. The first third is warm-up. Of the rest, the script reports the slope by
+Theil and Sen (the median over all pairs) and how much the last third lies above the first; it ends
+with 1 where that is more than ``--allowed`` MB.
+"""
+
+import argparse
+import gc
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, Final
+
+from fingerprint import provenance
+from report import publish, soak_table
+
+import gpt2edge
+from gpt2edge import Engine, Gpt2EdgeError, SamplingParams, StopParams
+from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.search import BestOfN, Budget, Likelihood, MajorityVote
+
+WORDS: Final = [
+    "the",
+    "old",
+    "king",
+    "went",
+    "out",
+    "to",
+    "a",
+    "wolf",
+    "and",
+    "said",
+    "my",
+    "daughter",
+    "shall",
+    "have",
+    "gold",
+]
+_PAGE_LINE: Final = "VmRSS:"
+_MOST_PAIRS: Final = 400
+
+
+@dataclass(slots=True)
+class Sample:
+    """Where the process stood."""
+
+    seconds: float
+    requests: int
+    tokens: int
+    rss_bytes: int
+
+
+@dataclass
+class Load:
+    """Requests of every kind on one engine, drawn from one random stream."""
+
+    engine: Engine
+    random: random.Random
+    tokens: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def step(self) -> None:
+        """One request."""
+        calls: Sequence[Callable[[], int]] = (
+            self.stream,
+            self.cancelled,
+            self.abandoned,
+            self.batch,
+            self.samples,
+            self.score,
+            self.mistake,
+            self.search,
+        )
+        call = self.random.choice(calls)
+        self.tokens += call()
+        self.kinds[call.__name__] += 1
+
+    def stream(self) -> int:
+        """A stream to its end, perhaps at a stop string, perhaps with log-probabilities."""
+        chunks = self.engine.stream(
+            self._prompt(),
+            max_new_tokens=self.random.randint(1, 48),
+            sampling=self._sampling(),
+            stop=self.random.choice([None, "said", StopParams(ignore_eos=True)]),
+            logprobs=self.random.choice([None, 0, 3]),
+        )
+        return sum(1 for _ in chunks)
+
+    def cancelled(self) -> int:
+        """A stream that is told to end, and ends."""
+        stream = self.engine.stream(self._prompt(), max_new_tokens=64, sampling=self._sampling())
+        for count, _ in enumerate(stream, 1):
+            if count == 5:
+                stream.cancel()
+        return len(stream.completion.token_ids)
+
+    def abandoned(self) -> int:
+        """A stream that nobody reads to its end."""
+        stream = self.engine.stream(self._prompt(), max_new_tokens=64, sampling=self._sampling())
+        return sum(1 for _ in zip(range(3), stream, strict=False))
+
+    def batch(self) -> int:
+        """Ragged prompts at once."""
+        prompts = [self._prompt() for _ in range(self.random.randint(2, 12))]
+        done = self.engine.generate_batch(prompts, max_new_tokens=24, sampling=self._sampling())
+        return sum(len(completion.token_ids) for completion in done)
+
+    def samples(self) -> int:
+        """Several completions of one prompt."""
+        count, sampling = self.random.randint(2, 8), SamplingParams(temperature=0.9)
+        done = self.engine.generate_batch(
+            [self._prompt()], n=count, max_new_tokens=16, sampling=sampling
+        )
+        return sum(len(completion.token_ids) for completion in done)
+
+    def score(self) -> int:
+        """Completions that are given."""
+        scores = self.engine.score(self._prompt(), [self._prompt(), " and then"])
+        return sum(len(score.token_ids) for score in scores)
+
+    def mistake(self) -> int:
+        """What must be refused, and leaves nothing behind."""
+        too_long = [1] * (self.engine.config.n_positions + 1)
+        wrong: list[Any] = [too_long, [self.engine.config.vocab_size], [-1]]
+        try:
+            self.engine.generate(self.random.choice(wrong), max_new_tokens=4)
+        except (ValueError, Gpt2EdgeError):
+            return 0
+        raise SystemExit("a wrong request was not refused")
+
+    def search(self) -> int:
+        """A vote, or the likeliest of several samples."""
+        methods = (MajorityVote(n=4), BestOfN(n=4, verifier=Likelihood(self.engine)))
+        result = self.random.choice(methods).run(
+            self.engine,
+            self._prompt(),
+            sampling=SamplingParams(temperature=0.8, seed=self.random.randrange(1000)),
+            max_new_tokens=16,
+            budget=Budget(tokens=128),
+        )
+        return result.cost.generated_tokens
+
+    def _prompt(self) -> str:
+        return " ".join(self.random.choices(WORDS, k=self.random.randint(1, 60)))
+
+    def _sampling(self) -> SamplingParams:
+        temperature = self.random.choice([0.0, 0.7, 1.0])
+        return SamplingParams(temperature=temperature, top_p=0.95, seed=self.random.randrange(99))
+
+
+def rss() -> int:
+    """Bytes of this process that are resident now. Raises SystemExit where Linux is not below."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    sizes = [line.split()[1] for line in lines if line.startswith(_PAGE_LINE)]
+    if not sizes:
+        raise SystemExit("this system does not tell a process's resident size in /proc")
+    return 1024 * int(sizes[0])
+
+
+def run(
+    load: Load, done: Callable[[float, int, int], bool], *, every: int, progress: bool
+) -> list[Sample]:
+    """Requests until ``done(seconds, tokens, requests)``, a sample after every ``every`` of them."""
+    started, samples, requests = perf_counter(), [], 0
+    while True:
+        load.step()
+        requests += 1
+        seconds = perf_counter() - started
+        if requests % every == 0:
+            gc.collect()
+            samples.append(Sample(seconds, requests, load.tokens, rss()))
+            if progress:
+                line = f"\r{seconds:7.0f} s  {load.tokens:9,} tokens  {rss() / 1e6:8.1f} MB"
+                print(line, end="", file=sys.stderr, flush=True)
+        if done(seconds, load.tokens, requests):
+            return samples
+
+
+def verdict(samples: Sequence[Sample]) -> dict[str, float]:
+    """Growth after the first third: the last third's median over the first one's, and slopes."""
+    after = samples[len(samples) // 3 :]
+    third = len(after) // 3
+    if not third:
+        raise SystemExit(f"only {len(samples)} samples of memory; let it run for longer")
+    first, last = after[:third], after[-third:]
+    growth = median(s.rss_bytes for s in last) - median(s.rss_bytes for s in first)
+    thinned = after[:: max(1, len(after) // _MOST_PAIRS)]
+    slope = median((b.rss_bytes - a.rss_bytes) / (b.seconds - a.seconds) for a, b in pairs(thinned))
+    per_token = median(
+        (b.rss_bytes - a.rss_bytes) / max(1, b.tokens - a.tokens) for a, b in pairs(thinned)
+    )
+    return {
+        "growth_bytes": growth,
+        "slope_bytes_per_hour": 3600 * slope,
+        "slope_bytes_per_token": per_token,
+        "first_rss_bytes": after[0].rss_bytes,
+        "last_rss_bytes": after[-1].rss_bytes,
+        "peak_rss_bytes": max(sample.rss_bytes for sample in samples),
+    }
+
+
+def pairs(samples: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
+    """All pairs, the earlier one first."""
+    return list(combinations(samples, 2))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", nargs="?", type=Path, default=BUNDLED_MODEL)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float)
+    length.add_argument("--tokens", type=int)
+    length.add_argument("--requests", type=int)
+    parser.add_argument("--allowed", type=float, default=4.0, metavar="MB")
+    parser.add_argument("--every", type=int, default=20, help="requests between samples")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="the row on stdout")
+    parser.add_argument("--publish", action="store_true", help="keep the row, write README.md")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run, report, and end with 1 where memory grew."""
+    args = arguments()
+    engine = gpt2edge.load(args.model, threads=args.threads)
+    load = Load(engine, random.Random(args.seed))
+
+    def done(seconds: float, tokens: int, requests: int) -> bool:
+        if args.minutes is not None:
+            return seconds >= 60 * args.minutes
+        if args.tokens is not None:
+            return tokens >= args.tokens
+        return requests >= args.requests
+
+    samples = run(load, done, every=args.every, progress=sys.stderr.isatty())
+    found = verdict(samples)
+    row = {
+        "model": args.model.name,
+        "seconds": samples[-1].seconds,
+        "tokens": samples[-1].tokens,
+        "requests": samples[-1].requests,
+        "kinds": dict(load.kinds),
+        **found,
+        "allowed_bytes": 1e6 * args.allowed,
+        **provenance(f"python benchmarks/soak.py {_length(args)}", engine.options.threads or 0),
+    }
+    print(json.dumps(row) if args.json else soak_table([row]))
+    if args.publish:
+        publish("soak", [row])
+    if found["growth_bytes"] > 1e6 * args.allowed:
+        raise SystemExit(f"memory grew by {found['growth_bytes'] / 1e6:.1f} MB after the warm-up")
+
+
+def _length(args: argparse.Namespace) -> str:
+    found = ((name, getattr(args, name)) for name in ("minutes", "tokens", "requests"))
+    return " ".join(f"--{name} {value:g}" for name, value in found if value is not None)
+
+
+if __name__ == "__main__":
+    main()

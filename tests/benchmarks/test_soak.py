@@ -1,0 +1,83 @@
+"""The soak: its verdict on made-up memory, and a short one of every kind of request."""
+
+import importlib.util
+import random
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from gpt2edge import load
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def soak() -> ModuleType:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec = importlib.util.spec_from_file_location("soak", BENCHMARKS / "soak.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules["soak"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return module
+
+
+def test_verdict_tells_a_leak_from_noise_and_warm_up(soak: ModuleType) -> None:
+    noise = random.Random(0)
+
+    def samples(leak: float, warm_up: float) -> list[object]:
+        return [
+            soak.Sample(
+                float(at),
+                at,
+                100 * at,
+                round(1e8 + leak * at + min(at, 30) * warm_up + noise.uniform(-1e5, 1e5)),
+            )
+            for at in range(1, 121)
+        ]
+
+    flat = soak.verdict(samples(0, 1e6))
+    assert abs(flat["growth_bytes"]) < 2e5
+    assert abs(flat["slope_bytes_per_token"]) < 50
+    leaking = soak.verdict(samples(1e5, 1e6))
+    assert leaking["growth_bytes"] == pytest.approx(80 * 1e5 * 2 / 3, rel=0.1)
+    assert leaking["slope_bytes_per_hour"] == pytest.approx(3600 * 1e5, rel=0.05)
+    assert leaking["slope_bytes_per_token"] == pytest.approx(1e3, rel=0.05)
+
+
+def test_every_kind_of_request_on_the_bundled_model(soak: ModuleType) -> None:
+    with load(threads=1) as engine:
+        mixed = soak.Load(engine, random.Random(1))
+        samples = soak.run(mixed, lambda *_: len(mixed.kinds) == 8, every=2, progress=False)
+    assert set(mixed.kinds) == {
+        "stream",
+        "cancelled",
+        "abandoned",
+        "batch",
+        "samples",
+        "score",
+        "mistake",
+        "search",
+    }
+    assert mixed.tokens > 0
+    assert [sample.requests for sample in samples] == [
+        2 * place for place in range(1, 1 + len(samples))
+    ]
+
+
+def test_memory_stays_flat_for_a_while(soak: ModuleType) -> None:
+    """The same requests again and again: what the first rounds took must serve the later ones."""
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("this system does not tell a process's resident size in /proc")
+    sizes = []
+    with load(threads=1) as engine:
+        for _ in range(6):
+            mixed = soak.Load(engine, random.Random(2))
+            soak.run(mixed, lambda _, __, requests: requests >= 12, every=12, progress=False)
+            sizes.append(soak.rss())
+    assert sizes[-1] - sizes[2] < 4e6
