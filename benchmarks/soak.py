@@ -173,7 +173,7 @@ def rss() -> int:
 def run(
     load: Load, done: Callable[[float, int, int], bool], *, every: int, progress: bool
 ) -> list[Sample]:
-    """Requests until ``done(seconds, tokens, requests)``, a sample after every ``every`` of them."""
+    """Requests until ``done(seconds, tokens, requests)``; a sample each ``every`` of them."""
     started, samples, requests = perf_counter(), [], 0
     while True:
         load.step()
