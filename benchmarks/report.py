@@ -151,6 +151,52 @@ def soak_table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", source_line(row)])
 
 
+def quality_table(rows: Sequence[Row]) -> str:
+    """What each system's quantization costs in fidelity, on the same tokens."""
+    head = ["model", "system", "MB", "perplexity increase", "KL, nats", "top-1", "BLiMP"]
+    lines = [_line(head), _line(["---", "---", *["---:"] * 5])]
+    for row in rows:
+        twin = ", outlier twin" if row["outliers"] == "twin" else ""
+        blimp = f"{row['blimp']:.1%} ± {row['blimp_se']:.1%}" if "blimp" in row else ""
+        lines.append(
+            _line(
+                [
+                    row["model"] + twin,
+                    row["system"],
+                    f"{row['bytes'] / 1e6:.2f}",
+                    f"{row['increase']:+.3%} ± {row['increase_se']:.3%}",
+                    f"{row['kl']:.6f} ± {row['kl_se']:.6f}",
+                    f"{row['top1']:.2%}",
+                    blimp,
+                ]
+            )
+        )
+    first = {(row["model"], row["outliers"]): row for row in rows}
+    facts = "; ".join(
+        f"{model}: {row['tokens']:,} tokens in windows of {row['context']}, perplexity "
+        f"{row['perplexity_fp32']:.3f} in float32"
+        for (model, outliers), row in first.items()
+        if outliers == "plain"
+    )
+    note = (
+        "MB are those of graph and weights. The increase is paired, token by token; ± is one "
+        f"standard error. {facts}."
+    )
+    return "\n".join([note, "", *lines, "", source_line(rows[0])])
+
+
+def quality_speed_table(rows: Sequence[Row]) -> str:
+    """How fast each recipe is."""
+    head = ["model", "system", "MB", "decode, tok/s", "prefill, tok/s"]
+    lines = [_line(head), _line(["---", "---", *["---:"] * 3])]
+    for row in rows:
+        figures = [f"{row['bytes'] / 1e6:.2f}"]
+        figures += [f"{row[key]:,.0f}" for key in ("decode_tps", "prefill_tps")]
+        lines.append(_line([row["model"], row["system"], *figures]))
+    note = "Medians of five requests: 64 tokens after 256, and those 256."
+    return "\n".join([note, "", *lines, "", source_line(rows[0])])
+
+
 TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "latency": latency_table,
     "overhead": overhead_table,
@@ -158,6 +204,8 @@ TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "peer_quality": peer_quality_table,
     "startup": startup_table,
     "soak": soak_table,
+    "quality": quality_table,
+    "quality-speed": quality_speed_table,
 }
 
 

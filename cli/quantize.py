@@ -1,6 +1,6 @@
 """``gpt2edge quantize``."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +8,13 @@ import click
 
 from gpt2edge.cli.compare import context_option, measure, print_report, report
 from gpt2edge.cli.options import Decorator, bundled, json_option, read_file
-from gpt2edge.cli.output import note, print_json, progress_bar, size
+from gpt2edge.cli.output import aligned, note, print_json, progress_bar, size
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
-    from gpt2edge.quant import Calibration, QuantRecipe
+    from gpt2edge.quant import Calibration, Choice, QuantRecipe
     from gpt2edge.quant.calibrate import Progress
-    from gpt2edge.quant.recipes import CacheType
+    from gpt2edge.quant.recipes import CacheType, Rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,40 +67,81 @@ class _Judge:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The recipe, what is changed of it, and the text that it is fitted to."""
+
+    recipe: str
+    calibrate: str | None
+    rounding: "Rounding | None"
+    kv_cache: "CacheType"
+
+    @staticmethod
+    def options() -> Decorator:
+        """Decorator for a command that takes ``wanted``."""
+        recipe = click.option(
+            "--recipe",
+            default="int8",
+            show_default=True,
+            metavar="NAME",
+            help="int8 (fastest prefill), int8-block (most faithful), int4 (smallest), int4-mixed "
+            "(8 bits where they count most, 5 on average) or auto (the fastest of the first three "
+            "on this machine that loses about 1 % at most).",
+        )
+        calibrate = click.option(
+            "--calibrate",
+            metavar="FILE",
+            help="UTF-8 text like those the model will read; - is stdin.  [default: its own "
+            "weights, and what it writes itself where a recipe needs inputs]",
+        )
+        rounding = click.option(
+            "--rounding",
+            type=click.Choice(["nearest", "search", "compensate"]),
+            help="How weights in blocks are rounded: nearest is quick and reads one at a time, "
+            "compensate makes up for errors and runs the model.  [default: the recipe's]",
+        )
+        kv_cache = click.option(
+            "--kv-cache",
+            type=click.Choice(["float32", "int8"]),
+            default="float32",
+            show_default=True,
+            help="How keys and values are kept: int8 takes a quarter of the memory, and is faster "
+            "after long prompts but slower at reading them.",
+        )
+        return bundled("wanted", Wanted, recipe, calibrate, rounding, kv_cache)
+
+    def adapted(self, recipe: "QuantRecipe") -> "QuantRecipe":
+        """The recipe with the changes."""
+        rounding = self.rounding or recipe.rounding
+        return replace(recipe, rounding=rounding, kv_cache=self.kv_cache)
+
+    def calibration(self, source: "ModelDir", progress: "Progress | None") -> "Calibration | None":
+        """The text as tokens. Raises QuantizationError where the model cannot read it."""
+        from gpt2edge.errors import QuantizationError
+        from gpt2edge.quant import Calibration
+        from gpt2edge.runtime.tokenizer import Tokenizer
+
+        if self.calibrate is None:
+            return None
+        if source.tokenizer_path is None:
+            raise QuantizationError(
+                f"{source.path} has no tokenizer: it cannot read {self.calibrate}"
+            )
+        token_ids = Tokenizer(source.tokenizer_path).encode(read_file(self.calibrate))
+        return Calibration(token_ids=token_ids, progress=progress)
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--recipe",
-    default="int8",
-    show_default=True,
-    metavar="NAME",
-    help="int8 (fastest prefill), int8-block (most faithful), int4 (smallest) or int4-mixed "
-    "(8 bits where they count most, 5 on average).",
-)
-@click.option(
-    "--calibrate",
-    metavar="FILE",
-    help="UTF-8 text like those the model will read; - is stdin.  [default: its own weights, and "
-    "for int4 what it writes itself]",
-)
-@click.option(
-    "--kv-cache",
-    type=click.Choice(["float32", "int8"]),
-    default="float32",
-    show_default=True,
-    help="How keys and values are kept: int8 takes a quarter of the memory, and is faster after "
-    "long prompts but slower at reading them.",
-)
+@Wanted.options()
 @Judging.options()
 @click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
 @json_option
 def quantize(
     model: Path,
     out: Path,
-    recipe: str,
-    calibrate: str | None,
-    kv_cache: "CacheType",
+    wanted: Wanted,
     judging: Judging,
     overwrite: bool,
     as_json: bool,
@@ -118,55 +159,76 @@ def quantize(
       gpt2edge quantize models/gpt2 models/gpt2-int4 --recipe int4 --calibrate book.txt
       gpt2edge quantize models/gpt2 models/gpt2-int4 --recipe int4 --text wiki.test.raw \\
         --max-perplexity-increase 2
+      gpt2edge quantize models/gpt2 models/gpt2-small --recipe auto --json
     """
     from gpt2edge.model_dir import ModelDir
-    from gpt2edge.quant import quantize as run
 
     judging.check_usage()
     source = ModelDir.open(model)
     judge = _Judge(source, judging)
     with progress_bar("calibrating") as progress:
-        calibration = _calibration(source, calibrate, progress)
-        result = run(
-            source,
-            out,
-            recipe=replace(_recipe(source, recipe, calibration), kv_cache=kv_cache),
-            calibration=calibration,
-            check=judge,
-            overwrite=overwrite,
+        calibration = wanted.calibration(source, progress)
+        result, choice = _run(
+            source, out, wanted, calibration=calibration, check=judge, overwrite=overwrite
         )
-    _show(source, result, judge.measured, as_json)
+    if choice:
+        _explain(choice)
+    _show(source, result, judge.measured, choice, as_json)
 
 
-def _show(source: "ModelDir", result: "ModelDir", measured: list[Any], as_json: bool) -> None:
+def _run(
+    source: "ModelDir",
+    out: Path,
+    wanted: Wanted,
+    *,
+    calibration: "Calibration | None",
+    **options: Any,
+) -> "tuple[ModelDir, Choice | None]":
+    from gpt2edge.quant import AUTO, INT4, MIXED, mixed_recipe, named_recipe, quantize_auto
+    from gpt2edge.quant import quantize as run
+    from gpt2edge.quant.auto import CANDIDATES
+
+    if wanted.recipe == AUTO:
+        candidates = [wanted.adapted(recipe) for recipe in CANDIDATES]
+        return quantize_auto(source, out, candidates=candidates, calibration=calibration, **options)
+    if wanted.recipe == MIXED:
+        recipe = mixed_recipe(source, INT4, mean_bits=5, calibration=calibration)
+    else:
+        recipe = named_recipe(wanted.recipe)
+    return run(source, out, recipe=wanted.adapted(recipe), calibration=calibration, **options), None
+
+
+def _explain(choice: "Choice") -> None:
+    head = ("recipe", "size", "prefill, tok/s", "decode, tok/s", "256 + 64, ms", "KL, nats")
+    rows: list[tuple[object, ...]] = [
+        (
+            item.recipe,
+            size(item.bytes),
+            f"{item.prefill_tps:,.0f}",
+            f"{item.decode_tps:,.0f}",
+            f"{1e3 * item.request_s:,.1f}",
+            f"{item.kl:.6f}",
+        )
+        for item in choice.candidates
+    ]
+    for line in aligned([head, *rows], right=range(1, len(head))):
+        note(line)
+    note(f"{choice.recipe}: {choice.reason}")
+
+
+def _show(
+    source: "ModelDir",
+    result: "ModelDir",
+    measured: list[Any],
+    choice: "Choice | None",
+    as_json: bool,
+) -> None:
     if as_json:
         sizes = {"bytes_a": source.nbytes, "bytes_b": result.nbytes}
-        print_json(report(source, result, *measured) if measured else sizes)
+        found = report(source, result, *measured) if measured else sizes
+        print_json({**found, "auto": asdict(choice)} if choice else found)
     elif measured:
         print_report(source, result, *measured)
     else:
         share = result.nbytes / source.nbytes
         note(f"{result.path}: {size(result.nbytes)}, {share:.0%} of {source.path}")
-
-
-def _recipe(source: "ModelDir", name: str, calibration: "Calibration | None") -> "QuantRecipe":
-    from gpt2edge.quant import INT4, MIXED, mixed_recipe, named_recipe
-
-    if name == MIXED:
-        return mixed_recipe(source, INT4, mean_bits=5, calibration=calibration)
-    return named_recipe(name)
-
-
-def _calibration(
-    source: "ModelDir", path: str | None, progress: "Progress | None"
-) -> "Calibration | None":
-    from gpt2edge.errors import QuantizationError
-    from gpt2edge.quant import Calibration
-    from gpt2edge.runtime.tokenizer import Tokenizer
-
-    if path is None:
-        return None
-    if source.tokenizer_path is None:
-        raise QuantizationError(f"{source.path} has no tokenizer: it cannot read {path}")
-    token_ids = Tokenizer(source.tokenizer_path).encode(read_file(path))
-    return Calibration(token_ids=token_ids, progress=progress)

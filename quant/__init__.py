@@ -4,9 +4,11 @@ from gpt2edge._extras import require
 
 require("quant", "onnx")  # before the modules below import it
 
+from gpt2edge.quant.auto import Candidate, Choice, quantize_auto  # noqa: E402
 from gpt2edge.quant.calibrate import Calibration  # noqa: E402
 from gpt2edge.quant.quantizer import quantize  # noqa: E402
 from gpt2edge.quant.recipes import (  # noqa: E402
+    AUTO,
     INT4,
     INT8,
     INT8_BLOCK,
@@ -19,12 +21,15 @@ from gpt2edge.quant.report import Comparison, Estimate, compare, layer_errors  #
 from gpt2edge.quant.sensitivity import mixed_recipe  # noqa: E402
 
 __all__ = [
+    "AUTO",
     "INT4",
     "INT8",
     "INT8_BLOCK",
     "MIXED",
     "RECIPES",
     "Calibration",
+    "Candidate",
+    "Choice",
     "Comparison",
     "Estimate",
     "QuantRecipe",
@@ -33,4 +38,5 @@ __all__ = [
     "mixed_recipe",
     "named_recipe",
     "quantize",
+    "quantize_auto",
 ]

@@ -121,15 +121,17 @@ def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[
     return [list(token_ids[round(start) : round(start) + length]) for start in starts]
 
 
-def own_text(model: ModelDir, tokens: int) -> list[list[int]]:
-    """Windows of about ``tokens`` tokens that the model writes itself, by a fixed seed."""
+def own_text(
+    model: ModelDir, tokens: int, *, rows: int = _OWN_ROWS, seed: int = _OWN_SEED
+) -> list[list[int]]:
+    """Windows of about ``tokens`` tokens that the model writes itself, ``rows`` of them."""
     engine = Engine(model.path, RuntimeOptions(spinning=False))
-    length = max(2, min(tokens // _OWN_ROWS, model.config.n_positions - 1))
-    first = np.random.default_rng(_OWN_SEED).integers(0, model.config.vocab_size, _OWN_ROWS)
+    length = max(2, min(tokens // rows, model.config.n_positions - 1))
+    first = np.random.default_rng(seed).integers(0, model.config.vocab_size, rows)
     written = engine.generate_batch(
         [[int(token_id)] for token_id in first],
         max_new_tokens=length,
-        sampling=SamplingParams(temperature=1.0, seed=_OWN_SEED),
+        sampling=SamplingParams(temperature=1.0, seed=seed),
         stop=StopParams(ignore_eos=True),
     )
     return [[int(start), *done.token_ids] for start, done in zip(first, written, strict=True)]

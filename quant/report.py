@@ -75,6 +75,21 @@ def compare(a: Engine, b: Engine, token_ids: Sequence[int], *, context: int) -> 
     )
 
 
+def kl_divergence(a: Engine, b: Engine, windows: Sequence[Sequence[int]]) -> float:
+    """Mean KL(A || B) in nats a token, after every token of every window."""
+    longest = max(map(len, windows))
+    decoders = [engine.decoder(rows=1, max_length=longest) for engine in (a, b)]
+    sums = []
+    for window in windows:
+        for decoder in decoders:
+            decoder.cache.truncate(0, 0)
+        passes = (decoder.prefill_all(0, window) for decoder in decoders)
+        for pair in zip(*passes, strict=True):
+            p, q = map(log_softmax, pair)
+            sums.append((np.exp(p) * (p - q)).sum(axis=-1, dtype=np.float64))
+    return float(np.concatenate(sums).mean())
+
+
 def layer_errors(a: ModelDir, b: ModelDir, token_ids: Sequence[int]) -> dict[str, float]:
     """Relative error of B's residual stream against A's, after every attention and every MLP.
 

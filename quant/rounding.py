@@ -16,7 +16,7 @@ from gpt2edge.quant.blocks import Blocks, extreme_scales, quantize_values, row_c
 
 FloatArray = NDArray[np.float32]
 
-_SHRINKS: Final = (1.0, 0.96, 0.92, 0.88, 0.84, 0.78, 0.72)
+_SHRINKS: Final = {4: (1.0, 0.96, 0.92, 0.88, 0.84, 0.78, 0.72), 8: (1.0, 0.99, 0.98)}  # by bits
 _SMALL: Final = 64
 _DAMPING: Final = 0.01  # of the mean diagonal
 
@@ -42,7 +42,8 @@ def search_scales(blocks: FloatArray, bits: int, importance: FloatArray) -> Floa
     plain = extreme_scales(blocks, bits)
     best, least = plain, np.full(plain.shape, np.inf, np.float32)
     half = np.float32(1 << (bits - 1))
-    for factor in (*_SHRINKS, *(-shrink * half / (half - 1) for shrink in _SHRINKS)):
+    shrinks = _SHRINKS[bits]
+    for factor in (*shrinks, *(-shrink * half / (half - 1) for shrink in shrinks)):
         scales = plain * np.float32(factor)
         centred = quantize_values(blocks, scales, bits).astype(np.float32) - half
         weighed = centred * importance

@@ -1,5 +1,6 @@
 """``gpt2edge quantize`` and ``gpt2edge compare``."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_says_how_small_it_became(tiny_model: ModelDir, tmp_path: Path) -> None:
-    result = invoke("quantize", tiny_model.path, tmp_path / "out", "--recipe", "int8-block")
+    result = invoke("quantize", tiny_model.path, tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     assert result.stdout == ""
     assert "% of" in result.stderr
@@ -92,3 +93,24 @@ def test_keeps_the_cache_in_int8(tiny_model: ModelDir, tmp_path: Path, text: Pat
     assert facts["recipe"]["kv_cache"] == "int8"
     cache = [item for item in facts["graph"]["inputs"] if item["name"].startswith("past")]
     assert {item["type"] for item in cache} == {"int8"}
+
+
+def test_auto_says_why(tiny_model: ModelDir, tmp_path: Path) -> None:
+    result = invoke("quantize", tiny_model.path, tmp_path / "a", "--recipe", "auto", "--json")
+    assert result.exit_code == 0, result.stderr
+    choice = json.loads(result.stdout)["auto"]
+    names = [item["recipe"] for item in choice["candidates"]]
+    assert names == ["int8", "int8-block", "int4"]
+    assert f"{choice['recipe']}: {choice['reason']}" in result.stderr
+    recipe = ModelDir.open(tmp_path / "a").manifest.recipe
+    assert recipe is not None
+    assert recipe["name"] == choice["recipe"]
+
+
+def test_rounding_can_be_chosen(tiny_model: ModelDir, tmp_path: Path) -> None:
+    args = ("quantize", tiny_model.path, tmp_path / "a", "--recipe", "int4", "--rounding")
+    assert invoke(*args, "nearest").exit_code == 0
+    recipe = ModelDir.open(tmp_path / "a").manifest.recipe
+    assert recipe is not None
+    assert recipe["rounding"] == "nearest"
+    assert "'up' is not one of" in error(*args, "up", code=2)

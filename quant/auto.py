@@ -1,0 +1,169 @@
+"""auto: candidate recipes quantized, timed on this machine and judged; the best is kept."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+
+from gpt2edge.errors import QuantizationError
+from gpt2edge.model_dir import ModelDir, staged_folder
+from gpt2edge.quant.calibrate import Calibration, own_text
+from gpt2edge.quant.quantizer import quantize
+from gpt2edge.quant.recipes import INT4, INT8, INT8_BLOCK, QuantRecipe
+from gpt2edge.quant.report import kl_divergence
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.sampling import GREEDY
+from gpt2edge.runtime.stopping import StopParams
+
+CANDIDATES: Final = (INT8, INT8_BLOCK, INT4)
+MAX_KL: Final = 0.01
+"""Nats a token; on text that the model writes, its perplexity then grows by 1 % on average."""
+_LEVEL: Final = 0.03  # of the fastest time: less is noise
+_PREFILLED: Final = 256
+_DECODED: Final = 64
+_REPEATS: Final = 5
+_JUDGED_TOKENS: Final = 1024
+_JUDGED_ROWS: Final = 8
+_JUDGE_SEED: Final = 20190215  # not the one that calibration texts are written with
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Tokens per second: reading a prompt, and then writing."""
+
+    prefill_tps: float
+    decode_tps: float
+
+    @property
+    def request_s(self) -> float:
+        """Seconds for 256 tokens read and 64 written."""
+        return _PREFILLED / self.prefill_tps + _DECODED / self.decode_tps
+
+
+Stopwatch = Callable[[Engine], Speed]
+"""Times a loaded model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A recipe and what was measured of it; ``kl`` in nats a token."""
+
+    recipe: str
+    bytes: int
+    prefill_tps: float
+    decode_tps: float
+    request_s: float
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chosen recipe's name, why, and all candidates."""
+
+    recipe: str
+    reason: str
+    candidates: tuple[Candidate, ...]
+
+
+def quantize_auto(
+    model: ModelDir,
+    out: str | os.PathLike[str],
+    *,
+    candidates: Sequence[QuantRecipe] = CANDIDATES,
+    calibration: Calibration | None = None,
+    max_kl: float = MAX_KL,
+    stopwatch: Stopwatch | None = None,
+    check: Callable[[ModelDir], None] | None = None,
+    overwrite: bool = False,
+) -> tuple[ModelDir, Choice]:
+    """``quantize`` by the candidate that ``choose`` prefers; the others are thrown away.
+
+    Each is timed by ``stopwatch``, of which None is the clock, and its KL divergence measured on
+    a text that ``model`` writes, other than a calibration text. Raises as ``quantize`` does.
+    """
+    if model.manifest.task != "text-generation":
+        raise QuantizationError(
+            f"{str(model.path)!r} writes no text to judge by: choose a recipe yourself"
+        )
+    with staged_folder(out, overwrite=overwrite) as folder, TemporaryDirectory() as work:
+        made = {
+            recipe.name: quantize(
+                model, Path(work) / recipe.name, recipe=recipe, calibration=calibration
+            )
+            for recipe in candidates
+        }
+        windows = own_text(model, _JUDGED_TOKENS, rows=_JUDGED_ROWS, seed=_JUDGE_SEED)
+        reference = Engine(model.path)
+        choice = choose(
+            [
+                _measured(name, each, reference, windows, stopwatch or speed)
+                for name, each in made.items()
+            ],
+            max_kl=max_kl,
+        )
+        for path in made[choice.recipe].path.iterdir():
+            shutil.copyfile(path, folder / path.name)
+        if check:
+            check(ModelDir.open(folder))
+    return ModelDir.open(out), choice
+
+
+def choose(candidates: Sequence[Candidate], *, max_kl: float) -> Choice:
+    """The fastest candidate whose divergence is within ``max_kl``.
+
+    Of those within 3 % of its time, the one that diverges least; where none is within ``max_kl``,
+    the one that diverges least of all.
+    """
+    allowed = [item for item in candidates if item.kl <= max_kl]
+    if not allowed:
+        best = min(candidates, key=lambda item: item.kl)
+        reason = f"no recipe stays within {max_kl:g} nats of KL divergence; this one is nearest"
+        return Choice(best.recipe, reason, tuple(candidates))
+    fastest = min(allowed, key=lambda item: item.request_s)
+    level = [item for item in allowed if item.request_s <= (1 + _LEVEL) * fastest.request_s]
+    best = min(level, key=lambda item: item.kl)
+    reason = f"the fastest within {max_kl:g} nats of KL divergence"
+    if best is not fastest:
+        reason = f"as fast as {fastest.recipe} within {_LEVEL:.0%}, and more faithful"
+    return Choice(best.recipe, reason, tuple(candidates))
+
+
+def speed(engine: Engine) -> Speed:
+    """Medians of five requests after one that is not counted."""
+    length = max(1, min(_PREFILLED, engine.config.n_positions - _DECODED))
+    prompt = np.random.default_rng(0).integers(0, engine.config.vocab_size, length).tolist()
+    runs = [
+        engine.generate(
+            prompt,
+            max_new_tokens=min(_DECODED, engine.config.n_positions - length),
+            sampling=GREEDY,
+            stop=StopParams(ignore_eos=True),
+        ).timing
+        for _ in range(_REPEATS + 1)
+    ][1:]
+    prefill = float(np.median([length / run.ttft_s for run in runs]))
+    return Speed(prefill, float(np.median([run.decode_tps for run in runs])))
+
+
+def _measured(
+    name: str,
+    model: ModelDir,
+    reference: Engine,
+    windows: Sequence[Sequence[int]],
+    stopwatch: Stopwatch,
+) -> Candidate:
+    engine = Engine(model.path)
+    timed = stopwatch(engine)
+    return Candidate(
+        recipe=name,
+        bytes=model.nbytes,
+        prefill_tps=timed.prefill_tps,
+        decode_tps=timed.decode_tps,
+        request_s=timed.request_s,
+        kl=kl_divergence(reference, engine, windows),
+    )
