@@ -11,6 +11,8 @@ from gpt2edge.runtime.speculation import PromptLookup
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
 
+_LONGEST: Final = 32
+
 
 class Drafter(Protocol):
     """Guesses the tokens of one generation."""
@@ -27,7 +29,7 @@ class Drafter(Protocol):
 
 
 class LookupDrafter:
-    """Guesses by n-grams of the text so far: the sort is the length that agrees."""
+    """Guesses by n-grams of the text so far: the more that agrees, the better a guess."""
 
     free: Final = True
 
@@ -39,7 +41,7 @@ class LookupDrafter:
         self._place = 0
 
     def kind(self) -> int | None:
-        """Tokens that agree with an earlier place, or None."""
+        """Tokens that agree with an earlier place, or None; the many in powers of two."""
         text, end = self._text, len(self._text)
         for at in range(self._indexed, end):  # what follows an n-gram is at ``at``
             for length, places in self._places.items():
@@ -50,8 +52,14 @@ class LookupDrafter:
             found = places.get(tuple(text[end - length :])) if end >= length else None
             if found is not None:
                 self._place = found
-                return length
+                return self._agreeing(found, length)
         return None
+
+    def _agreeing(self, place: int, known: int) -> int:
+        text, end, longest = self._text, len(self._text), max(self._places)
+        while known < min(place, _LONGEST) and text[place - known - 1] == text[end - known - 1]:
+            known += 1
+        return known if known <= longest else longest + (known // longest).bit_length() - 1
 
     def guess(self, count: int) -> list[int]:
         """What followed there; it may run on into the guess itself."""

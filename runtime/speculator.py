@@ -57,9 +57,8 @@ class Speculation:
         room = cache.max_length - int(cache.lengths[0]) - 1
         most = min(self._most, room, generation.max_new_tokens - len(generation.token_ids) - 1)
         kind = self._drafter.kind() if most > 0 else None
-        width = 0 if kind is None else self._widths.best(kind, most)
-        if kind is not None and not width and not self._drafter.free:
-            width = int(self._widths.probes())
+        free = self._drafter.free
+        width = 0 if kind is None else self._widths.best(kind, most, free=free)
         if kind is None or not width:
             yield self._plain(decoder, kind)
         else:

@@ -5,38 +5,50 @@ from typing import Final
 
 _RATE: Final = 0.15
 _MARGIN: Final = 1.03
+_LEAST: Final = 0.02
+_TELLING: Final = 4
+"""Calls of fewer tokens say little of what another one costs."""
+_PROMISING: Final = 0.4
 _PATIENCE: Final = 32
 _LONGEST_PATIENCE: Final = 1024
 
 
 @dataclass(slots=True)
 class Costs:
-    """Seconds of forward calls, learned as they are made; shared by all texts of an engine.
+    """What forward calls cost, learned as they are made; shared by all texts of an engine.
 
     A call of w tokens costs ``1 + slope * (w - 1)`` plain steps, a guessed token ``draft`` ones.
+    The first calls of each sort warm up and are not counted; one that takes more than twice what
+    was expected, because the system had other work, counts as that.
     """
 
     plain_s: float | None = None
     slope: float = 0.25
-    draft: float = 0.0
+    draft: float = 0.1
+    cold: dict[str, int] = field(default_factory=lambda: {"plain": 2, "wide": 2, "draft": 1})
 
     def saw_plain(self, seconds: float) -> None:
         """One token took so long."""
-        if self.plain_s is None:
-            self.plain_s = seconds
-        else:  # a step that the system interrupted says little
-            self.plain_s += _RATE * (min(seconds, 2 * self.plain_s) - self.plain_s)
+        if self._is_warm("plain"):
+            known = self.plain_s or seconds
+            self.plain_s = known + _RATE * (min(seconds, 2 * known) - known)
 
     def saw_wide(self, tokens: int, seconds: float) -> None:
-        """A call of so many tokens took so long."""
-        if self.plain_s and tokens > 1:
-            slope = (seconds / self.plain_s - 1) / (tokens - 1)
-            self.slope += _RATE * (min(max(slope, 0.0), 2.0) - self.slope)
+        """A call of so many tokens, more than one, took so long."""
+        if self.plain_s and self._is_warm("wide"):
+            slope = max(0.0, seconds / self.plain_s - 1) / (tokens - 1)
+            weight = _RATE * min(1.0, (tokens - 1) / _TELLING)
+            self.slope += weight * (min(slope, 2 * self.slope + _LEAST) - self.slope)
 
     def saw_guess(self, tokens: int, seconds: float) -> None:
         """So many guesses took so long."""
-        if self.plain_s:
-            self.draft += _RATE * (min(seconds / self.plain_s / tokens, 4.0) - self.draft)
+        if self.plain_s and self._is_warm("draft"):
+            each = seconds / self.plain_s / tokens
+            self.draft += _RATE * (min(each, 2 * self.draft + _LEAST) - self.draft)
+
+    def _is_warm(self, sort: str) -> bool:
+        self.cold[sort] -= 1
+        return self.cold[sort] < 0
 
 
 @dataclass(slots=True)
@@ -50,25 +62,33 @@ class Widths:
 
     def rate(self, kind: int) -> float:
         """How often a guess of this sort is right, given that the one before it was."""
-        return self.rates.setdefault(kind, min(0.8, 0.2 + 0.15 * kind) if kind else 0.7)
+        return self.rates.setdefault(kind, min(0.9, 0.2 * (kind - 1)) if kind else 0.7)
 
-    def best(self, kind: int, most: int) -> int:
-        """The number of guesses, up to ``most``, that makes most tokens a second; 0 where none."""
+    def best(self, kind: int, most: int, *, free: bool) -> int:
+        """The number of guesses, up to ``most``, that makes most tokens a second; 0 where none.
+
+        What does not seem to pay is tried now and then: it may by now.
+        """
         rate, costs = self.rate(kind), self.costs
         if costs.plain_s is None:
-            return 0  # the first step is plain, to compare with
+            return 0  # the first steps are plain, to compare with
+        each = costs.slope + (0.0 if free else costs.draft)
         best, speed = 0, _MARGIN
         tokens = run = 1.0
         for count in range(1, most + 1):
             run *= rate
             tokens += run
-            faster = tokens / (1 + (costs.slope + costs.draft) * count)
+            faster = tokens / (1 + each * count)
             if faster > speed:
                 best, speed = count, faster
+        if best:
+            self.idle, self.patience = 0, _PATIENCE
+        elif (rate >= _PROMISING or not free) and self.probes():
+            return 1
         return best
 
     def probes(self) -> bool:
-        """Whether it is time for a guess that does not seem to pay: it may by now."""
+        """Whether it is time to try again."""
         self.idle += 1
         if self.idle < self.patience:
             return False
@@ -82,6 +102,4 @@ class Widths:
             rate += _RATE * (1 - rate)
         if accepted < guessed:
             rate -= _RATE * rate
-        else:
-            self.patience = _PATIENCE
         self.rates[kind] = rate

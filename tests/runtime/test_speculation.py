@@ -39,7 +39,7 @@ def guessing(request: pytest.FixtureRequest, engine: Engine, draft: Path) -> Eng
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many guesses as there is room for, so that the clock decides nothing."""
-    monkeypatch.setattr(Widths, "best", lambda _self, _kind, most: most)
+    monkeypatch.setattr(Widths, "best", lambda _self, _kind, most, **_: most)
 
 
 @pytest.mark.usefixtures("always")
@@ -150,7 +150,7 @@ def test_lookup_copies_what_followed(engine: Engine, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         Generation, "accept", lambda self, logits: self.append(_next(self.history), logits)
     )
-    monkeypatch.setattr(Widths, "best", lambda _self, _kind, most: most)
+    monkeypatch.setattr(Widths, "best", lambda _self, _kind, most, **_: most)
 
     def _next(history: list[int]) -> int:
         return history[len(history) % 7]
@@ -161,46 +161,64 @@ def test_lookup_copies_what_followed(engine: Engine, monkeypatch: pytest.MonkeyP
     assert done.timing.accepted_tokens == done.timing.guessed_tokens == 45  # 1 + 3 calls of 16
 
 
-def test_widths_follow_acceptance_and_cost() -> None:
+def warm(plain_s: float = 0.004) -> Costs:
+    """Costs after some plain steps."""
     costs = Costs()
+    for _ in range(3):
+        costs.saw_plain(plain_s)
+    return costs
+
+
+def test_widths_follow_acceptance_and_cost() -> None:
+    assert Widths(Costs()).best(5, 15, free=True) == 0  # nothing is known of the costs yet
+    costs = warm()
     widths = Widths(costs)
-    assert widths.best(4, 15) == 0  # nothing is known of the costs yet
-    costs.saw_plain(0.004)
     for _ in range(30):
         widths.saw(4, 15, 15)
-    assert widths.best(4, 15) == 15
-    assert widths.best(4, 3) == 3
-    for _ in range(30):
+    assert widths.best(4, 15, free=True) == 15
+    assert widths.best(4, 3, free=True) == 3
+    for _ in range(40):
         costs.saw_wide(4, 0.02)  # dearer than four plain steps
-    assert widths.best(4, 15) == 0
+    assert widths.best(4, 15, free=True) == 0
     for _ in range(60):
         costs.saw_wide(4, 0.0044)
+    assert widths.best(4, 15, free=True) == 15
+    for _ in range(60):
         widths.saw(4, 0, 15)
-    assert widths.best(4, 15) == 0  # cheap, but never right
+    assert widths.best(4, 15, free=True) == 0  # cheap, but never right
+
+
+def test_one_interrupted_call_changes_little() -> None:
+    costs = warm()
+    for _ in range(10):
+        costs.saw_wide(4, 0.007)
+    slope = costs.slope
+    costs.saw_wide(4, 1.0)
+    costs.saw_plain(1.0)
+    assert costs.slope < 1.25 * slope
+    assert costs.plain_s is not None
+    assert costs.plain_s < 0.005
 
 
 def test_draft_costs_count() -> None:
-    costs = Costs()
-    costs.saw_plain(0.004)
+    costs = warm()
     widths = Widths(costs, rates={0: 0.8})
-    assert widths.best(0, 7) > 0
-    for _ in range(40):
+    assert widths.best(0, 7, free=False) > 1
+    for _ in range(60):
         costs.saw_guess(4, 0.016)
-    assert widths.best(0, 7) == 0
+    assert widths.best(0, 7, free=False) == 0
 
 
-def test_probes_become_rare_and_then_often_again() -> None:
-    widths = Widths(Costs())
-    gaps = []
-    for _ in range(4):
-        gap = 1
-        while not widths.probes():
-            gap += 1
-        gaps.append(gap)
-        widths.saw(0, 0, 1)
-    assert gaps == [32, 64, 128, 256]
-    widths.saw(0, 1, 1)
+def test_what_does_not_pay_is_tried_ever_less_often() -> None:
+    costs = warm()
+    costs.draft = 2.0
+    widths = Widths(costs)
+    tried = [step for step in range(500) if widths.best(0, 7, free=False)]
+    assert tried == [31, 95, 223, 479]
+    costs.draft = 0.1
+    assert widths.best(0, 7, free=False) > 1
     assert widths.patience == 32
+    assert not any(Widths(costs, rates={2: 0.1}).best(2, 7, free=True) for _ in range(99))
 
 
 def test_a_draft_model_with_another_tokenizer_is_refused(engine: Engine, tmp_path: Path) -> None:
