@@ -15,9 +15,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.batching import enter_prompt
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.kv_cache import KVCache
+from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.sampling import SamplingParams, top_k_indices
 from gpt2edge.runtime.types import Chunk
 
@@ -58,10 +60,10 @@ class _Search:
             full and self._params.early_stopping is True
         )
 
-    def start(self, decoder: Decoder, first: int) -> None:
+    def start(self, decoder: Decoder, first: int, prefixes: PrefixCache | None) -> None:
         """Enter the prompt into row ``first`` and take the first step."""
-        decoder.cache.truncate(first, 0)
-        logits = decoder.prefill(first, self._group[0].prompt_ids)
+        logits, reused = enter_prompt(decoder, first, self._group[0].prompt_ids, prefixes)
+        self.beams[0].generation.reused_tokens = reused
         self.step(logits[None])
         self.settle(decoder.cache, first)
 
@@ -166,7 +168,11 @@ class _Search:
         self.beams = []
 
 
-def search_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iterator[Chunk]:
+def search_all(
+    decoder: Decoder,
+    groups: Sequence[Sequence[Generation]],
+    prefixes: PrefixCache | None = None,
+) -> Iterator[Chunk]:
     """Search for the completions of groups of generations, one prompt a group.
 
     Each prompt has ``num_beams`` rows of the cache. Its chunks come when its search has ended.
@@ -178,7 +184,7 @@ def search_all(decoder: Decoder, groups: Sequence[Sequence[Generation]]) -> Iter
             waiting and (len(active) + 1) * waiting[0][0].sampling.num_beams <= decoder.cache.rows
         ):
             search = _Search(waiting.popleft())
-            search.start(decoder, len(active) * search.width)
+            search.start(decoder, len(active) * search.width, prefixes)
             active.append(search)
         yield from _release(decoder, active)
         if active:

@@ -32,7 +32,7 @@ from gpt2edge.runtime.prompt_cache import PromptCache
 from gpt2edge.runtime.providers import Provider
 from gpt2edge.runtime.requests import Prompt, Requests
 from gpt2edge.runtime.sampling import SamplingParams
-from gpt2edge.runtime.scoring import score_completion, window_losses
+from gpt2edge.runtime.scoring import score_completions, window_losses
 from gpt2edge.runtime.session import RuntimeOptions, Session
 from gpt2edge.runtime.speculator import Speculator
 from gpt2edge.runtime.stopping import StopParams
@@ -109,6 +109,7 @@ class Engine:
     def close(self) -> None:
         """Give the memory back. Every later call, and every stream that still runs, is an error."""
         self._session.close()
+        self.prefixes = self._speculator = None
 
     def generate(
         self,
@@ -189,7 +190,7 @@ class Engine:
         if beams == 1:
             chunks = decode_all(decoder, groups, self.prefixes, self._speculator)
         else:
-            chunks = search_all(decoder, groups)
+            chunks = search_all(decoder, groups, self.prefixes)
         return Stream([generation for group in groups for generation in group], chunks)
 
     def generate_batch(
@@ -302,21 +303,11 @@ class Engine:
         encoded = [self._requests.encode_text(completion) for completion in completions]
         longest = len(prompt_ids) + max(map(len, encoded), default=1) - 1
         decoder = self.decoder(rows=1, max_length=longest)
-        prompt_logits = decoder.prefill(0, prompt_ids)
-        scores = []
-        for completion, token_ids in zip(completions, encoded, strict=True):
-            values, greedy = score_completion(decoder, prompt_logits, token_ids)
-            text = completion if isinstance(completion, str) else self._requests.decode(token_ids)
-            scores.append(
-                Score(
-                    text=text,
-                    token_ids=tuple(token_ids),
-                    logprob=float(sum(values)),
-                    logprobs=tuple(values),
-                    is_greedy=greedy,
-                )
-            )
-        return scores
+        texts = [
+            completion if isinstance(completion, str) else self._requests.decode(token_ids)
+            for completion, token_ids in zip(completions, encoded, strict=True)
+        ]
+        return score_completions(decoder, prompt_ids, encoded, texts)
 
     def perplexity(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.types import Score
 
 
 def token_logprobs(
@@ -16,6 +17,29 @@ def token_logprobs(
     shifted = logits - logits.max(axis=1, keepdims=True)
     normalizer = np.log(np.exp(shifted).sum(axis=1, dtype=np.float64))
     return shifted[rows, token_ids] - normalizer, logits.argmax(axis=1) == token_ids
+
+
+def score_completions(
+    decoder: Decoder,
+    prompt_ids: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    texts: Sequence[str],
+) -> list[Score]:
+    """The score of each of ``completions``, which read ``texts``, after one prefill in row 0."""
+    prompt_logits = decoder.prefill(0, prompt_ids)
+    scores = []
+    for token_ids, text in zip(completions, texts, strict=True):
+        values, greedy = score_completion(decoder, prompt_logits, token_ids)
+        scores.append(
+            Score(
+                text=text,
+                token_ids=tuple(token_ids),
+                logprob=float(sum(values)),
+                logprobs=tuple(values),
+                is_greedy=greedy,
+            )
+        )
+    return scores
 
 
 def score_completion(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gpt2edge.errors import Gpt2EdgeError
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.runtime.engine import Engine, load
+    from gpt2edge.runtime.overflow import Overflow
     from gpt2edge.runtime.sampling import GREEDY, SamplingParams
     from gpt2edge.runtime.session import RuntimeOptions
     from gpt2edge.runtime.stopping import StopParams
@@ -24,6 +25,7 @@ __all__ = [
     "Engine",
     "Gpt2EdgeError",
     "ModelDir",
+    "Overflow",
     "RuntimeOptions",
     "SamplingParams",
     "Score",
@@ -40,6 +42,7 @@ _HOMES = {
     "Engine": "runtime.engine",
     "Gpt2EdgeError": "errors",
     "ModelDir": "model_dir",
+    "Overflow": "runtime.overflow",
     "RuntimeOptions": "runtime.session",
     "SamplingParams": "runtime.sampling",
     "Score": "runtime.types",

@@ -5,8 +5,6 @@ then ``pytest -m interop tests/plugins/test_lm_eval.py``.
 """
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +100,20 @@ def test_every_answer_is_that_of_hf(both: tuple[Any, Any], name: str) -> None:
                 assert found[1:] == expected[1:]
 
 
-def test_the_harness_s_own_command_line(tmp_path: Path) -> None:
-    folder = with_absolute_paths(tmp_path)
-    done = subprocess.run(
-        [
-            *[sys.executable, "-m", "gpt2edge.plugins.lm_eval", "run", "--model", "gpt2edge"],
-            *["--model_args", "threads=1", "--tasks", "gpt2edge_endings"],
-            *["--include_path", str(folder)],
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "|gpt2edge_endings|" in done.stdout
+def test_the_harness_s_own_command_line_knows_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpt2edge.plugins import lm_eval as plugin
+
+    found = []
+
+    def command_line() -> None:
+        found.append(lm_eval.api.registry.get_model("gpt2edge"))
+
+    monkeypatch.setattr("lm_eval.__main__.cli_evaluate", command_line)
+    plugin.main()
+    assert found == [plugin.Gpt2EdgeLM]
+    arguments = {"batch_size": 1, "max_batch_size": None, "device": "cuda:0"}  # as it passes them
+    model = found[0].create_from_arg_string("threads=1,max_gen_toks=7", arguments)
+    assert (model.max_gen_toks, model.batch_size) == (7, 1)
 
 
 def test_a_task_that_says_what_we_do_not_know_is_an_error() -> None:

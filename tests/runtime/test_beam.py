@@ -85,11 +85,13 @@ def test_the_beams_of_a_plain_search(engine: Engine, bias: float, settings: dict
 
 def test_as_many_beams_as_tokens_find_the_likeliest_of_all_sequences(engine: Engine) -> None:
     prompt = engine.encode("he")
-    first = log_softmax(engine.logits(prompt)[-1])
+    decoder = engine.decoder(rows=260, max_length=len(prompt) + 1)
+    first = log_softmax(decoder.prefill(0, prompt))
+    decoder.cache.fork(0, range(260))
     ranked = [(first[EOS], [EOS])]
-    for one in range(260):
+    for one, logits in enumerate(decoder.decode(range(260))):
         if one != EOS:
-            second = log_softmax(engine.logits([*prompt, one])[-1])
+            second = log_softmax(logits)
             ranked += [((first[one] + second[two]) / 2, [one, two]) for two in range(260)]
     ranked.sort(key=lambda item: -item[0])
     params = SamplingParams(num_beams=259)
@@ -106,6 +108,19 @@ def test_a_batch_holds_the_solo_beams_whatever_the_cache(engine: Engine) -> None
         tight.generate_batch(PROMPTS, max_new_tokens=25, sampling=params),
     ):
         assert [(c.token_ids, c.score) for c in batch] == [(c.token_ids, c.score) for c in solo]
+
+
+def test_beams_use_the_prompt_cache(engine: Engine) -> None:
+    prompt = "hello hell, he said, and hello again"
+    params = SamplingParams(num_beams=3)
+    expected = engine.generate(prompt, max_new_tokens=9, sampling=params)
+    options = RuntimeOptions(prefix_cache_bytes=1 << 20)
+    with Engine(engine.model.path, options) as cached:
+        first, again = (
+            cached.generate(prompt, max_new_tokens=9, sampling=params) for _ in range(2)
+        )
+    assert expected.token_ids == first.token_ids == again.token_ids
+    assert (first.timing.reused_tokens, again.timing.reused_tokens > 8) == (0, True)
 
 
 def test_two_beams_beat_greedy_somewhere_and_are_never_worse(engine: Engine) -> None:

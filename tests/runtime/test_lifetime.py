@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gpt2edge import GREEDY, Engine, Gpt2EdgeError, SamplingParams
 from gpt2edge.runtime.session import RuntimeOptions
+from gpt2edge.runtime.speculation import PromptLookup
 from tests.runtime.threads import calls, rounds
 
 
@@ -26,6 +27,16 @@ def test_thirty_two_threads_write_what_one_writes(engine: Engine) -> None:
     expected = [call(engine) for call in calls()]
     with ThreadPoolExecutor(32) as pool:
         found = list(pool.map(lambda seed: rounds(engine, random.Random(seed), 3), range(32)))
+    for results in found:
+        for at, result in results:
+            assert result == expected[at]
+
+
+def test_threads_share_a_prompt_cache(engine: Engine) -> None:
+    expected = [call(engine) for call in calls()]
+    options = RuntimeOptions(prefix_cache_bytes=60_000)  # room for a few prompts: some must go
+    with Engine(engine.model.path, options) as shared, ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda seed: rounds(shared, random.Random(seed), 3), range(16)))
     for results in found:
         for at, result in results:
             assert result == expected[at]
@@ -106,7 +117,10 @@ def test_a_pickled_engine_is_loaded_anew(engine: Engine, monkeypatch: pytest.Mon
 
 
 def test_a_closed_engine_says_so_and_lets_its_session_go(engine: Engine) -> None:
-    with Engine(engine.model.path) as closed:
+    options = RuntimeOptions(prefix_cache_bytes=1 << 20, speculation=PromptLookup())
+    with Engine(engine.model.path, options) as closed:
+        closed.generate("hello hello")
+        prefixes = weakref.ref(closed.prefixes)
         stream = closed.stream("he", max_new_tokens=9, sampling=GREEDY)
         next(stream)
         session = weakref.ref(closed._session._session)
@@ -124,6 +138,7 @@ def test_a_closed_engine_says_so_and_lets_its_session_go(engine: Engine) -> None
     del stream, uses
     gc.collect()
     assert session() is None
+    assert prefixes() is None
 
 
 def test_closing_gives_the_memory_back() -> None:
@@ -134,7 +149,7 @@ from gpt2edge.runtime.bundled import BUNDLED_MODEL
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
-for turn in range(13):
+for turn in range(9):
     with gpt2edge.load(threads=1) as engine:
         engine.generate("Once", max_new_tokens=2)
     gc.collect()
@@ -147,7 +162,7 @@ print((resident() - before) / sum(f.stat().st_size for f in BUNDLED_MODEL.iterdi
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
     )
-    assert float(done.stdout) < 4  # models' sizes, after ten more loads
+    assert float(done.stdout) < 3  # models' sizes, after six more loads
 
 
 def test_a_forked_child_is_told_to_load_its_own() -> None:

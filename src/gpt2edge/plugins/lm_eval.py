@@ -52,7 +52,7 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         if self._engine.tokenizer is None:
             raise ValueError("this model has no tokenizer, and the harness speaks text")
         self._tokenizer = self._engine.tokenizer
-        self._batch_size = int(batch_size)
+        self.batch_size = int(batch_size)
         context = self._engine.config.n_positions
         self.max_length = min(max_length or context, context)
         self.max_gen_toks = max_gen_toks
@@ -139,8 +139,8 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         texts = [""] * len(requests)
         with tqdm(total=len(requests), disable=disable_tqdm, desc="Generating") as bar:
             for places in by_settings.values():
-                for start in range(0, len(places), self._batch_size):
-                    batch = places[start : start + self._batch_size]
+                for start in range(0, len(places), self.batch_size):
+                    batch = places[start : start + self.batch_size]
                     contexts = [requests[at].args[0] for at in batch]
                     found = self._generate(contexts, requests[batch[0]].args[1])
                     for at, text in zip(batch, found, strict=True):
