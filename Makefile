@@ -42,6 +42,12 @@ fuzz: .venv-fuzz/installed ## Feed every parser bad bytes, FUZZ_MINUTES each (Py
 	set -e; for target in $(FUZZ_TARGETS); do \
 		.venv-fuzz/bin/python -m tests.hostile.fuzz $$target --minutes $(FUZZ_MINUTES); done
 
+interop-peers: .venv-peers/installed .venv-openvino/installed ## Compare with Optimum, onnxruntime-genai and OpenVINO
+	.venv-peers/bin/python -c 'import onnxruntime_genai, optimum.onnxruntime'
+	OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest -m interop tests/export/test_peers.py
+	.venv-openvino/bin/python -c 'import onnxruntime as o; o.get_available_providers().index("OpenVINOExecutionProvider")'
+	.venv-openvino/bin/python -m pytest -m interop tests/runtime/test_openvino.py
+
 lint: .venv-lint/tools ## Check style
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
@@ -103,6 +109,19 @@ clean: ## Remove environments and caches
 .venv-fuzz/installed: .venv-fuzz/bin/python pyproject.toml
 	$(call upgrade-pip,.venv-fuzz)
 	$(call install-groups,.venv-fuzz,--editable '.[all]',test fuzz)
+	@touch $@
+
+.venv-peers/installed: .venv-peers/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-peers)
+	.venv-peers/bin/python $(PIP) install '$(TORCH)' || .venv-peers/bin/python $(PIP) install torch
+	$(call install-groups,.venv-peers,--editable '.[export,optimum]',test peers)
+	@touch $@
+
+# onnxruntime-openvino takes onnxruntime's place: the two share one module
+.venv-openvino/installed: .venv-openvino/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-openvino)
+	$(call install-groups,.venv-openvino,,test openvino)
+	.venv-openvino/bin/python $(PIP) install --no-deps --editable .
 	@touch $@
 
 .venv-lint/tools: .venv-lint/bin/python pyproject.toml

@@ -18,8 +18,13 @@ from gpt2edge.cli.output import note, size
     help="cpu: fused operators, cache in place. portable: standard operators in Optimum's layout, "
     "for Optimum and for other execution providers; slower here.",
 )
+@click.option(
+    "--via",
+    type=click.Choice(["optimum"]),
+    help="Let Optimum trace the graph instead (the optimum extra, which brings torch).",
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
-def export(source: Path, out: Path, profile: str, overwrite: bool) -> None:
+def export(source: Path, out: Path, profile: str, via: str | None, overwrite: bool) -> None:
     """Turn the checkpoint SOURCE into the model folder OUT.
 
     SOURCE is a Hugging Face GPT-2 folder: config.json, model.safetensors (or shards with their
@@ -35,7 +40,10 @@ def export(source: Path, out: Path, profile: str, overwrite: bool) -> None:
       gpt2edge export checkpoints/gpt2 models/gpt2-portable --profile portable
       gpt2edge generate -m models/gpt2 "Edge inference is"
     """
-    from gpt2edge.export import export_checkpoint
+    from gpt2edge.export import export_checkpoint, export_with_optimum
 
-    model = export_checkpoint(source, out, profile=profile, overwrite=overwrite)
+    if via is None:
+        model = export_checkpoint(source, out, profile=profile, overwrite=overwrite)
+    else:
+        model = export_with_optimum(source, out, overwrite=overwrite)
     note(f"{out}: {size(model.nbytes)}, {model.manifest.variant}, logits verified")

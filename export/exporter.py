@@ -1,10 +1,10 @@
 """export_checkpoint: check, build, write, verify."""
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from gpt2edge._extras import installed_version
 from gpt2edge._weights_file import WeightsFile
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.genai import GENAI_FILE, genai_config
@@ -51,7 +51,7 @@ def export_checkpoint(
         _write_peers_files(checkpoint, folder, profile)
         write_graph(checkpoint, folder, graph)
         verify_graph(checkpoint, folder / GRAPH_FILE)
-        write_manifest(folder, _manifest(checkpoint, profile))
+        write_manifest(folder, manifest_of(checkpoint, profile))
     return ModelDir.open(out)
 
 
@@ -78,13 +78,16 @@ def _copy_generation_config(checkpoint: Checkpoint, folder: Path) -> None:
         write_json(folder / path.name, keys)
 
 
-def _manifest(checkpoint: Checkpoint, profile: str) -> Manifest:
+def manifest_of(
+    checkpoint: Checkpoint, profile: str, *, opset: int = OPSET, ir_version: int = IR_VERSION
+) -> Manifest:
+    """The manifest of an export, without the files' records."""
     return Manifest(
         profile=profile,
         variant="fp32",
         task=checkpoint.head.task,
-        opset=OPSET,
-        ir_version=IR_VERSION,
+        opset=opset,
+        ir_version=ir_version,
         source=checkpoint.path.resolve().name,
-        tool_versions={tool: version(tool) for tool in _TOOLS},
+        tool_versions={tool: installed_version(tool) for tool in _TOOLS},
     )

@@ -4,12 +4,12 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import onnx
 
+from gpt2edge._extras import installed_version
 from gpt2edge._weights_file import WeightsFile
 from gpt2edge.errors import QuantizationError
 from gpt2edge.model_dir import (
@@ -132,5 +132,8 @@ def _manifest(source: Manifest, recipe: QuantRecipe) -> Manifest:
         source,
         variant=recipe.variant,
         recipe=asdict(recipe),
-        tool_versions={**source.tool_versions, **{tool: version(tool) for tool in _TOOLS}},
+        tool_versions={
+            **source.tool_versions,
+            **{tool: installed_version(tool) for tool in _TOOLS},
+        },
     )

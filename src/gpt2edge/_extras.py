@@ -17,3 +17,16 @@ def require(extra: str, module: str) -> ModuleType:
             f"this needs the package {module!r}, which is not installed: "
             f"run pip install 'gpt2edge[{extra}]'"
         ) from None
+
+
+def installed_version(module: str) -> str:
+    """The version of the package that gives ``module``, whatever it is called.
+
+    onnxruntime, for one, comes as onnxruntime-gpu and onnxruntime-openvino, too.
+    """
+    from importlib.metadata import PackageNotFoundError, version  # slow: not for --help
+
+    try:
+        return version(module)
+    except PackageNotFoundError:
+        return str(import_module(module).__version__)

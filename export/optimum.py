@@ -1,0 +1,51 @@
+"""Export with Optimum, for those who want its graph: traced by torch, run by the engine too."""
+
+import os
+from typing import Any, Final
+
+from gpt2edge._extras import require
+from gpt2edge._optimum import OPTIMUM
+from gpt2edge.errors import ExportError
+from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.exporter import manifest_of
+from gpt2edge.export.verify import verify_graph
+from gpt2edge.model_dir import GRAPH_FILE, ModelDir, staged_folder, write_manifest
+
+_TASK: Final = "text-generation-with-past"
+
+
+def export_with_optimum(
+    source: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
+) -> ModelDir:
+    """``optimum-cli export onnx`` of the checkpoint ``source``, verified as our own exports are.
+
+    The files are Optimum's; a manifest is added. Needs the optimum extra, which brings torch.
+    Raises what ``export_checkpoint`` raises, and ExportError where Optimum fails.
+    """
+    main_export = require("optimum", "optimum.exporters.onnx").main_export
+    checkpoint = Checkpoint.open(source)
+    if checkpoint.head.task != "text-generation":
+        raise ExportError(
+            f"Optimum's graph of a model of task {checkpoint.head.task} cannot be run here: export "
+            "without --via"
+        )
+    with staged_folder(out, overwrite=overwrite) as folder:
+        try:
+            main_export(str(checkpoint.path), folder, task=_TASK, do_validation=False)
+        except OSError:
+            raise
+        except Exception as error:  # torch and Optimum raise anything
+            raise ExportError(f"Optimum cannot export {checkpoint.path}: {error}") from error
+        graph = folder / GRAPH_FILE
+        verify_graph(checkpoint, graph)
+        opset, ir_version = _versions(graph)
+        write_manifest(folder, manifest_of(checkpoint, OPTIMUM, opset=opset, ir_version=ir_version))
+    return ModelDir.open(out)
+
+
+def _versions(graph: Any) -> tuple[int, int]:
+    """Opset of ONNX's own operators, and IR version."""
+    import onnx
+
+    model = onnx.load(graph, load_external_data=False)
+    return next(item.version for item in model.opset_import if not item.domain), model.ir_version
