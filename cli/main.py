@@ -12,6 +12,8 @@ COMMANDS: Final = (
     "perplexity",
     "tokenize",
     "inspect",
+    "pull",
+    "models",
     "export",
     "quantize",
     "compare",

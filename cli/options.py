@@ -28,8 +28,9 @@ model_option: Final = click.option(
     "-m",
     "--model",
     type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Model folder, as written by export or quantize.  [default: the bundled model]",
+    metavar="MODEL",
+    help="Model folder, as written by export or quantize, or the name of a pulled model.  "
+    "[default: the bundled model]",
 )
 threads_option: Final = click.option(
     "-t",

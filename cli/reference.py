@@ -43,6 +43,9 @@ def render() -> str:
         assert command is not None
         context = click.Context(command, parent=root, info_name=name, terminal_width=_WIDTH)
         sections.append(_section(f"gpt2edge {name}", context))
+        for child, subcommand in getattr(command, "commands", {}).items():
+            inner = click.Context(subcommand, context, info_name=child, terminal_width=_WIDTH)
+            sections.append(_section(f"gpt2edge {name} {child}", inner))
     return "\n".join([_HEAD, *sections])
 
 

@@ -33,12 +33,14 @@ def export_checkpoint(
     *,
     profile: str = CPU,
     overwrite: bool = False,
+    origin: str | None = None,
 ) -> ModelDir:
     """Turn a Hugging Face GPT-2 folder into a model folder, and verify what was written.
 
     ``source`` holds ``config.json``, ``model.safetensors`` (or shards with their index) and, where
     there is one, a tokenizer. ``profile`` is "cpu", or "portable" for Optimum and for execution
-    providers other than the CPU's. Raises ExportError that names the file or tensor at fault,
+    providers other than the CPU's; ``origin`` says where the checkpoint is from, if not from a
+    folder of its name. Raises ExportError that names the file or tensor at fault,
     ParityError where the graph disagrees with the numpy reference, ModelDirError where ``out``
     exists or cannot be written; ``out`` is then left as it was.
     """
@@ -51,7 +53,7 @@ def export_checkpoint(
         _write_peers_files(checkpoint, folder, profile)
         write_graph(checkpoint, folder, graph)
         verify_graph(checkpoint, folder / GRAPH_FILE)
-        write_manifest(folder, manifest_of(checkpoint, profile))
+        write_manifest(folder, manifest_of(checkpoint, profile, origin=origin))
     return ModelDir.open(out)
 
 
@@ -79,7 +81,12 @@ def _copy_generation_config(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def manifest_of(
-    checkpoint: Checkpoint, profile: str, *, opset: int = OPSET, ir_version: int = IR_VERSION
+    checkpoint: Checkpoint,
+    profile: str,
+    *,
+    opset: int = OPSET,
+    ir_version: int = IR_VERSION,
+    origin: str | None = None,
 ) -> Manifest:
     """The manifest of an export, without the files' records."""
     return Manifest(
@@ -88,6 +95,6 @@ def manifest_of(
         task=checkpoint.head.task,
         opset=opset,
         ir_version=ir_version,
-        source=checkpoint.path.resolve().name,
+        source=checkpoint.path.resolve().name if origin is None else origin,
         tool_versions={tool: installed_version(tool) for tool in _TOOLS},
     )

@@ -5,6 +5,7 @@ Gpt2EdgeError
 ├── ExportError           a checkpoint cannot become an ONNX model
 │   └── ParityError       the exported graph disagrees with the numpy reference
 ├── QuantizationError     a model cannot be quantized as asked
+├── HubError              a model cannot be fetched from the Hugging Face Hub
 ├── ProviderError         an execution provider is not available or not active
 ├── ContextLengthError    prompt and completion do not fit the model's context
 └── MissingExtraError     an optional package is not installed
@@ -16,6 +17,7 @@ __all__ = [
     "ContextLengthError",
     "ExportError",
     "Gpt2EdgeError",
+    "HubError",
     "MissingExtraError",
     "ModelDirError",
     "ParityError",
@@ -42,6 +44,10 @@ class ParityError(ExportError):
 
 class QuantizationError(Gpt2EdgeError):
     """A model cannot be quantized as asked."""
+
+
+class HubError(Gpt2EdgeError):
+    """A model cannot be fetched from the Hugging Face Hub."""
 
 
 class ProviderError(Gpt2EdgeError):

@@ -25,6 +25,7 @@ from gpt2edge._files import umask
 from gpt2edge._optimum import OPTIMUM, check_not_legacy
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError
+from gpt2edge.store import find_model
 
 FORMAT_VERSION: Final = 1
 _PARTIAL: Final = ".partial"
@@ -99,7 +100,8 @@ class ModelDir:
     def open(cls, path: str | os.PathLike[str]) -> "ModelDir":
         """Open a folder that ``export`` or ``quantize`` wrote, and check every file's size.
 
-        A folder that Optimum exported is opened as it is; nobody recorded its files' checksums.
+        ``path`` may also be the name of a model in the store (``gpt2edge.store``). A folder that
+        Optimum exported is opened as it is; nobody recorded its files' checksums.
         Raises ModelDirError where the folder, or a file that its manifest names, is missing or of
         another size.
         """
@@ -107,9 +109,7 @@ class ModelDir:
         if folder.is_file():
             raise ModelDirError(f"{str(folder)!r} is a file: give the model folder that holds it")
         if not folder.is_dir():
-            raise ModelDirError(
-                f"no model folder at {str(folder)!r}: make one with 'gpt2edge export SOURCE OUT'"
-            )
+            folder = find_model(folder.as_posix()).path
         try:
             manifest = _read_manifest(folder)
             config = ModelConfig.from_dict(read_json(folder / "config.json"))

@@ -1,0 +1,123 @@
+"""Models by name: the folders that ``gpt2edge pull`` wrote, under one directory.
+
+<store>/<owner>--<name>/<variant>/     a model folder; its variant is "fp32" or a recipe's name
+
+A reference is ``owner/name`` or ``owner/name:variant``, such as ``openai-community/gpt2:int8``; the
+owner may be missing, as on the Hub.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gpt2edge.errors import ModelDirError
+
+STORE_VARIABLE: Final = "GPT2EDGE_STORE"
+_PART: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?"
+_REFERENCE: Final = re.compile(rf"((?:{_PART}/)?{_PART})(?::({_PART}))?")
+_SLASH: Final = "--"  # the Hub allows neither this nor two dots in a name
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StoredModel:
+    """A model folder of the store."""
+
+    name: str
+    variant: str
+    path: Path
+
+    @property
+    def reference(self) -> str:
+        """What to give as a model: ``name:variant``."""
+        return f"{self.name}:{self.variant}"
+
+
+def store_dir() -> Path:
+    """Where models are kept: ``GPT2EDGE_STORE``, or gpt2edge/models in the user's data folder.
+
+    The data folder is ``XDG_DATA_HOME`` where that is an absolute path, ``LOCALAPPDATA`` on
+    Windows, else ``~/.local/share``.
+    """
+    named = os.environ.get(STORE_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if not Path(data).is_absolute() and sys.platform == "win32":
+        data = os.environ.get("LOCALAPPDATA", "")
+    home = Path(data) if Path(data).is_absolute() else Path.home() / ".local" / "share"
+    return home / "gpt2edge" / "models"
+
+
+def parse_reference(text: str) -> tuple[str, str | None] | None:
+    """Name and variant of a reference, the latter None where it is not given; None for others."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None or _SLASH in text or ".." in text:
+        return None
+    return match[1], match[2]
+
+
+def stored_path(name: str, variant: str) -> Path:
+    """Where the model of this name and variant is, or would be.
+
+    Raises ValueError for what is no name or no variant.
+    """
+    if parse_reference(f"{name}:{variant}") != (name, variant):
+        raise ValueError(
+            f"model name is {name!r}; it must be NAME or OWNER/NAME of letters, digits, '.', '_' "
+            "and '-', as on the Hugging Face Hub"
+        )
+    return store_dir() / name.replace("/", _SLASH) / variant
+
+
+def stored_models() -> list[StoredModel]:
+    """All models of the store, by name and variant."""
+    return sorted(_found())
+
+
+def find_model(reference: str) -> StoredModel:
+    """The stored model of a reference; without a variant, the only one of that name.
+
+    Raises ModelDirError where there is none, or more than one.
+    """
+    parsed = parse_reference(reference)
+    found = [
+        model
+        for model in stored_models()
+        if parsed is not None and parsed[0] == model.name and parsed[1] in (None, model.variant)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(model.reference for model in found)
+        raise ModelDirError(f"{reference!r} is stored in several variants: give one of {names}")
+    hint = ""
+    if parsed is not None:
+        recipe = f" --recipe {parsed[1]}" if parsed[1] else ""
+        hint = f", or fetch one with 'gpt2edge pull {parsed[0]}{recipe}'"
+    raise ModelDirError(
+        f"no model folder at {reference!r}, and none of that name in {str(store_dir())!r}: make "
+        f"one with 'gpt2edge export SOURCE OUT'{hint}"
+    )
+
+
+def remove_model(model: StoredModel) -> None:
+    """Delete a model from the store."""
+    try:
+        shutil.rmtree(model.path)
+        if not any(model.path.parent.iterdir()):
+            model.path.parent.rmdir()
+    except OSError as error:
+        raise ModelDirError(f"cannot remove {str(model.path)!r}: {error.strerror}") from None
+
+
+def _found() -> Iterator[StoredModel]:
+    for path in store_dir().glob("*/*/manifest.json"):
+        folder = path.parent
+        name = folder.parent.name.replace(_SLASH, "/")
+        if parse_reference(f"{name}:{folder.name}") == (name, folder.name):
+            yield StoredModel(name, folder.name, folder)
