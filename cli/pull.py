@@ -92,7 +92,15 @@ def _check_recipe(name: str) -> None:
 
 
 def _quantize(source: "ModelDir", target: "Path", name: str) -> "ModelDir":
-    from gpt2edge.quant import AUTO, INT4, MIXED, mixed_recipe, named_recipe, quantize, quantize_auto
+    from gpt2edge.quant import (
+        AUTO,
+        INT4,
+        MIXED,
+        mixed_recipe,
+        named_recipe,
+        quantize,
+        quantize_auto,
+    )
 
     overwrite = target.exists()
     if name == AUTO:
