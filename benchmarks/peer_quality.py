@@ -1,6 +1,6 @@
 """Whether every peer runs the same model, and what its format costs in perplexity.
 
-    python benchmarks/peer_quality.py --text HELD_OUT.txt [--peers llamacpp:q4_0 ...] [--publish]
+    python benchmarks/peer_quality.py --text HELD_OUT.txt --recipes int8 int4 int4+kv8 [--publish]
 
 The trained storyteller, converted for every peer by the same code that the speed benchmark uses:
 greedy tokens beside those of gpt2edge in fp32, and the increase of perplexity over it, paired token
@@ -21,6 +21,7 @@ from fingerprint import ROOT, provenance
 from numpy.typing import NDArray
 from report import Row, bits, peer_quality_table, publish, write_rows
 from systems import PEER_NAMES, System, Worker, engine_system, peer_systems
+from variants import our_folders
 
 import gpt2edge
 from gpt2edge.export import export_checkpoint
@@ -92,20 +93,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--text", type=Path, required=True, help="held-out UTF-8 text")
     parser.add_argument("--tokens", type=int, default=20_000)
+    parser.add_argument("--recipes", nargs="*", default=[], metavar="RECIPE")
     parser.add_argument("--peers", nargs="*", choices=PEER_NAMES, help="default: all built")
     parser.add_argument("--envs", type=Path, default=ROOT / "build" / "envs")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
-    args = parser.parse_args()
+    args = parser.parse_args(namespace=argparse.Namespace(size="storyteller", variant=[]))
     checkpoint, fp32 = args.work / "storyteller", args.work / "storyteller-fp32"
     shutil.copytree(STORYTELLER, checkpoint, dirs_exist_ok=True)
     export_checkpoint(checkpoint, fp32, overwrite=True)
     token_ids = gpt2edge.load(fp32).encode(args.text.read_text(encoding="utf-8"))[: args.tokens]
-    ours = engine_system(fp32, threads=args.threads)
-    peers = peer_systems(args.peers, args.envs, checkpoint, threads=args.threads)
-    reference = measure(ours, token_ids)
-    measured = [reference, *(measure(system, token_ids) for system in peers)]
+    systems = [
+        engine_system(folder, label=label, threads=args.threads)
+        for label, folder in our_folders(args, fp32).items()
+    ]
+    systems += peer_systems(args.peers, args.envs, checkpoint, threads=args.threads)
+    measured = [measure(system, token_ids) for system in systems]
+    reference = measured[0]
     shared = {
         "model": "storyteller",
         **provenance("python benchmarks/peer_quality.py", args.threads),

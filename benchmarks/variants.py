@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +13,10 @@ from systems import PEER_NAMES, System, engine_system, peer_systems
 
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.quant import RECIPES, quantize
+from gpt2edge.quant import QuantRecipe, named_recipe, quantize
 from gpt2edge.runtime.threads import available_threads
 
+_INT8_CACHE: Final = "+kv8"
 QUALITY: Final = ("quality", "peer_quality")
 """Results that hold the increase of perplexity on the trained storyteller."""
 
@@ -22,7 +24,7 @@ QUALITY: Final = ("quality", "peer_quality")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every comparison asks: the size, the recipes, the peers, where things are."""
     parser.add_argument("--size", choices=SIZES, default="124M")
-    parser.add_argument("--recipes", nargs="*", default=[], metavar="RECIPE", help=str([*RECIPES]))
+    parser.add_argument("--recipes", nargs="*", default=[], metavar="RECIPE")
     parser.add_argument("--variant", action="append", default=[], metavar="LABEL=FOLDER")
     parser.add_argument("--peers", nargs="*", choices=PEER_NAMES, help="default: all built")
     parser.add_argument("--envs", type=Path, default=ROOT / "build" / "envs")
@@ -39,13 +41,19 @@ def prepare(work: Path, size: str) -> tuple[Path, Path]:
     return checkpoint, folder
 
 
+def recipe_of(name: str) -> QuantRecipe:
+    """A recipe by its name; ``int4+kv8`` is int4 with an int8 cache."""
+    plain, plus, _ = name.partition(_INT8_CACHE)
+    return replace(named_recipe(plain), name=name, kv_cache="int8" if plus else "float32")
+
+
 def our_folders(args: argparse.Namespace, fp32: Path) -> dict[str, Path]:
     """Label and folder of every model folder of ours: fp32, the recipes, those given."""
     folders = {"gpt2edge fp32": fp32}
-    for recipe in args.recipes:
-        out = args.work / f"{recipe}-{args.size}"
-        quantize(ModelDir.open(fp32), out, recipe=RECIPES[recipe], overwrite=True)
-        folders[f"gpt2edge {recipe}"] = out
+    for name in args.recipes:
+        out = args.work / f"{name}-{args.size}"
+        quantize(ModelDir.open(fp32), out, recipe=recipe_of(name), overwrite=True)
+        folders[f"gpt2edge {name}"] = out
     for variant in args.variant:
         label, _, folder = variant.partition("=")
         folders[label] = Path(folder)

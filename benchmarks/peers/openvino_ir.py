@@ -24,6 +24,7 @@ class OpenVinoRunner:
         self._settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         self._core = openvino.Core()
         self._requests = {False: self._compile(_last_logits_only)}
+        self._scorer: Any = None
         self._random = np.random.default_rng(0)
 
     def facts(self) -> dict[str, object]:
@@ -45,8 +46,10 @@ class OpenVinoRunner:
         return self._run([prompt], new, samples, self._draw)
 
     def score(self, token_ids: Sequence[int]) -> list[float]:
-        request = self._compile(lambda model: model)
-        logits = _step(request, np.array([token_ids]), 0, np.zeros(1, np.int32))[0][:-1]
+        if self._scorer is None:
+            self._scorer = self._compile(lambda model: model)
+        self._scorer.reset_state()
+        logits = _step(self._scorer, np.array([token_ids]), 0, np.zeros(1, np.int32))[0][:-1]
         logits = logits - logits.max(-1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
         values: list[float] = logits[np.arange(len(logits)), token_ids[1:]].tolist()
