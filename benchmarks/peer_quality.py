@@ -1,6 +1,6 @@
 """Whether every peer runs the same model, and what its format costs in perplexity.
 
-    python benchmarks/peer_quality.py --text HELD_OUT.txt --recipes int8 int4 int4+kv8 [--publish]
+    python benchmarks/peer_quality.py --text HELD_OUT.txt --recipes int8 int4 [--publish]
 
 The trained storyteller, converted for every peer by the same code that the speed benchmark uses:
 greedy tokens beside those of gpt2edge in fp32, and the increase of perplexity over it, paired token

@@ -13,14 +13,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
 from fingerprint import ROOT, provenance
-from latency import prepare
-from plan import median
 from report import Row, write_rows
+from variants import prepare
 
 from gpt2edge.runtime.batching import decode_all
 from gpt2edge.runtime.bundled import BUNDLED_MODEL

@@ -4,21 +4,18 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from checkpoint import SIZES, Shape, write_checkpoint
 from fingerprint import ROOT
+from quality import chosen_recipe
 from report import RESULTS, read_rows
 from systems import PEER_NAMES, System, engine_system, peer_systems
 
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.quant import QuantRecipe, named_recipe, quantize
+from gpt2edge.quant import quantize
 from gpt2edge.runtime.threads import available_threads
-
-_INT8_CACHE: Final = "+kv8"
-QUALITY: Final = ("quality", "peer_quality")
-"""Results that hold the increase of perplexity on the trained storyteller."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,18 +38,13 @@ def prepare(work: Path, size: str) -> tuple[Path, Path]:
     return checkpoint, folder
 
 
-def recipe_of(name: str) -> QuantRecipe:
-    """A recipe by its name; ``int4+kv8`` is int4 with an int8 cache."""
-    plain, plus, _ = name.partition(_INT8_CACHE)
-    return replace(named_recipe(plain), name=name, kv_cache="int8" if plus else "float32")
-
-
 def our_folders(args: argparse.Namespace, fp32: Path) -> dict[str, Path]:
     """Label and folder of every model folder of ours: fp32, the recipes, those given."""
     folders = {"gpt2edge fp32": fp32}
     for name in args.recipes:
         out = args.work / f"{name}-{args.size}"
-        quantize(ModelDir.open(fp32), out, recipe=recipe_of(name), overwrite=True)
+        recipe = replace(chosen_recipe(ModelDir.open(fp32), name), name=name)
+        quantize(fp32, out, recipe=recipe, overwrite=True)
         folders[f"gpt2edge {name}"] = out
     for variant in args.variant:
         label, _, folder = variant.partition("=")
@@ -73,22 +65,16 @@ def all_systems(args: argparse.Namespace) -> tuple[list[System], int]:
 
 
 def quality_of(system: str, variant: str) -> dict[str, Any] | None:
-    """The increase of perplexity, with its standard error, that the quality benchmarks found.
+    """The increase of perplexity, with its standard error, that ``peer_quality.py`` found.
 
     None where it was not measured; 0 for float32, which the others are measured against.
     """
     if variant in ("fp32", "F32"):
         return {"value": 0.0, "standard_error": 0.0}
-    rows = [row for name in QUALITY for row in _rows(RESULTS / f"{name}.jsonl")]
+    path = RESULTS / "peer_quality.jsonl"
     own = [
         row["perplexity_increase"]
-        for row in rows
-        if row.get("system", "gpt2edge") == system
-        and row.get("recipe", row.get("variant")) == variant
-        and row.get("model") != "twin"
+        for row in (read_rows(path) if path.is_file() else [])
+        if (row["system"], row.get("recipe", row["variant"])) == (system, variant)
     ]
     return own[-1] if own else None
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return read_rows(path) if path.is_file() else []
