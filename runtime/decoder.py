@@ -1,6 +1,6 @@
 """Decoder: a model bound to a KV cache. Prefill enters prompts, decode adds a token to each row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -23,6 +23,8 @@ class Decoder:
 
     def __init__(self, session: Session, cache: KVCache, *, prefill_chunk: int) -> None:
         self.cache = cache
+        self.on_prefill: Callable[[int, int], None] | None = None
+        """Called after each chunk of ``prefill`` with the tokens done and their total."""
         self._session = session
         self._prefill_chunk = prefill_chunk
         self._row_bindings: dict[int, Binding] = {}
@@ -50,8 +52,12 @@ class Decoder:
 
     def prefill(self, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Append ``token_ids`` to ``row``: logits [n_logits] after the last of them."""
+        done = 0
         for chunk in self._chunks(row, token_ids):
             logits = self._forward(row, chunk, np.array([len(chunk) - 1]))
+            done += len(chunk)
+            if self.on_prefill is not None:
+                self.on_prefill(done, len(token_ids))
         return logits.reshape(-1)
 
     def prefill_all(self, row: int, token_ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:

@@ -191,7 +191,7 @@ class Engine:
             chunks = decode_all(decoder, groups, self.prefixes, self._speculator)
         else:
             chunks = search_all(decoder, groups, self.prefixes)
-        return Stream([generation for group in groups for generation in group], chunks)
+        return Stream([generation for group in groups for generation in group], chunks, decoder)
 
     def generate_batch(
         self,

@@ -1,7 +1,8 @@
 """Stream: the chunks of one call as they come."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.types import Chunk, Completion
 
@@ -9,12 +10,23 @@ from gpt2edge.runtime.types import Chunk, Completion
 class Stream(Iterator[Chunk]):
     """The chunks of one call as they come; afterwards ``completions`` are the whole."""
 
-    def __init__(self, generations: Sequence[Generation], chunks: Iterator[Chunk]) -> None:
+    def __init__(
+        self, generations: Sequence[Generation], chunks: Iterator[Chunk], decoder: Decoder
+    ) -> None:
         self._generations = generations
         self._chunks = chunks
+        self._decoder = decoder
 
     def __next__(self) -> Chunk:
         return next(self._chunks)
+
+    def on_prefill(self, progress: Callable[[int, int], None]) -> "Stream":
+        """Have ``progress`` called as each prompt enters, with its tokens done and to be done.
+
+        Tokens that a prompt cache or another sample knows already are in neither.
+        """
+        self._decoder.on_prefill = progress
+        return self
 
     def cancel(self) -> None:
         """End everything after the tokens in the making; safe from any thread or signal.
