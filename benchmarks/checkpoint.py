@@ -8,6 +8,7 @@ the residual stream scaled down by the depth, LayerNorm gains around 1. The head
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +16,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
-SIZES: Final = {"124M": (12, 12, 768), "355M": (24, 16, 1024), "774M": (36, 20, 1280)}
+SIZES: Final = {
+    "124M": (12, 12, 768),
+    "355M": (24, 16, 1024),
+    "774M": (36, 20, 1280),
+    "1.5B": (48, 25, 1600),
+}
 _DEVIATION: Final = 0.02
 
 
@@ -45,17 +50,34 @@ def write_checkpoint(out: Path, shape: Shape, *, seed: int = 0) -> Path:
     keys |= {"activation_function": "gelu_new", "tie_word_embeddings": True, "dtype": "float32"}
     keys |= {"eos_token_id": shape.vocab_size - 1, "bos_token_id": shape.vocab_size - 1}
     (out / "config.json").write_text(json.dumps(keys, indent=2) + "\n", encoding="utf-8")
-    random = np.random.default_rng(seed)
-    save_file(dict(_tensors(shape, random)), out / "model.safetensors", metadata={"format": "pt"})
+    _save(out / "model.safetensors", shape, seed)
     return out
 
 
+def _save(path: Path, shape: Shape, seed: int) -> None:
+    """Write safetensors one tensor at a time: the largest size is 6 GB."""
+    sizes = _tensors(shape, None)
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, size in sizes:
+        start, end = end, end + 4 * math.prod(size.shape)
+        header[name] = {"dtype": "F32", "shape": size.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in _tensors(shape, np.random.default_rng(seed)):
+            file.write(np.ascontiguousarray(array, "<f4").data)
+
+
 def _tensors(
-    shape: Shape, random: np.random.Generator
+    shape: Shape, random: np.random.Generator | None
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     width = shape.n_embd
 
     def normal(*size: int, deviation: float = _DEVIATION) -> NDArray[np.float32]:
+        if random is None:  # a place holder of the shape
+            return np.broadcast_to(np.float32(0), size)
         values: NDArray[np.float32] = random.standard_normal(size, np.float32)
         values *= np.float32(deviation)
         return values

@@ -185,6 +185,34 @@ def quality_table(rows: Sequence[Row]) -> str:
     return "\n".join([note, "", *lines, "", source_line(rows[0])])
 
 
+def ablation_table(rows: Sequence[Row]) -> str:
+    """What each part of a recipe adds, on the plain model and on its outlier twin."""
+    head = ["step", "MB", "KL", "increase", "KL, outlier twin", "increase, outlier twin"]
+    lines = [_line(head), _line(["---", *["---:"] * 5])]
+    plain = [row for row in rows if row["outliers"] == "plain"]
+    twins = [row for row in rows if row["outliers"] == "twin"]
+    for pair in zip(plain, twins, strict=True):
+        cells = [pair[0]["step"], f"{pair[0]['bytes'] / 1e6:.2f}"]
+        for row in pair:
+            change = f"{row['increase']:+.2%} ± {row['increase_se']:.2%}"
+            cells += [f"{row['kl']:.6f}", change]
+        lines.append(_line(cells))
+    return "\n".join([*lines, "", source_line(rows[0])])
+
+
+def quantize_table(rows: Sequence[Row]) -> str:
+    """What quantizing costs."""
+    head = ["model", "recipe", "seconds", "processor seconds", "peak memory, MB", "MB written"]
+    lines = [_line(head), _line(["---", "---", *["---:"] * 4])]
+    for row in rows:
+        figures = [f"{row[key]:.1f}" for key in ("wall_s", "cpu_s")]
+        figures += [f"{row[key] / 1e6:,.0f}" for key in ("peak_rss_bytes", "bytes")]
+        lines.append(_line([row["model"], row["recipe"], *figures]))
+    same = [row["same_bytes"] for row in rows if "same_bytes" in row]
+    note = f"A second run gave the same bytes for {sum(same)} of {len(same)}." if same else ""
+    return "\n".join([note, "", *lines, "", source_line(rows[0])])
+
+
 def quality_speed_table(rows: Sequence[Row]) -> str:
     """How fast each recipe is."""
     head = ["model", "system", "MB", "decode, tok/s", "prefill, tok/s"]
@@ -205,6 +233,8 @@ TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "startup": startup_table,
     "soak": soak_table,
     "quality": quality_table,
+    "ablation": ablation_table,
+    "quantize": quantize_table,
     "quality-speed": quality_speed_table,
 }
 

@@ -75,6 +75,25 @@ def test_wrong_use_is_one_line(tiny_model: ModelDir, tmp_path: Path) -> None:
     limit = ("--max-perplexity-increase", 1)
     assert "needs --text" in error("quantize", model, out, *limit, code=2)
     assert not out.exists()
+    assert invoke("quantize", model, out).exit_code == 0
+    assert "pass --overwrite" in error("quantize", model, out)
+    assert "quantized already (int8)" in error("quantize", out, tmp_path / "again")
+    assert "quantized already" in error("quantize", out, tmp_path / "again", "--recipe", "auto")
+    assert "'int3' is not one of" in error("quantize", model, out, "--kv-cache", "int3", code=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["binary.txt", "empty.txt", "out"]
+
+
+def test_a_full_disk_is_one_line(
+    tiny_model: ModelDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gpt2edge._weights_file.WeightsFile.attach", full)
+    for recipe in ("int8", "auto"):
+        line = error("quantize", tiny_model.path, tmp_path / "out", "--recipe", recipe)
+        assert "No space left" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_compares_any_two_models(tiny_model: ModelDir, text: Path) -> None:
