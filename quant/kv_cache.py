@@ -18,8 +18,8 @@ from gpt2edge.quant.probe import Probe
 
 FloatArray = NDArray[np.float32]
 
-# KL of the bundled model in windows of 512: 1.02e-4 without a margin, 0.94e-4 with 1.1, 1.13e-4 with
-# 1.25; 3.8e-4 with 0.9, which cuts off too much.
+# KL of the bundled model in windows of 512: 1.02e-4 without a margin, 0.94e-4 with 1.1, 1.13e-4
+# with 1.25; 3.8e-4 with 0.9, which cuts off too much.
 _MARGIN: Final = 1.1
 _LIMIT: Final = 127
 _CACHE: Final = ("past_key_values.", "present.")
