@@ -114,7 +114,7 @@ clean: ## Remove environments and caches
 .venv-peers/installed: .venv-peers/bin/python pyproject.toml
 	$(call upgrade-pip,.venv-peers)
 	.venv-peers/bin/python $(PIP) install '$(TORCH)' || .venv-peers/bin/python $(PIP) install torch
-	$(call install-groups,.venv-peers,--editable '.[export,optimum]',test peers)
+	$(call install-groups,.venv-peers,--editable '.[optimum]',test peers)
 	@touch $@
 
 # onnxruntime-openvino takes onnxruntime's place: the two share one module
