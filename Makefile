@@ -19,7 +19,7 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-smoke bundle clean
+.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -70,6 +70,12 @@ train-story: .venv-interop/installed ## Train the bundled storyteller again (an 
 
 train-smoke: .venv-interop/installed ## The same at a tiny size, in two minutes
 	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/smoke --smoke
+
+train-game24: .venv-interop/installed ## Train the Game of 24 models again (three quarters of an hour)
+	.venv-interop/bin/python training/train_game24.py --out runs/game24
+
+game24-smoke: .venv-interop/installed ## The same at a tiny size, in two minutes
+	.venv-interop/bin/python training/train_game24.py --out runs/game24-smoke --smoke
 
 bundle: .venv-test/installed ## Rebuild the bundled model from training/models/storyteller
 	.venv-test/bin/python training/bundle.py
