@@ -142,8 +142,8 @@ EXTENT_OPTIONS: Final = (
         "--num-beams",
         type=int,
         metavar="N",
-        help="Beam search of width N, without sampling; 1 is none. --num-return-sequences shows "
-        "the best ones.",
+        help="Beam search of width N, without sampling; the text comes at its end. 1 is none. "
+        "--num-return-sequences shows the best ones.",
     ),
     click.option(
         "--length-penalty",

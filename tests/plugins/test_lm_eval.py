@@ -128,5 +128,7 @@ def test_a_task_that_says_what_we_do_not_know_is_an_error() -> None:
     texts = model._generate(["Once upon", "The wolf"], drawn)
     assert texts == model._generate(["Once upon", "The wolf"], drawn)
     assert len(model._generate(["word " * 200], {"max_gen_toks": 9})) == 1
+    with pytest.raises(ValueError, match="max_length is 9999; it must be a whole number from 2"):
+        Gpt2EdgeLM(max_length=9999)
     with pytest.raises(ValueError, match="batch_size is 'auto'"):
         Gpt2EdgeLM(batch_size="auto")

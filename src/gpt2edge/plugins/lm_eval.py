@@ -17,12 +17,14 @@ from lm_eval.api.registry import get_model, register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
+from gpt2edge._checks import whole
 from gpt2edge.runtime.engine import load
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.stopping import StopParams
 
 _LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """The harness's names of one limit, the first that is given counts."""
+_HARNESS_LIMIT: Final = 256
 _SAMPLING: Final = frozenset(field.name for field in fields(SamplingParams))
 _GREEDY: Final = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
 
@@ -42,7 +44,7 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         device: str | None = None,  # noqa: ARG002, likewise, as "cuda:0"
         threads: int | None = None,
         max_length: int | None = None,
-        max_gen_toks: int = 256,
+        max_gen_toks: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -54,8 +56,11 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         self._tokenizer = self._engine.tokenizer
         self.batch_size = int(batch_size)
         context = self._engine.config.n_positions
-        self.max_length = min(max_length or context, context)
-        self.max_gen_toks = max_gen_toks
+        self.max_length = (
+            context if max_length is None else whole("max_length", max_length, 2, context)
+        )
+        limit = min(_HARNESS_LIMIT, self.max_length // 2) if max_gen_toks is None else max_gen_toks
+        self.max_gen_toks = whole("max_gen_toks", limit, 1, context)
         self._seed = seed
 
     @property
