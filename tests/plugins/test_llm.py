@@ -6,6 +6,7 @@ Needs packages of its own: ``pip install 'gpt2edge[export,llm]' pytest``, then
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own for llm's settings and log."""
     monkeypatch.setenv("LLM_USER_PATH", str(tmp_path))
+    monkeypatch.setenv("GPT2EDGE_STORE", str(tmp_path / "store"))
     return tmp_path
 
 
@@ -77,6 +79,16 @@ def test_a_conversation_goes_on_with_the_text() -> None:
         return str(await response.text())
 
     assert asyncio.run(awaited()) == first
+
+
+def test_models_of_the_store_are_models_of_llm(home: Path) -> None:
+    from gpt2edge.runtime.bundled import BUNDLED_MODEL
+
+    shutil.copytree(BUNDLED_MODEL, home / "store" / "me--tales" / "int8")
+    assert "gpt2edge/me/tales:int8" in {model.model_id for model in llm.get_models()}
+    result = run("-m", "gpt2edge/me/tales:int8", "-o", "temperature", 0, "-n", "The wolf")
+    greedy = run("-m", "gpt2edge", "-o", "temperature", 0, "The wolf")
+    assert (result.exit_code, result.output) == (0, greedy.output)
 
 
 def test_beams_and_mistakes() -> None:

@@ -1,7 +1,8 @@
 """Simon Willison's ``llm``: ``llm -m gpt2edge "Once upon a time"``.
 
-``-o model FOLDER`` names another model than the bundled one. These models complete text: a
-conversation that goes on (``llm -c``) is the text so far with the new prompt behind it.
+Models of the store are there as ``gpt2edge/NAME:VARIANT``, and ``-o model`` takes any folder. They
+complete text: a conversation that goes on (``llm -c``) is the text so far with the new prompt
+behind it.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,7 @@ from gpt2edge.runtime.engine import Engine, load
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.types import Completion
+from gpt2edge.store import stored_models
 
 
 class Options(llm.Options):  # type: ignore[misc, unused-ignore]
@@ -46,8 +48,11 @@ def _engine(model: str | None, threads: int | None) -> Engine:
 class _Shared:
     """What the waiting and the awaiting model have in common."""
 
-    model_id = "gpt2edge"
     can_stream = True
+
+    def __init__(self, stored: str | None = None) -> None:
+        self._stored = stored
+        self.model_id = f"gpt2edge/{stored}" if stored else "gpt2edge"
 
     def _call(self, prompt: Any, conversation: Any, texts: list[str]) -> tuple[Engine, str, Any]:
         """The engine, the whole text to complete, and the arguments of the completion."""
@@ -60,7 +65,7 @@ class _Shared:
             )
         )
         options = prompt.options
-        engine = _engine(options.model, options.threads)
+        engine = _engine(options.model or self._stored, options.threads)
         arguments = {
             "max_new_tokens": options.max_new_tokens,
             "sampling": _sampling(options, engine.defaults.sampling),
@@ -71,7 +76,7 @@ class _Shared:
 
 
 class Gpt2Edge(_Shared, llm.Model):  # type: ignore[misc, unused-ignore]
-    """The model ``gpt2edge``."""
+    """The bundled model, or one of the store."""
 
     Options = Options
 
@@ -112,8 +117,9 @@ class AsyncGpt2Edge(_Shared, llm.AsyncModel):  # type: ignore[misc, unused-ignor
 
 @llm.hookimpl  # type: ignore[untyped-decorator, unused-ignore]
 def register_models(register: Callable[..., None]) -> None:
-    """Tell ``llm`` of the model."""
-    register(Gpt2Edge(), AsyncGpt2Edge())
+    """Tell ``llm`` of the bundled model and of those in the store."""
+    for stored in (None, *(model.reference for model in stored_models())):
+        register(Gpt2Edge(stored), AsyncGpt2Edge(stored))
 
 
 def _sampling(options: Any, defaults: SamplingParams) -> SamplingParams:
