@@ -178,9 +178,12 @@ def quality_table(rows: Sequence[Row]) -> str:
         for (model, outliers), row in first.items()
         if outliers == "plain"
     )
+    peers = sorted(
+        {f"{name} {found}" for row in rows for name, found in row.get("peer_versions", {}).items()}
+    )
     note = (
         "MB are those of graph and weights. The increase is paired, token by token; ± is one "
-        f"standard error. {facts}."
+        f"standard error. {facts}. Peers: {', '.join(peers)}."
     )
     return "\n".join([note, "", *lines, "", source_line(rows[0])])
 
