@@ -1,6 +1,5 @@
 """AsyncStream: the chunks of one call, for code that awaits."""
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator
 
@@ -20,6 +19,8 @@ class AsyncStream(AsyncIterator[Chunk]):
         self._one_at_a_time = threading.Lock()
 
     async def __anext__(self) -> Chunk:
+        import asyncio  # slow to load; who awaits has it already
+
         try:
             chunk = await asyncio.to_thread(self._next)
         except asyncio.CancelledError:

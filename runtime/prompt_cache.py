@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any, Final
 
 import numpy as np
@@ -90,6 +89,8 @@ class PromptCache(PrefixCache):
 
         Raises Gpt2EdgeError where it cannot be written, or holds anything but such a file.
         """
+        from tempfile import NamedTemporaryFile  # slow to load
+
         target = Path(path)
         edges = self.edges()
         listing = [[parent, list(edge.token_ids)] for parent, edge in edges]

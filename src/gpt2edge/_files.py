@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
@@ -10,6 +9,8 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
 
     What is no regular file, such as a pipe or a terminal, is written to.
     """
+    from tempfile import NamedTemporaryFile  # slow to load
+
     target = Path(path)
     if target.exists() and not target.is_file():
         target.write_text(text, encoding="utf-8")

@@ -7,18 +7,15 @@ generation_config.json           default sampling, absent where upstream had non
 manifest.json                    what made the folder, and the size and sha256 of every file
 """
 
-import glob
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Final
 
 from gpt2edge._files import umask
@@ -193,6 +190,9 @@ def staged_folder(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
     ``out`` exists and ``overwrite`` is false, holds other files, or cannot be written; it is then
     left as it was.
     """
+    import shutil  # these are slow to load, and reading a folder needs none of them
+    from tempfile import mkdtemp
+
     target = Path(out).absolute()
     _check_target(target, overwrite)
     try:
@@ -259,6 +259,8 @@ def sha256(path: Path) -> str:
 
 def _exchange(staging: Path, target: Path) -> None:
     """Put ``staging`` in the place of the model folder ``target``, or leave that where it is."""
+    import shutil
+
     retired = staging.with_name(staging.name + ".old")
     target.rename(retired)
     try:
@@ -285,6 +287,9 @@ def _staging_prefix(target: Path) -> str:
 
 def _remove_leftovers(target: Path) -> None:
     """Remove what a killed process staged for ``target`` more than a day ago."""
+    import glob
+    import shutil
+
     for path in target.parent.glob(f"{glob.escape(_staging_prefix(target))}*{_PARTIAL}"):
         if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
             shutil.rmtree(path, ignore_errors=True)

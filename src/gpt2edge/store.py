@@ -8,7 +8,6 @@ owner may be missing, as on the Hub.
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,6 +106,8 @@ def find_model(reference: str) -> StoredModel:
 
 def remove_model(model: StoredModel) -> None:
     """Delete a model from the store."""
+    import shutil  # slow to load
+
     try:
         shutil.rmtree(model.path)
         if not any(model.path.parent.iterdir()):

@@ -191,6 +191,7 @@ def test_full_disk_is_one_line(tiny_model: ModelDir) -> None:
     [
         (["--help"], [*HEAVY, "importlib.metadata"]),
         (["generate", "--help"], [*HEAVY, "importlib.metadata"]),
+        (["generate", "--token-ids", "1 2", "-n", "1"], ["asyncio", "shutil", "onnx", "rich"]),
         (["--version"], ["numpy", "onnxruntime", "tokenizers", "onnx", "gpt2edge.cli.generate"]),
         (["quantize", "--help"], ["onnxruntime", "onnx", "gpt2edge.cli.generate"]),
         (["doctor"], ["onnx", "rich", "safetensors", "gpt2edge.cli.generate"]),
