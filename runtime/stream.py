@@ -1,5 +1,6 @@
 """Stream: the chunks of one call as they come."""
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 from gpt2edge.runtime.decoder import Decoder
@@ -15,7 +16,7 @@ class Stream(Iterator[Chunk]):
     ) -> None:
         self._generations = generations
         self._chunks = chunks
-        self._decoder = decoder
+        self._decoder = weakref.ref(decoder)  # the chunks hold it as long as there are more
 
     def __next__(self) -> Chunk:
         return next(self._chunks)
@@ -25,7 +26,9 @@ class Stream(Iterator[Chunk]):
 
         Tokens that a prompt cache or another sample knows already are in neither.
         """
-        self._decoder.on_prefill = progress
+        decoder = self._decoder()
+        if decoder is not None:
+            decoder.on_prefill = progress
         return self
 
     def cancel(self) -> None:
