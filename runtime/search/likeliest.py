@@ -82,9 +82,9 @@ class _Beam:
 
     def lines(self) -> list[list[Line]]:
         """Grow until every line has ended or is too unlikely; the likeliest of each come first."""
-        logits = [
-            self._work.enter(self._decoder, row, ids) for row, ids in enumerate(self._prompts)
-        ]
+        logits = np.stack(
+            [self._work.enter(self._decoder, row, ids) for row, ids in enumerate(self._prompts)]
+        )  # [paths, vocab_size]
         growing = [_Path(at, at, (), 0.0) for at in range(len(logits))]
         ended: list[_Path] = []
         room = self._decoder.cache.max_length - max(map(len, self._prompts))
@@ -97,24 +97,23 @@ class _Beam:
                 break
             growing = self._placed(growing)
             newest = [path.token_ids[-1] for path in growing]
-            logits = list(self._work.decode(self._decoder, newest))
+            logits = self._work.decode(self._decoder, newest)
         found: list[list[Line]] = [[] for _ in self._prompts]
         for path in ended:
             found[path.prompt].append(Line(path.text or "", math.exp(path.logprob)))
         return found
 
     def _likeliest(
-        self,
-        ended: Sequence[_Path],
-        growing: Sequence[_Path],
-        logits: Sequence[NDArray[np.float32]],
+        self, ended: Sequence[_Path], growing: Sequence[_Path], logits: NDArray[np.float32]
     ) -> list[_Path]:
         """The k likeliest of each prompt, ended or grown by a token; ties by age."""
         options: list[list[tuple[float, _Path, int | None]]] = [[] for _ in self._prompts]
         for path in ended:
             options[path.prompt].append((path.logprob, path, None))
-        for path, row in zip(growing, logits, strict=True):
-            likely, logprobs = self._tokens(path, row)
+        totals = log_softmax(logits) + np.array([[path.logprob] for path in growing])
+        totals[:, self._eos_ids] = -math.inf
+        for path, row in zip(growing, totals, strict=True):
+            likely, logprobs = self._tokens(row)
             options[path.prompt] += zip(logprobs, repeat(path), likely, strict=False)
         kept = []
         for mine in options:
@@ -125,10 +124,8 @@ class _Beam:
             ]
         return kept
 
-    def _tokens(self, path: _Path, logits: NDArray[np.float32]) -> tuple[list[int], list[float]]:
-        """The tokens that leave ``path`` likely enough, at most k, and what it is with each."""
-        logprobs = log_softmax(logits) + path.logprob
-        logprobs[self._eos_ids] = -math.inf
+    def _tokens(self, logprobs: NDArray[np.float64]) -> tuple[list[int], list[float]]:
+        """The tokens that leave a path likely enough, at most k, and what it is with each."""
         likely = np.flatnonzero(logprobs >= self._floor)
         if len(likely) > self._knobs.k:
             likely = likely[np.argpartition(-logprobs[likely], self._knobs.k - 1)[: self._knobs.k]]
@@ -140,7 +137,8 @@ class _Beam:
 
     def _ended(self, token_ids: tuple[int, ...]) -> str | None:
         """The line, where these tokens hold a whole one."""
-        if self._knobs.end[-1] not in self._work.tokenizer.piece(token_ids[-1]):
+        last = self._knobs.end[-1]
+        if last.isascii() and last not in self._work.tokenizer.piece(token_ids[-1]):
             return None
         text, end, _ = self._work.tokenizer.decode(token_ids).partition(self._knobs.end)
         return text + end if end else None

@@ -102,3 +102,13 @@ def test_settings_out_of_range(knobs: dict[str, object]) -> None:
 def test_the_sum_stays_below_one(engine: Engine) -> None:
     (lines,) = Likeliest(k=100, end=END, max_new_tokens=4)(["he"], Workspace(engine))
     assert 0 < np.sum([line.probability for line in lines]) < 1
+
+
+def test_an_end_may_be_more_than_one_token(engine: Engine) -> None:
+    """A character of two bytes, each a token: neither holds the end by itself."""
+    greedy = SamplingParams(temperature=0.0)
+    text = engine.generate("the cat", max_new_tokens=2, sampling=greedy).text
+    assert len(text) == 1
+    assert len(text.encode()) == 2
+    (lines,) = Likeliest(k=1, end=text, max_new_tokens=2)(["the cat"], Workspace(engine))
+    assert [line.text for line in lines] == [text]
