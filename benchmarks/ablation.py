@@ -4,7 +4,6 @@ python benchmarks/ablation.py CHECKPOINT --text HELD_OUT.txt [--publish]
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,7 +69,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=8000)
     parser.add_argument("--publish", action="store_true", help="into results/ and README.md")
     args = parser.parse_args()
-    where = provenance(f"python {' '.join(sys.argv)}", available_threads())
+    command = f"python benchmarks/ablation.py {args.checkpoint.name} --tokens {args.tokens}"
+    where = provenance(command, available_threads())
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for row in rows_of(args.checkpoint, args.text, args.tokens, Path(folder)):

@@ -65,7 +65,9 @@ def main() -> None:
     parser.add_argument("--twice", action="store_true", help="run each again and compare bytes")
     parser.add_argument("--publish", action="store_true", help="into results/ and README.md")
     args = parser.parse_args()
-    where = provenance(f"python {' '.join(sys.argv)}", available_threads())
+    where = provenance(
+        f"python benchmarks/quantize_cost.py --size {args.size}", available_threads()
+    )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
