@@ -1,0 +1,315 @@
+"""From the rows of a run to results: accuracy with intervals, tokens, seconds, and the tables."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import report
+from search_adaptive import adaptive_rows
+from search_plots import plot
+from search_pool import Log, scored
+from search_selection import Pool, accuracy, interval
+from solver_models import Family, parameters
+
+Row = dict[str, Any]
+SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SHOWN: Final = (1, 4, 16, 64, 256)
+VOTES: Final = ("majority", "weighted by likelihood", "best by likelihood")
+OUTCOME: Final = ("best by orm", "weighted by orm")
+PROCESS: Final = (
+    "best by prm last",
+    "best by prm min",
+    "best by prm prod",
+    "weighted by prm last",
+    "weighted by prm min",
+    "weighted by prm prod",
+)
+SEARCHES: Final = ("beam", "dvts", "lookahead")
+LIMIT: Final = "pass"
+COMPARED: Final = 64
+COMPARISONS: Final = (
+    "majority",
+    "best by orm",
+    "best by prm last",
+    "weighted by orm",
+    "weighted by prm last",
+)
+"""Ways to choose that are compared problem by problem at one N."""
+
+
+def result_rows(family: Family, work: Path) -> list[Row]:
+    """A row for each generator, method and N; only problems that all methods have seen."""
+    logs = {
+        (name, path.name.split(".")[-2]): Log(path).rows
+        for name in family.generators
+        for path in sorted(work.glob(f"{name}.*.jsonl"))
+    }
+    shared = set.intersection(*(set(rows) for (_, what), rows in logs.items() if what != "greedy"))
+    chosen = sorted(shared)
+    seconds = _seconds(work / "time.jsonl")
+    rows = []
+    for name in family.generators:
+        size = parameters(family.engine(name, 1))
+        rows_of = [scored(logs[name, "pool"][at], logs[name, "scores"][at]) for at in chosen]
+        pools = [Pool.of(row) for row in rows_of]
+        own = [*_greedy(logs[name, "greedy"], chosen), *_choices(pools)]
+        for what, found in logs.items():
+            if what[0] == name and "-" in what[1]:
+                own.append(_search(what[1], [found[number] for number in chosen]))
+        own += adaptive_rows(pools, rows_of)
+        for row in own:
+            time = seconds(name, row["method"], row["n"])
+            rows.append({"generator": name, "parameters": size, **row, "seconds": time})
+    return rows
+
+
+def _row(method: str, n: int, values: Any, tokens: float, verifier_tokens: float = 0.0) -> Row:
+    low, high = interval(values)
+    return {
+        "method": method,
+        "n": n,
+        "accuracy": float(values.mean()),
+        "low": low,
+        "high": high,
+        "problems": len(values),
+        "tokens": round(tokens, 1),
+        "verifier_tokens": round(verifier_tokens, 1),
+        "right": [round(float(value), 4) for value in values],
+    }
+
+
+def _greedy(rows: dict[int, Row], chosen: Sequence[int]) -> Iterator[Row]:
+    """Greedy decoding on the problems that all share, and on as many as there are."""
+    for method, numbers in (("greedy", chosen), ("greedy, all", sorted(rows))):
+        found = [rows[number] for number in numbers]
+        right = np.array([float(row["answers"][0] == row["expected"]) for row in found])
+        yield _row(method, 1, right, float(np.mean([row["tokens"][0] for row in found])))
+
+
+def _choices(pools: Sequence[Pool]) -> Iterator[Row]:
+    tokens = float(np.mean([pool.tokens.mean() for pool in pools]))
+    for method in (*VOTES, *OUTCOME, *PROCESS, LIMIT):
+        for n in SIZES:
+            if n <= len(pools[0].answers):
+                yield _row(method, n, accuracy(pools, method, n), n * tokens)
+
+
+def _search(name: str, found: Sequence[Row]) -> Row:
+    """A search over steps: what it chose, by the weighted vote of its ends."""
+    method, _, n = name.partition("-")
+    right = np.array([float(row["chosen"] == row["expected"]) for row in found])
+    tokens = float(np.mean([row["tokens"] for row in found]))
+    return _row(method, int(n), right, tokens, float(np.mean([r["prm_tokens"] for r in found])))
+
+
+def _seconds(path: Path) -> Callable[[str, str, int], float | None]:
+    """Median seconds a problem of generator, method and N, where they were taken."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    medians = {
+        (row["generator"], row["method"], row["n"]): float(np.median(row["seconds"]))
+        for row in rows
+    }
+
+    def seconds(generator: str, method: str, n: int) -> float | None:
+        parts = ["sample"]
+        if method in ("greedy", "greedy, all"):
+            parts = ["greedy"]
+        elif method in SEARCHES:
+            parts = [method]
+        elif "orm" in method or "prm" in method:
+            parts.append("orm" if "orm" in method else "prm")
+        elif method == LIMIT or method.startswith("adaptive"):
+            return None
+        values = [medians.get((generator, part, n)) for part in parts]
+        known = [value for value in values if value is not None]
+        return sum(known) if len(known) == len(parts) else None
+
+    return seconds
+
+
+class Table:
+    """Rows by generator, method and N."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.generators = list(dict.fromkeys(row["generator"] for row in rows))
+        self._by_key = {(row["generator"], row["method"], row["n"]): row for row in rows}
+
+    def get(self, generator: str, method: str, n: int) -> Row | None:
+        """The row, where there is one."""
+        return self._by_key.get((generator, method, n))
+
+    def gap(self, row: Row, other: Row) -> tuple[float, float, float]:
+        """How much more often ``row`` is right than ``other``, problem by problem, with 95 %."""
+        values = np.array(row["right"]) - np.array(other["right"])
+        return (float(values.mean()), *interval(values))
+
+
+def methods_table(table: Table) -> str:
+    """Accuracy of every method by N, a part for each generator."""
+    parts = []
+    for generator in table.generators:
+        greedy = table.get(generator, "greedy", 1)
+        assert greedy is not None
+        parts += [
+            f"**{generator}**, {greedy['parameters'] / 1e6:.2f}M parameters; greedy "
+            f"{_share(greedy)}, {greedy['tokens']:.0f} tokens a problem.",
+            "",
+            _line(["method", *(f"N = {n}" for n in SHOWN)]),
+            _line(["---", *["---:"] * len(SHOWN)]),
+        ]
+        for method in (*VOTES, *OUTCOME, *PROCESS, *SEARCHES, LIMIT):
+            found = [table.get(generator, method, n) for n in SHOWN]
+            if any(found):
+                parts.append(_line([_name(method), *map(_cell, found)]))
+        tokens = [table.get(generator, "majority", n) for n in SHOWN]
+        parts.append(
+            _line(["tokens a problem", *(f"{r['tokens']:.0f}" if r else "" for r in tokens)])
+        )
+        parts.append("")
+    return "\n".join(parts)
+
+
+def promise_table(table: Table) -> str:
+    """The smallest generator under a verifier beside the greedy answers of the larger ones."""
+    smallest, *larger = table.generators
+    lines = [
+        _line(["generator", "method", "N", "accuracy", "tokens", "seconds a problem"]),
+        _line(["---", "---", "---:", "---:", "---:", "---:"]),
+    ]
+    for generator in (smallest, *larger):
+        lines.append(_promise_line(table.get(generator, "greedy", 1)))
+    for method in ("majority", "best by orm", "weighted by prm last", "beam"):
+        for n in SHOWN[1:]:
+            if row := table.get(smallest, method, n):
+                lines.append(_promise_line(row))
+    return "\n".join(lines)
+
+
+def _promise_line(row: Row | None) -> str:
+    assert row is not None
+    seconds = "" if row["seconds"] is None else f"{row['seconds']:.3f}"
+    cells = [row["generator"], _name(row["method"]), str(row["n"]), _share(row)]
+    return _line([*cells, f"{row['tokens']:.0f}", seconds])
+
+
+def process_table(table: Table, n: int = COMPARED) -> str:
+    """Process against outcome against majority at one N, with paired differences."""
+    lines = [
+        _line(["generator", "majority", "ORM", "PRM", "PRM - ORM", "ORM - majority"]),
+        _line(["---", *["---:"] * 5]),
+    ]
+    for how in ("best", "weighted"):
+        for generator in table.generators:
+            names = ("majority", f"{how} by orm", f"{how} by prm last")
+            found = [table.get(generator, name, n) for name in names]
+            if all(found):
+                majority, outcome, process = [row for row in found if row]
+                gaps = [table.gap(process, outcome), table.gap(outcome, majority)]
+                cells = [_cell(majority), _cell(outcome), _cell(process), *map(_gap, gaps)]
+                lines.append(_line([f"{generator}, {how}", *cells]))
+    return "\n".join(lines)
+
+
+def adaptive_table(table: Table) -> str:
+    """A fitted policy beside fixed ones, at like tokens."""
+    lines = [
+        _line(
+            [
+                "generator",
+                "tokens at most",
+                "adaptive",
+                "tokens used",
+                "majority",
+                "weighted by PRM",
+            ]
+        ),
+        _line(["---", *["---:"] * 5]),
+    ]
+    for row in table.rows:
+        if row["method"] == "adaptive":
+            fixed = [
+                table.get(row["generator"], name, row["n"])
+                for name in ("majority", "weighted by prm last")
+            ]
+            limit = f"{fixed[0]['tokens']:.0f} (N = {row['n']})" if fixed[0] else ""
+            cells = [
+                row["generator"],
+                limit,
+                _cell(row),
+                f"{row['tokens']:.0f}",
+                *map(_cell, fixed),
+            ]
+            lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """All tables, with what they answer."""
+    table = Table(rows)
+    count = next(row["problems"] for row in rows if row["method"] == "majority")
+    return "\n".join(
+        [
+            f"{count} problems of the test, 95 % intervals in brackets (bootstrap over problems).",
+            "",
+            "### A small generator and a verifier, or a larger generator",
+            "",
+            promise_table(table),
+            "",
+            "### Process, outcome, majority, at N = 64",
+            "",
+            process_table(table),
+            "",
+            "### A policy by difficulty",
+            "",
+            adaptive_table(table),
+            "",
+            "### Every method",
+            "",
+            methods_table(table),
+            report.source_line(rows[0]),
+        ]
+    )
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the tables."""
+    print(tables(rows))
+
+
+def publish(rows: Sequence[Row]) -> None:
+    """Rows to ``results``, tables to ``README.md``, plots beside it."""
+    report.TABLES["search"] = tables
+    report.publish("search", [_compact(row) for row in rows])
+    plot(rows, report.RESULTS)
+
+
+def _compact(row: Row) -> Row:
+    """A row without the problems one by one, where no table compares it so."""
+    if row["n"] == COMPARED and row["method"] in COMPARISONS:
+        return row
+    return {key: value for key, value in row.items() if key != "right"}
+
+
+def _name(method: str) -> str:
+    return method.replace("orm", "ORM").replace("prm", "PRM").replace("pass", "(one is right)")
+
+
+def _share(row: Row) -> str:
+    return f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
+
+
+def _cell(row: Row | None) -> str:
+    return "" if row is None else f"{row['accuracy']:.1%}"
+
+
+def _gap(gap: tuple[float, float, float]) -> str:
+    mean, low, high = (100 * value for value in gap)
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

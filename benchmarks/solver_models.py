@@ -1,0 +1,90 @@
+"""stepmath for the search benchmarks: the models of its family, and its test problems."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fingerprint import ROOT
+
+from gpt2edge import Engine, RuntimeOptions, SamplingParams
+from gpt2edge.runtime.search import OutcomeModel, ProcessModel
+
+ORM, PRM = "stepmath-outcome", "stepmath-process"
+SIZED: Final = re.compile(r"stepmath-[0-9.]+m")
+STEP: Final = "\n"
+LONGEST: Final = 128
+"""New tokens of a solution; the longest that a problem needs are fewer."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A prompt, and the answer in canonical form."""
+
+    number: int
+    prompt: str
+    answer: str
+
+    def sampling(self, temperature: float) -> SamplingParams:
+        """The same random stream for every method and model."""
+        return SamplingParams(temperature=temperature, seed=1000 + self.number)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Generators by name, the smallest first, and the verifiers, all in one folder of models."""
+
+    folder: Path
+    generators: tuple[str, ...]
+    orm: str | None
+    prm: str | None
+
+    @classmethod
+    def found(cls, folder: Path) -> "Family":
+        """What ``training/export_solvers.py`` wrote. Raises SystemExit where that is not there."""
+        names = {path.name for path in folder.glob("stepmath-*")}
+        generators = sorted((name for name in names if SIZED.fullmatch(name)), key=_size)
+        if not generators:
+            raise SystemExit(
+                f"{folder} does not hold stepmath: python training/export_solvers.py {folder}"
+            )
+        orm, prm = (name if name in names else None for name in (ORM, PRM))
+        return cls(folder, tuple(generators), orm, prm)
+
+    def engine(self, name: str, threads: int) -> Engine:
+        """A model of the family."""
+        return Engine(self.folder / name, RuntimeOptions(threads=threads))
+
+    def outcome_model(self, threads: int) -> OutcomeModel:
+        """The outcome reward model."""
+        return OutcomeModel(self.engine(ORM, threads))
+
+    def process_model(self, threads: int) -> ProcessModel:
+        """The process reward model."""
+        return ProcessModel(self.engine(PRM, threads))
+
+
+def problems(count: int, first: int = 0) -> list[Problem]:
+    """Problems of stepmath's test, in which lengths and wordings take turns."""
+    sys.path.insert(0, str(ROOT / "training"))
+    from stepmath import heldout_problems
+
+    found = heldout_problems(first + count)[first:]
+    return [
+        Problem(number, problem.prompt, str(problem.answer))
+        for number, problem in enumerate(found, first)
+    ]
+
+
+def parameters(engine: Engine) -> int:
+    """Parameters of a model, the tied head counted once."""
+    c = engine.config
+    inner = c.n_inner
+    block = 4 * c.n_embd**2 + 4 * c.n_embd + 2 * c.n_embd * inner + inner + c.n_embd + 4 * c.n_embd
+    return (c.vocab_size + c.n_positions) * c.n_embd + c.n_layer * block + 2 * c.n_embd
+
+
+def _size(name: str) -> float:
+    """Millions of parameters in a name such as stepmath-0.4m."""
+    return float(name.rpartition("-")[2].removesuffix("m"))
