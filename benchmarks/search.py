@@ -23,15 +23,17 @@ from time import perf_counter
 from typing import Any, Final
 
 from fingerprint import ROOT, provenance
-from search_pool import Log, Row, Steps, greedy_row, pool_row, sampled, score_row, steps_row
+from search_pool import Log, Row, Steps, greedy_rows, pool_row, score_row, steps_row
 from search_report import publish, result_rows, show
-from solver_models import STEP, Family, Problem, problems
+from solver_models import LONGEST, STEP, Family, Problem, problems
 
+from gpt2edge import GREEDY
+from gpt2edge.runtime.search import MajorityVote
 from gpt2edge.runtime.search.candidates import Judge
 from gpt2edge.runtime.threads import available_threads
 
 WORK: Final = ROOT / "build" / "search"
-TEMPERATURE: Final = 0.8
+TEMPERATURE: Final = 1.0
 SEARCHES: Final = tuple(
     Steps(method, n)  # type: ignore[arg-type]
     for n in (4, 16, 64)
@@ -54,20 +56,20 @@ class Run:
         return Log(self.work / f"{generator}.{what}.jsonl")
 
 
-def fill(run: Run, count: int, greedy: int, samples: int, batch: int) -> None:
+def fill(run: Run, count: int, greedy: int, samples: dict[str, int], batch: int) -> None:
     """Fill the files, round by round, with what the models that are there can do."""
     family, every = run.family, problems(max(count, greedy))
     engines = {name: family.engine(name, 1) for name in family.generators}
     for name, engine in engines.items():
         log = run.log(name, "greedy")
-        for problem in log.missing(every[:greedy]):
-            log.add(greedy_row(engine, problem))
+        for row in greedy_rows(engine, list(log.missing(every[:greedy]))):
+            log.add(row)
     for start in range(0, count, batch):
         chosen = every[start : start + batch]
         for name, engine in engines.items():
             log = run.log(name, "pool")
             for problem in log.missing(chosen):
-                log.add(pool_row(engine, problem, samples, run.temperature))
+                log.add(pool_row(engine, problem, samples[name], run.temperature))
     if not (family.orm and family.prm):
         print("no verifiers yet: samples only", file=sys.stderr)
         return
@@ -107,12 +109,14 @@ def _seconds(
     engine: Any, problem: Problem, temperature: float, verifiers: dict[str, Any]
 ) -> Iterator[tuple[tuple[str, int], float]]:
     """Seconds of one problem, by method and N: greedy, sampling, scoring, searches over steps."""
+    text: dict[str, Any] = {"max_new_tokens": LONGEST}
     started = perf_counter()
-    sampled(engine, problem, 1, 0.0)
+    MajorityVote(n=1).run(engine, problem.prompt, sampling=GREEDY, **text)
     yield ("greedy", 1), perf_counter() - started
     for n in TIMED:
+        vote, sampling = MajorityVote(n=n, early_stop=False), problem.sampling(temperature)
         started = perf_counter()
-        candidates = sampled(engine, problem, n, temperature)
+        candidates = vote.run(engine, problem.prompt, sampling=sampling, **text).candidates
         yield ("sample", n), perf_counter() - started
         for name, verifier in verifiers.items():
             fresh = type(verifier)(verifier.engine)
@@ -137,7 +141,7 @@ def arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=TEMPERATURE)
     parser.add_argument("--problems", type=int, default=200)
     parser.add_argument("--greedy", type=int, default=1000, help="problems for greedy decoding")
-    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--samples", type=int, nargs="+", default=[256, 256, 64], help="by size")
     parser.add_argument("--round", type=int, default=20, help="problems a round")
     parser.add_argument("--timed", type=int, default=10, help="problems for the clock")
     parser.add_argument("--threads", type=int, default=available_threads())
@@ -151,7 +155,8 @@ def main() -> None:
     job = Run(Family.found(args.models), args.work, args.temperature)
     command = "python benchmarks/search.py"
     if args.do == "run":
-        fill(job, args.problems, args.greedy, args.samples, args.round)
+        samples = dict(zip(job.family.generators, args.samples, strict=False))
+        fill(job, args.problems, args.greedy, samples, args.round)
     elif args.do == "time":
         made = provenance(f"{command} time --timed {args.timed}", args.threads)
         rows = [{**row, **made} for row in timed(job, args.timed, args.threads)]

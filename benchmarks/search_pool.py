@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 from solver_models import LONGEST, STEP, Problem
 
-from gpt2edge import Engine
+from gpt2edge import GREEDY, Engine
 from gpt2edge.runtime.search import (
-    Candidate,
     OutcomeModel,
     ProcessModel,
     Request,
@@ -23,38 +23,85 @@ from gpt2edge.runtime.search import (
     Workspace,
     extract_answer,
 )
-from gpt2edge.runtime.search.candidates import gather
 from gpt2edge.runtime.search.policy import agreement
 from gpt2edge.runtime.search.steps import split_steps
 
 Row = dict[str, Any]
-GREEDY: Final = 0.0
 PROBE: Final = 4
 """Samples that tell how hard a problem is."""
 
 
-def sampled(engine: Engine, problem: Problem, n: int, temperature: float) -> list[Candidate]:
-    """``n`` samples, in the order of their random streams."""
-    group = _request(problem, temperature).begin(engine, n, logprobs=0)
-    work = Workspace(engine)
-    for _ in work.grow(group, keep=False):
-        pass
-    return gather(group, extract_answer)
+@dataclass(frozen=True)
+class Sample:
+    """A completion: text, answer, tokens, and the geometric mean of their probabilities."""
+
+    text: str
+    answer: str | None
+    tokens: int
+    likelihood: float
+
+
+def draw(engine: Engine, problem: Problem, n: int, temperature: float) -> list[Sample]:
+    """``n`` samples as the engine draws them, but all rows of a step in one numpy call.
+
+    For hundreds of samples of a tiny model: there the engine's draw, row by row, is most of the
+    time. One random stream serves all rows; a test compares what is drawn with the probabilities.
+    """
+    random = np.random.default_rng((29, problem.number))
+    prompt = engine.encode(problem.prompt)
+    decoder = engine.decoder(rows=n, max_length=len(prompt) + LONGEST)
+    logits = np.tile(decoder.prefill(0, prompt), (n, 1))
+    decoder.cache.fork(0, range(n))
+    token_ids: list[list[int]] = [[] for _ in range(n)]
+    logprobs = np.zeros(n)
+    active = np.arange(n)  # the sample in each row
+    for _ in range(LONGEST):
+        chosen, gained = _choose(logits, temperature, random)
+        logprobs[active] += gained
+        for sample, token_id in zip(active, chosen.tolist(), strict=True):
+            token_ids[sample].append(token_id)
+        going = np.flatnonzero(~np.isin(chosen, list(engine.defaults.eos_ids)))
+        if not len(going):
+            break
+        if len(going) < len(active):
+            decoder.cache.select(going.tolist())
+            active, chosen = active[going], chosen[going]
+        logits = decoder.decode(chosen)
+    assert engine.tokenizer is not None
+    texts = [engine.tokenizer.decode(ids) for ids in token_ids]
+    return [
+        Sample(text, extract_answer(text), len(ids), math.exp(logprob / len(ids)))
+        for text, ids, logprob in zip(texts, token_ids, logprobs, strict=True)
+    ]
+
+
+def _choose(logits: Any, temperature: float, random: np.random.Generator) -> tuple[Any, Any]:
+    """A token of each row of ``logits`` [rows, vocab], and its log-probability at temperature 1."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    if temperature:
+        running = np.exp(shifted / temperature).cumsum(axis=1)
+        places = random.random((len(logits), 1)) * running[:, -1:]
+        chosen = (running <= places).sum(axis=1)
+    else:
+        chosen = shifted.argmax(axis=1)
+    mass = np.log(np.exp(shifted).sum(axis=1))
+    return chosen, shifted[np.arange(len(logits)), chosen] - mass
 
 
 def pool_row(engine: Engine, problem: Problem, n: int, temperature: float) -> Row:
     """Samples of one problem; equal texts are kept once."""
-    candidates = sampled(engine, problem, n, temperature)
-    texts = list(dict.fromkeys(candidate.text for candidate in candidates))
+    samples = draw(engine, problem, n, temperature)
+    texts = list(dict.fromkeys(sample.text for sample in samples))
+    places = {text: place for place, text in enumerate(texts)}
     return {
         "problem": problem.number,
         "expected": problem.answer,
         "texts": texts,
-        "text": [texts.index(candidate.text) for candidate in candidates],
-        "answers": [candidate.answer for candidate in candidates],
-        "tokens": [len(candidate.completion.token_ids) for candidate in candidates],
-        "likelihood": [round(likelihood(candidate), 6) for candidate in candidates],
-        "agreement": agreement([candidate.answer for candidate in candidates[:PROBE]]),
+        "text": [places[sample.text] for sample in samples],
+        "answers": [sample.answer for sample in samples],
+        "tokens": [sample.tokens for sample in samples],
+        "likelihood": [round(sample.likelihood, 6) for sample in samples],
+        "agreement": agreement([sample.answer for sample in samples[:PROBE]]),
     }
 
 
@@ -75,16 +122,20 @@ def scored(pool: Row, scores: Row) -> Row:
     return {**pool, **{name: [scores[name][at] for at in pool["text"]] for name in ("orm", "prm")}}
 
 
-def greedy_row(engine: Engine, problem: Problem) -> Row:
-    """The one greedy answer."""
-    (candidate,) = sampled(engine, problem, 1, GREEDY)
-    tokens = len(candidate.completion.token_ids)
-    return {
-        "problem": problem.number,
-        "expected": problem.answer,
-        "answers": [candidate.answer],
-        "tokens": [tokens],
-    }
+def greedy_rows(engine: Engine, problems: Sequence[Problem]) -> list[Row]:
+    """The greedy answers of many problems, decoded together."""
+    completions = engine.generate_batch(
+        [problem.prompt for problem in problems], max_new_tokens=LONGEST, sampling=GREEDY
+    )
+    return [
+        {
+            "problem": problem.number,
+            "expected": problem.answer,
+            "answers": [extract_answer(completion.text)],
+            "tokens": [len(completion.token_ids)],
+        }
+        for problem, completion in zip(problems, completions, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -127,12 +178,6 @@ def steps_row(
         "tokens": result.cost.generated_tokens,
         "prm_tokens": result.cost.verifier_tokens,
     }
-
-
-def likelihood(candidate: Candidate) -> float:
-    """Geometric mean of a sample's token probabilities."""
-    logprobs = candidate.completion.logprobs
-    return math.exp(math.fsum(logprobs) / len(logprobs))
 
 
 class Log:
