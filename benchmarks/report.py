@@ -242,10 +242,12 @@ TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
 }
 
 
-def publish(name: str, rows: Sequence[Row]) -> None:
+def publish(
+    name: str, rows: Sequence[Row], table: Callable[[Sequence[Row]], str] | None = None
+) -> None:
     """Keep the rows in ``results/`` and put their table into ``README.md``."""
     write_rows(RESULTS / f"{name}.jsonl", rows)
-    _replace(name, TABLES[name](rows))
+    _replace(name, (table or TABLES[name])(rows))
 
 
 def source_line(row: Row) -> str:

@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -34,13 +34,13 @@ from gpt2edge.runtime.threads import available_threads
 
 WORK: Final = ROOT / "build" / "search"
 TEMPERATURE: Final = 1.0
-SEARCHES: Final = tuple(
-    Steps(method, n)  # type: ignore[arg-type]
-    for n in (4, 16, 64)
-    for method in ("beam", "dvts", "lookahead")
-)
+METHODS: Final = ("checked beam", "checked dvts", "beam", "dvts", "lookahead")
+LOOKAHEAD_MOST: Final = 16
+"""Paths of the largest search with lookahead, which costs twice those of one without."""
 TIMED: Final = (1, 4, 16, 64, 256)
 WARM_UP: Final = 2
+PARTS: Final = ("greedy", "samples", "scores", "steps")
+"""Of ``run``; each may be run by itself, and several at once."""
 
 
 @dataclass(frozen=True)
@@ -50,40 +50,65 @@ class Run:
     family: Family
     work: Path
     temperature: float
+    searches: tuple[Steps, ...]
+    samples: dict[str, int]
 
     def log(self, generator: str, what: str) -> Log:
         """The rows of one generator."""
         return Log(self.work / f"{generator}.{what}.jsonl")
 
 
-def fill(run: Run, count: int, greedy: int, samples: dict[str, int], batch: int) -> None:
-    """Fill the files, round by round, with what the models that are there can do."""
-    family, every = run.family, problems(max(count, greedy))
-    engines = {name: family.engine(name, 1) for name in family.generators}
-    for name, engine in engines.items():
-        log = run.log(name, "greedy")
-        for row in greedy_rows(engine, list(log.missing(every[:greedy]))):
+def greedy(run: Run, every: Sequence[Problem]) -> None:
+    """The greedy answers."""
+    for name in run.family.generators:
+        log, engine = run.log(name, "greedy"), run.family.engine(name, 1)
+        for row in greedy_rows(engine, list(log.missing(every))):
             log.add(row)
-    for start in range(0, count, batch):
-        chosen = every[start : start + batch]
+
+
+def sample(run: Run, every: Sequence[Problem], batch: int) -> None:
+    """Pools of samples, for all generators in rounds of a few problems."""
+    engines = {name: run.family.engine(name, 1) for name in run.family.generators}
+    for start in range(0, len(every), batch):
         for name, engine in engines.items():
             log = run.log(name, "pool")
-            for problem in log.missing(chosen):
-                log.add(pool_row(engine, problem, samples[name], run.temperature))
-    if not (family.orm and family.prm):
-        print("no verifiers yet: samples only", file=sys.stderr)
-        return
-    orm, prm = family.outcome_model(1), family.process_model(1)
-    for name in family.generators:
-        pools, log = run.log(name, "pool"), run.log(name, "scores")
-        for problem in log.missing([p for p in every if p.number in pools.rows]):
-            log.add(score_row(problem, pools.rows[problem.number], orm, prm))
-    for start in range(0, count, batch):
-        for steps in SEARCHES:
+            for problem in log.missing(every[start : start + batch]):
+                log.add(pool_row(engine, problem, run.samples[name], run.temperature))
+
+
+def search(run: Run, every: Sequence[Problem], batch: int) -> None:
+    """Searches over steps, in rounds too."""
+    engines = {name: run.family.engine(name, 1) for name in run.family.generators}
+    prm = run.family.process_model(1) if run.family.prm else None
+    searches = [steps for steps in run.searches if prm is not None or steps.is_checked]
+    for start in range(0, len(every), batch):
+        for steps in searches:
             for name, engine in engines.items():
                 log = run.log(name, steps.name)
                 for problem in log.missing(every[start : start + batch]):
                     log.add(steps_row(engine, problem, steps, run.temperature, prm))
+
+
+def score(run: Run, every: Sequence[Problem]) -> None:
+    """What the verifiers say of all samples that are there."""
+    orm, prm = run.family.outcome_model(1), run.family.process_model(1)
+    for name in run.family.generators:
+        pools, log = run.log(name, "pool"), run.log(name, "scores")
+        for problem in log.missing([p for p in every if p.number in pools.rows]):
+            log.add(score_row(problem, pools.rows[problem.number], orm, prm))
+
+
+def run(job: Run, parts: Sequence[str], args: argparse.Namespace) -> None:
+    """Fill the files."""
+    every = problems(max(args.problems, args.greedy, args.step_problems))
+    if "greedy" in parts:
+        greedy(job, every[: args.greedy])
+    if "samples" in parts:
+        sample(job, every[: args.problems], args.round)
+    if "scores" in parts:
+        score(job, every)
+    if "steps" in parts:
+        search(job, every[: args.step_problems], args.round)
 
 
 def timed(run: Run, count: int, threads: int) -> list[Row]:
@@ -94,7 +119,7 @@ def timed(run: Run, count: int, threads: int) -> list[Row]:
     seconds: dict[tuple[str, str, int], list[float]] = {}
     for at, problem in enumerate(problems(count + WARM_UP)):
         for name, engine in engines.items():
-            for key, value in _seconds(engine, problem, run.temperature, verifiers):
+            for key, value in _seconds(engine, problem, run, verifiers, run.samples[name]):
                 if at >= WARM_UP:
                     seconds.setdefault((name, *key), []).append(value)
         print(f"\rtimed {at + 1}/{count + WARM_UP}", end="", file=sys.stderr)
@@ -106,15 +131,15 @@ def timed(run: Run, count: int, threads: int) -> list[Row]:
 
 
 def _seconds(
-    engine: Any, problem: Problem, temperature: float, verifiers: dict[str, Any]
+    engine: Any, problem: Problem, run: Run, verifiers: dict[str, Any], most: int
 ) -> Iterator[tuple[tuple[str, int], float]]:
     """Seconds of one problem, by method and N: greedy, sampling, scoring, searches over steps."""
     text: dict[str, Any] = {"max_new_tokens": LONGEST}
     started = perf_counter()
     MajorityVote(n=1).run(engine, problem.prompt, sampling=GREEDY, **text)
     yield ("greedy", 1), perf_counter() - started
-    for n in TIMED:
-        vote, sampling = MajorityVote(n=n, early_stop=False), problem.sampling(temperature)
+    for n in [n for n in TIMED if n <= most]:
+        vote, sampling = MajorityVote(n=n, early_stop=False), problem.sampling(run.temperature)
         started = perf_counter()
         candidates = vote.run(engine, problem.prompt, sampling=sampling, **text).candidates
         yield ("sample", n), perf_counter() - started
@@ -123,10 +148,10 @@ def _seconds(
             started = perf_counter()
             Judge(fresh, "last", STEP)(problem.prompt, candidates)
             yield (name, n), perf_counter() - started
-    for steps in SEARCHES:
+    for steps in run.searches:
         fresh = type(verifiers["prm"])(verifiers["prm"].engine)
         started = perf_counter()
-        steps_row(engine, problem, steps, temperature, fresh)
+        steps_row(engine, problem, steps, run.temperature, fresh)
         yield (steps.method, steps.n), perf_counter() - started
 
 
@@ -135,13 +160,17 @@ def arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("do", choices=["run", "time", "report"])
+    parser.add_argument("do", choices=["run", *PARTS, "time", "report"])
     parser.add_argument("--models", type=Path, default=ROOT / "build" / "solvers")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--temperature", type=float, default=TEMPERATURE)
     parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--step-problems", type=int, default=200, help="for searches over steps")
     parser.add_argument("--greedy", type=int, default=1000, help="problems for greedy decoding")
     parser.add_argument("--samples", type=int, nargs="+", default=[256, 256, 64], help="by size")
+    parser.add_argument("--only", nargs="*", help="these generators, such as stepmath-0.1m")
+    parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
+    parser.add_argument("--searches", type=int, nargs="*", default=[4, 16, 64], help="sizes")
     parser.add_argument("--round", type=int, default=20, help="problems a round")
     parser.add_argument("--timed", type=int, default=10, help="problems for the clock")
     parser.add_argument("--threads", type=int, default=available_threads())
@@ -152,11 +181,20 @@ def arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run, time, or report."""
     args = arguments()
-    job = Run(Family.found(args.models), args.work, args.temperature)
+    searches = tuple(
+        Steps(method, n)
+        for n in args.searches
+        for method in args.methods
+        if method != "lookahead" or n <= LOOKAHEAD_MOST
+    )
+    family = Family.found(args.models)
+    if args.only:
+        family = replace(family, generators=tuple(args.only))
+    samples = dict(zip(family.generators, args.samples, strict=False))
+    job = Run(family, args.work, args.temperature, searches, samples)
     command = "python benchmarks/search.py"
-    if args.do == "run":
-        samples = dict(zip(job.family.generators, args.samples, strict=False))
-        fill(job, args.problems, args.greedy, samples, args.round)
+    if args.do in ("run", *PARTS):
+        run(job, PARTS if args.do == "run" else (args.do,), args)
     elif args.do == "time":
         made = provenance(f"{command} time --timed {args.timed}", args.threads)
         rows = [{**row, **made} for row in timed(job, args.timed, args.threads)]

@@ -1,30 +1,31 @@
 """Adaptive search judged fairly: fitted on one half of the problems, measured on the other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-from search_pool import PROBE
 from search_selection import Pool, interval, outcomes
 
 from gpt2edge.runtime.search import Arm, Trial, fit
 
+PROBE: Final = 4
+"""Samples that tell how hard a problem is."""
 BINS: Final = 5
 ARMS: Final = tuple(
     Arm(method=method, n=n)  # type: ignore[arg-type]
     for n in (4, 8, 16, 32, 64, 128, 256)
     for method in ("majority", "best-of-n")
 )
-CHOICE: Final = {"majority": "majority", "best-of-n": "weighted by prm last"}
+CHOICE: Final = {"majority": "majority", "best-of-n": "weighted by check"}
 
 
-def adaptive_rows(pools: Sequence[Pool], rows: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    """A row for each mean of tokens, that of N samples each: what fitted policies come to."""
+def adaptive_rows(pools: Sequence[Pool]) -> Iterator[Any]:
+    """A row for each mean of tokens, that of N samples each: what fitted policies come to.
+
+    The ease of a problem is the share of its first samples that the calculator passes.
+    """
     arms = [arm for arm in ARMS if arm.n <= len(pools[0].answers)]
-    trials = [
-        _trials(number, pool, row, arms)
-        for number, (pool, row) in enumerate(zip(pools, rows, strict=True))
-    ]
+    trials = [_trials(number, pool, arms) for number, pool in enumerate(pools)]
     per_sample = float(np.mean([pool.tokens.mean() for pool in pools]))
     for n in (8, 16, 32, 64):
         if n <= len(pools[0].answers):
@@ -43,12 +44,12 @@ def adaptive_rows(pools: Sequence[Pool], rows: Sequence[Mapping[str, Any]]) -> I
             }
 
 
-def _trials(number: int, pool: Pool, row: Mapping[str, Any], arms: Sequence[Arm]) -> list[Trial]:
+def _trials(number: int, pool: Pool, arms: Sequence[Arm]) -> list[Trial]:
     orders = pool.orders(number)
     return [
         Trial(
             problem=str(number),
-            ease=row["agreement"],
+            ease=float(pool.scores["check"][:PROBE].mean()),
             arm=arm,
             accuracy=float(outcomes(pool, CHOICE[arm.method], orders, arm.n).mean()),
             tokens=arm.n * float(pool.tokens.mean()),
@@ -62,7 +63,7 @@ def _cross_validated(trials: Sequence[Sequence[Trial]], tokens: float) -> tuple[
     right, spent = np.zeros(len(trials)), np.zeros(len(trials))
     for fold in (0, 1):
         seen = [trial for own in trials[1 - fold :: 2] for trial in own]
-        policy = fit(seen, tokens=tokens, bins=BINS, measure="agreement", probe=PROBE)
+        policy = fit(seen, tokens=tokens, bins=BINS, measure="score", probe=PROBE)
         for number in range(fold, len(trials), 2):
             arm = policy.arm(trials[number][0].ease)
             (trial,) = [trial for trial in trials[number] if trial.arm == arm]

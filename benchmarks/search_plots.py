@@ -7,6 +7,8 @@ from typing import Any, Final
 Row = dict[str, Any]
 LINES: Final = {
     "majority": "majority",
+    "weighted by check": "vote of those that the calculator passes",
+    "checked beam": "beam, calculator",
     "best by orm": "best of N, ORM",
     "best by prm last": "best of N, PRM",
     "weighted by prm last": "weighted vote, PRM",

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
-from solver_models import LONGEST, STEP, Problem
+from solver_models import LONGEST, STEP, Calculator, Problem
 
 from gpt2edge import GREEDY, Engine
 from gpt2edge.runtime.search import (
@@ -23,12 +23,10 @@ from gpt2edge.runtime.search import (
     Workspace,
     extract_answer,
 )
-from gpt2edge.runtime.search.policy import agreement
 from gpt2edge.runtime.search.steps import split_steps
 
 Row = dict[str, Any]
-PROBE: Final = 4
-"""Samples that tell how hard a problem is."""
+JUDGES: Final = ("orm", "prm")
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,6 @@ def pool_row(engine: Engine, problem: Problem, n: int, temperature: float) -> Ro
         "answers": [sample.answer for sample in samples],
         "tokens": [sample.tokens for sample in samples],
         "likelihood": [round(sample.likelihood, 6) for sample in samples],
-        "agreement": agreement([sample.answer for sample in samples[:PROBE]]),
     }
 
 
@@ -118,8 +115,11 @@ def score_row(problem: Problem, pool: Row, orm: OutcomeModel, prm: ProcessModel)
 
 
 def scored(pool: Row, scores: Row) -> Row:
-    """A pool with the scores of its samples."""
-    return {**pool, **{name: [scores[name][at] for at in pool["text"]] for name in ("orm", "prm")}}
+    """A pool with the scores of its samples, those of the calculator too."""
+    steps = [split_steps(text, STEP) for text in pool["texts"]]
+    checked = [min(found) for found in Calculator().score_steps("", steps)]
+    by_text = {"check": checked, **{name: scores[name] for name in JUDGES if name in scores}}
+    return {**pool, **{name: [own[at] for at in pool["text"]] for name, own in by_text.items()}}
 
 
 def greedy_rows(engine: Engine, problems: Sequence[Problem]) -> list[Row]:
@@ -140,9 +140,9 @@ def greedy_rows(engine: Engine, problems: Sequence[Problem]) -> list[Row]:
 
 @dataclass(frozen=True)
 class Steps:
-    """A search over steps."""
+    """A search over steps; a ``checked`` one under the calculator, which prunes what is wrong."""
 
-    method: Literal["beam", "dvts", "lookahead"]
+    method: str
     n: int
     width: int = 4
 
@@ -151,21 +151,29 @@ class Steps:
         """As files and tables call it."""
         return f"{self.method}-{self.n}"
 
-    def strategy(self, prm: ProcessModel) -> StepBeam:
+    @property
+    def is_checked(self) -> bool:
+        """Whether it needs no model to verify."""
+        return self.method.startswith("checked ")
+
+    def strategy(self, prm: ProcessModel | None) -> StepBeam:
         """Ready to run."""
+        assert prm is not None or self.is_checked
         return StepBeam(
-            verifier=prm,
+            verifier=Calculator() if prm is None or self.is_checked else prm,
             n=self.n,
             width=min(self.width, self.n),
-            diverse=self.method == "dvts",
+            diverse="dvts" in self.method,
             lookahead=int(self.method == "lookahead"),
+            prune_below=0.5 if self.is_checked else None,
+            aggregate="min" if self.is_checked else "last",
             step=STEP,
             choose="weighted",
         )
 
 
 def steps_row(
-    engine: Engine, problem: Problem, steps: Steps, temperature: float, prm: ProcessModel
+    engine: Engine, problem: Problem, steps: Steps, temperature: float, prm: ProcessModel | None
 ) -> Row:
     """One search over steps."""
     result = steps.strategy(prm).search(Workspace(engine), _request(problem, temperature))

@@ -16,7 +16,13 @@ from solver_models import Family, parameters
 Row = dict[str, Any]
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SHOWN: Final = (1, 4, 16, 64, 256)
-VOTES: Final = ("majority", "weighted by likelihood", "best by likelihood")
+VOTES: Final = (
+    "majority",
+    "weighted by likelihood",
+    "best by likelihood",
+    "best by check",
+    "weighted by check",
+)
 OUTCOME: Final = ("best by orm", "weighted by orm")
 PROCESS: Final = (
     "best by prm last",
@@ -26,11 +32,23 @@ PROCESS: Final = (
     "weighted by prm min",
     "weighted by prm prod",
 )
-SEARCHES: Final = ("beam", "dvts", "lookahead")
+SEARCHES: Final = ("checked beam", "checked dvts", "beam", "dvts", "lookahead")
 LIMIT: Final = "pass"
+JUDGED: Final = "majority, judged"
+"""The vote on those problems that the trained verifiers have scored."""
+LEAST: Final = 20
+"""Problems that a search over steps must have seen to be shown."""
+PROMISED: Final = (
+    "majority",
+    "weighted by check",
+    "checked beam",
+    "best by orm",
+    "best by prm last",
+    "beam",
+)
 COMPARED: Final = 64
 COMPARISONS: Final = (
-    "majority",
+    JUDGED,
     "best by orm",
     "best by prm last",
     "weighted by orm",
@@ -40,25 +58,33 @@ COMPARISONS: Final = (
 
 
 def result_rows(family: Family, work: Path) -> list[Row]:
-    """A row for each generator, method and N; only problems that all methods have seen."""
+    """A row for each generator, method and N, on the problems that all generators have sampled.
+
+    What needs a trained verifier is there for those problems that it has scored.
+    """
     logs = {
         (name, path.name.split(".")[-2]): Log(path).rows
         for name in family.generators
         for path in sorted(work.glob(f"{name}.*.jsonl"))
     }
-    shared = set.intersection(*(set(rows) for (_, what), rows in logs.items() if what != "greedy"))
-    chosen = sorted(shared)
+    chosen = sorted(set.intersection(*(set(logs[name, "pool"]) for name in family.generators)))
+    scores = [logs.get((name, "scores"), {}) for name in family.generators]
+    judged = [at for at in chosen if all(at in found for found in scores)]
     seconds = _seconds(work / "time.jsonl")
     rows = []
-    for name in family.generators:
+    for name, found in zip(family.generators, scores, strict=True):
         size = parameters(family.engine(name, 1))
-        rows_of = [scored(logs[name, "pool"][at], logs[name, "scores"][at]) for at in chosen]
-        pools = [Pool.of(row) for row in rows_of]
-        own = [*_greedy(logs[name, "greedy"], chosen), *_choices(pools)]
-        for what, found in logs.items():
-            if what[0] == name and "-" in what[1]:
-                own.append(_search(what[1], [found[number] for number in chosen]))
-        own += adaptive_rows(pools, rows_of)
+        sampled = [scored(logs[name, "pool"][at], found.get(at, {})) for at in chosen]
+        pools = [Pool.of(row) for row in sampled]
+        own = [*_greedy(logs[name, "greedy"], chosen), *_choices(pools, (*VOTES, LIMIT))]
+        if judged:
+            seen = [pool for at, pool in zip(chosen, pools, strict=True) if at in judged]
+            own += _choices(seen, (*OUTCOME, *PROCESS))
+            own += [{**row, "method": JUDGED} for row in _choices(seen, ("majority",))]
+        for (generator, what), searched in logs.items():
+            if generator == name and "-" in what and len(searched) >= min(LEAST, len(chosen)):
+                own.append(_search(what, [searched[at] for at in sorted(searched)]))
+        own += adaptive_rows(pools)
         for row in own:
             time = seconds(name, row["method"], row["n"])
             rows.append({"generator": name, "parameters": size, **row, "seconds": time})
@@ -88,9 +114,9 @@ def _greedy(rows: dict[int, Row], chosen: Sequence[int]) -> Iterator[Row]:
         yield _row(method, 1, right, float(np.mean([row["tokens"][0] for row in found])))
 
 
-def _choices(pools: Sequence[Pool]) -> Iterator[Row]:
+def _choices(pools: Sequence[Pool], methods: Sequence[str]) -> Iterator[Row]:
     tokens = float(np.mean([pool.tokens.mean() for pool in pools]))
-    for method in (*VOTES, *OUTCOME, *PROCESS, LIMIT):
+    for method in methods:
         for n in SIZES:
             if n <= len(pools[0].answers):
                 yield _row(method, n, accuracy(pools, method, n), n * tokens)
@@ -121,7 +147,7 @@ def _seconds(path: Path) -> Callable[[str, str, int], float | None]:
             parts = [method]
         elif "orm" in method or "prm" in method:
             parts.append("orm" if "orm" in method else "prm")
-        elif method == LIMIT or method.startswith("adaptive"):
+        elif method in (LIMIT, JUDGED) or method.startswith("adaptive"):
             return None
         values = [medians.get((generator, part, n)) for part in parts]
         known = [value for value in values if value is not None]
@@ -182,9 +208,21 @@ def promise_table(table: Table) -> str:
     ]
     for generator in (smallest, *larger):
         lines.append(_promise_line(table.get(generator, "greedy", 1)))
-    for method in ("majority", "best by orm", "weighted by prm last", "beam"):
+    shown = (
+        "majority",
+        "weighted by check",
+        "checked beam",
+        "best by orm",
+        "best by prm last",
+        "beam",
+    )
+    for method in shown:
         for n in SHOWN[1:]:
             if row := table.get(smallest, method, n):
+                lines.append(_promise_line(row))
+    for generator in larger:
+        for n in SHOWN[1:]:
+            if row := table.get(generator, "checked beam", n):
                 lines.append(_promise_line(row))
     return "\n".join(lines)
 
@@ -204,7 +242,7 @@ def process_table(table: Table, n: int = COMPARED) -> str:
     ]
     for how in ("best", "weighted"):
         for generator in table.generators:
-            names = ("majority", f"{how} by orm", f"{how} by prm last")
+            names = (JUDGED, f"{how} by orm", f"{how} by prm last")
             found = [table.get(generator, name, n) for name in names]
             if all(found):
                 majority, outcome, process = [row for row in found if row]
@@ -224,7 +262,7 @@ def adaptive_table(table: Table) -> str:
                 "adaptive",
                 "tokens used",
                 "majority",
-                "weighted by PRM",
+                "weighted by check",
             ]
         ),
         _line(["---", *["---:"] * 5]),
@@ -233,7 +271,7 @@ def adaptive_table(table: Table) -> str:
         if row["method"] == "adaptive":
             fixed = [
                 table.get(row["generator"], name, row["n"])
-                for name in ("majority", "weighted by prm last")
+                for name in ("majority", "weighted by check")
             ]
             limit = f"{fixed[0]['tokens']:.0f} (N = {row['n']})" if fixed[0] else ""
             cells = [
@@ -251,28 +289,32 @@ def tables(rows: Sequence[Row]) -> str:
     """All tables, with what they answer."""
     table = Table(rows)
     count = next(row["problems"] for row in rows if row["method"] == "majority")
-    return "\n".join(
-        [
-            f"{count} problems of the test, 95 % intervals in brackets (bootstrap over problems).",
-            "",
-            "### A small generator and a verifier, or a larger generator",
-            "",
-            promise_table(table),
-            "",
-            "### Process, outcome, majority, at N = 64",
+    judged = [row["problems"] for row in rows if row["method"] == JUDGED]
+    searched = sorted({row["problems"] for row in rows if row["method"] in SEARCHES})
+    parts = [
+        f"Samples of {count} problems of the test, searches over steps of {_range(searched)}, 95 % "
+        "intervals in brackets (bootstrap over problems). Check is a calculator: it says whether "
+        "the equation of a step holds, and knows neither the problem nor the answer.",
+        "",
+        "### A small generator and a verifier, or a larger generator",
+        "",
+        promise_table(table),
+        "",
+    ]
+    if judged:
+        parts += [
+            f"### Process, outcome, majority, at N = {COMPARED} ({judged[0]} problems)",
             "",
             process_table(table),
             "",
-            "### A policy by difficulty",
-            "",
-            adaptive_table(table),
-            "",
-            "### Every method",
-            "",
-            methods_table(table),
-            report.source_line(rows[0]),
         ]
-    )
+    parts += ["### A policy by difficulty", "", adaptive_table(table), ""]
+    parts += ["### Every method", "", methods_table(table), report.source_line(rows[0])]
+    return "\n".join(parts)
+
+
+def _range(counts: Sequence[int]) -> str:
+    return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(*counts)
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -282,8 +324,7 @@ def show(rows: Sequence[Row]) -> None:
 
 def publish(rows: Sequence[Row]) -> None:
     """Rows to ``results``, tables to ``README.md``, plots beside it."""
-    report.TABLES["search"] = tables
-    report.publish("search", [_compact(row) for row in rows])
+    report.publish("search", [_compact(row) for row in rows], tables)
     plot(rows, report.RESULTS)
 
 

@@ -35,9 +35,10 @@ class Pool:
         """From a row that ``search_pool`` wrote."""
         numbers = {row["expected"]: 0, None: -1}
         answers = [numbers.setdefault(answer, len(numbers) - 1) for answer in row["answers"]]
-        scores = {
-            name: np.array(row[name]) for name in ("likelihood", "orm") if row.get(name) is not None
-        }
+        names = ("likelihood", "check", "orm")
+        scores = {name: np.array(row[name]) for name in names if row.get(name) is not None}
+        if "check" in scores:  # all that fail it are better than nothing, and equal
+            scores["check"] = scores["check"] + 1e-6
         if row.get("prm") is not None:
             for how in AGGREGATES:
                 scores[f"prm {how}"] = np.array([_aggregate(steps, how) for steps in row["prm"]])

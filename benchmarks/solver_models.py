@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from gpt2edge.runtime.search import OutcomeModel, ProcessModel
 
 ORM, PRM = "stepmath-outcome", "stepmath-process"
 SIZED: Final = re.compile(r"stepmath-[0-9.]+m")
+EQUATION: Final = re.compile(r"\d{1,2}\. (\d{1,9}) ([-+*/]) (\d{1,9}) = (\d{1,9})", re.ASCII)
 STEP: Final = "\n"
 LONGEST: Final = 128
 """New tokens of a solution; the longest that a problem needs are fewer."""
@@ -63,6 +65,33 @@ class Family:
     def process_model(self, threads: int) -> ProcessModel:
         """The process reward model."""
         return ProcessModel(self.engine(PRM, threads))
+
+
+class Calculator:
+    """Checks the arithmetic of each step as a pocket calculator does, without reading the problem.
+
+    1 for an equation that holds and for an answer that is the last equation's result, else 0.
+    """
+
+    def score_steps(self, prompt: str, solutions: Sequence[Sequence[str]]) -> list[list[float]]:  # noqa: ARG002
+        """One number a step."""
+        return [list(self._scores(steps)) for steps in solutions]
+
+    def _scores(self, steps: Sequence[str]) -> Iterator[float]:
+        result = None
+        for step in steps:
+            if line := EQUATION.fullmatch(step.strip()):
+                left, sign, right, result = int(line[1]), line[2], int(line[3]), int(line[4])
+                yield float(_calculate(left, sign, right) == result)
+            else:
+                yield float(result is not None and step.strip() == f"Answer: {result}")
+
+
+def _calculate(left: int, sign: str, right: int) -> int | None:
+    """The result of an equation in whole numbers."""
+    if sign == "/":
+        return left // right if right and left % right == 0 else None
+    return {"+": left + right, "-": left - right, "*": left * right}[sign]
 
 
 def problems(count: int, first: int = 0) -> list[Problem]:

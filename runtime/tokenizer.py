@@ -29,6 +29,11 @@ class Tokenizer:
         self._byte_level = isinstance(self._tokenizer.decoder, tokenizers.decoders.ByteLevel)
 
     @property
+    def is_byte_level(self) -> bool:
+        """Whether a token's text is its own, whatever stands before it."""
+        return self._byte_level
+
+    @property
     def vocab_size(self) -> int:
         """Number of tokens, the added ones included."""
         return int(self._tokenizer.get_vocab_size())

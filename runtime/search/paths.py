@@ -84,9 +84,14 @@ def advance(
     """Grow every unfinished path by so many steps, all of them together."""
     by_generation = {id(path.generation): path for path in paths}
     goals = {id(path.generation): len(path.marks) + steps for path in paths}
+    # a separator is complete with its last character, which, in ASCII, is in one token
+    is_plain = isinstance(step, str) and step.isascii() and work.tokenizer.is_byte_level
+    last = step[-1:] if isinstance(step, str) and is_plain else ""
 
     def until(generation: Generation) -> bool:
         path = by_generation[id(generation)]
+        if last not in work.tokenizer.piece(generation.token_ids[-1]):
+            return False
         start = path.marks[-1] if path.marks else 0
         if is_complete(work.tokenizer.decode(generation.token_ids[start:]), step):
             path.marks.append(len(generation.token_ids))

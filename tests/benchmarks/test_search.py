@@ -1,5 +1,8 @@
 """The search benchmark: subsets are chosen from as the library chooses; a small run, end to end."""
 
+import json
+import math
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,9 @@ from tests.runtime.models import KEYS, make_engine
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+from search_pool import _choose, draw  # noqa: E402
 from search_selection import Pool, accuracy, elected, interval, outcomes  # noqa: E402
+from solver_models import Problem  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +93,54 @@ def test_the_interval_holds_the_mean() -> None:
     low, high = interval(values)
     assert low < 0.25 < high
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 * 0.75 / 400), rel=0.15)
+
+
+def test_draws_follow_the_probabilities() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.2, 1e-30]))
+    random = np.random.default_rng(3)
+    for temperature in (1.0, 0.5):
+        chosen, logprobs = _choose(np.tile(logits, (20_000, 1)), temperature, random)
+        weights = np.array([0.5, 0.3, 0.2]) ** (1 / temperature)
+        share = np.bincount(chosen, minlength=4) / 20_000
+        assert share == pytest.approx([*weights / weights.sum(), 0], abs=0.015)
+        assert logprobs[chosen == 1] == pytest.approx(math.log(0.3))
+    assert _choose(logits[None], 0.0, random)[0].tolist() == [0]
+
+
+def test_rows_of_a_draw_keep_to_themselves(engine: Engine) -> None:
+    samples = draw(engine, Problem(1, "he", "5"), 12, 1.0)
+    assert all(sample.tokens <= 128 and 0 < sample.likelihood < 1 for sample in samples)
+    assert len({sample.text for sample in samples}) == 12
+    greedy = draw(engine, Problem(1, "he", "5"), 3, 0.0)
+    expected = engine.generate("he", max_new_tokens=128, logprobs=0)
+    assert {sample.text for sample in greedy} == {expected.text}
+    mean = math.exp(sum(expected.logprobs) / len(expected.logprobs))
+    assert greedy[0].likelihood == pytest.approx(mean, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two generators and two verifiers of random weights."""
+    folder = tmp_path_factory.mktemp("family")
+    head = {"architectures": ["GPT2ForTokenClassification"], "id2label": {"0": "right"}}
+    for name, keys in {"0.1m": {}, "3m": {}, "outcome": head, "process": head}.items():
+        made = make_engine(folder / "made" / name, {**KEYS, **keys})
+        made.model.path.rename(folder / f"stepmath-{name}")
+    return folder
+
+
+def test_a_small_run(family: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the dependency group bench")
+    options = ["--models", family, "--work", tmp_path, "--problems", 2, "--greedy", 3]
+    options += ["--samples", 4, 4, "--searches", 4, "--methods", "beam", "dvts"]
+    options += ["--step-problems", 2, "--timed", 1]
+    for do in ("run", "run", "time", "report"):
+        command = [sys.executable, BENCHMARKS / "search.py", do, *options]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    for text in ("| stepmath-3m | greedy | 1 |", "PRM - ORM", "| beam |", "(one is right)"):
+        assert text in done.stdout
+    rows = [json.loads(line) for line in (tmp_path / "time.jsonl").read_text().splitlines()]
+    assert {row["method"] for row in rows} >= {"greedy", "sample", "orm", "prm", "beam", "dvts"}
+    pool = [json.loads(line) for line in (tmp_path / "stepmath-3m.pool.jsonl").open()]
+    assert [row["problem"] for row in pool] == [0, 1]

@@ -60,3 +60,11 @@ def test_batch_keeps_the_order_and_names_the_lines_it_could_not_use(tmp_path: Pa
         expected.finish_reason,
     )
     assert not target.with_name("out.jsonl.partial").exists()
+
+
+def test_think_longer_shows_every_kind_of_search() -> None:
+    done = run("think_longer.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    for begin in ("vote: ", "best of 16: ", "beam: ", "adaptive: ", "TreeOfThoughts: ", "MCTS: "):
+        assert any(line.startswith(begin) for line in done.stdout.splitlines()), begin
+    assert done.stdout.splitlines()[-1] == "30 tokens written, 8 read"

@@ -1,6 +1,7 @@
 """Votes: ties, None, weights, and an early stop that changes nothing."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -106,3 +107,19 @@ def test_a_budget_returns_the_best_so_far(engine: Engine, tokens: int) -> None:
     assert result.cost.generated_tokens <= tokens
     assert result.best.completion.finish_reason == "cancelled"
     assert len(result.candidates) == min(8, tokens)
+
+
+def test_sixteen_samples_cost_the_calls_of_one(engine: Engine) -> None:
+    """Counted, not timed: one prefill, and a decode call for each token of the longest sample."""
+    prompt = "hello hello hello"
+    vote = MajorityVote(n=16, early_stop=False)
+    result = vote.run(engine, prompt, sampling=WARM, max_new_tokens=12)
+    longest = max(len(c.completion.token_ids) for c in result.candidates)
+    assert result.cost.prefilled_tokens == len(engine.encode(prompt))
+    assert result.cost.forward_calls == 1 + longest - 1
+    apart = [
+        MajorityVote(n=1).run(engine, prompt, sampling=replace(WARM, seed=seed), max_new_tokens=12)
+        for seed in range(16)
+    ]
+    assert sum(one.cost.forward_calls for one in apart) >= 12 * result.cost.forward_calls
+    assert sum(one.cost.prefilled_tokens for one in apart) == 16 * result.cost.prefilled_tokens

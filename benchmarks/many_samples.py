@@ -1,0 +1,96 @@
+"""Sixteen samples of one prompt, decoded together after one prefill, beside sixteen generations.
+
+python benchmarks/many_samples.py            # GPT-2 124M with random weights, int8
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from fingerprint import ROOT, provenance
+from latency import prepare
+from plan import median
+from report import Row, publish, source_line, write_rows
+
+import gpt2edge
+from gpt2edge import Engine, SamplingParams
+from gpt2edge.quant import RECIPES, quantize
+from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.threads import available_threads
+
+
+def measure(engine: Engine, samples: int, prompt: int, new: int, repeats: int) -> dict[str, Any]:
+    """Seconds of both ways, in turn; the first round warms up and is left out."""
+    token_ids = [(7 * at + 3) % (engine.config.vocab_size - 1) for at in range(prompt)]
+    text: dict[str, Any] = {"max_new_tokens": new, "stop": StopParams(ignore_eos=True)}
+    seconds: dict[str, list[float]] = {"together": [], "apart": []}
+    for _ in range(repeats + 1):
+        started = perf_counter()
+        sampling = SamplingParams(temperature=0.8, seed=1)
+        engine.generate_batch([token_ids], n=samples, sampling=sampling, **text)
+        seconds["together"].append(perf_counter() - started)
+        started = perf_counter()
+        for seed in range(samples):
+            engine.generate(token_ids, sampling=SamplingParams(temperature=0.8, seed=seed), **text)
+        seconds["apart"].append(perf_counter() - started)
+    together, apart = (median(values[1:]) for values in seconds.values())
+    return {
+        "samples": samples,
+        "n_prompt": prompt,
+        "n_gen": new,
+        "together_s": together,
+        "apart_s": apart,
+        "ratio": together / apart,
+        "seconds": {key: values[1:] for key, values in seconds.items()},
+    }
+
+
+def samples_table(rows: Sequence[Row]) -> str:
+    """What the samples cost together and apart."""
+    lines = [
+        "| model | samples | prompt | tokens each | together, s | apart, s | together / apart |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['model']} | {row['samples']} | {row['n_prompt']} | {row['n_gen']} | "
+        f"{row['together_s']:.2f} | {row['apart_s']:.2f} | **{row['ratio']:.3f}** |"
+        for row in rows
+    ]
+    return "\n".join([*lines, "", source_line(rows[0])])
+
+
+def main() -> None:
+    """Measure, print, and keep where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="124M")
+    parser.add_argument("--recipe", choices=RECIPES, default="int8")
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--prompt", type=int, nargs="+", default=[16, 200])
+    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=available_threads())
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--json", action="store_true", help="rows instead of the table")
+    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    args = parser.parse_args()
+    folder = args.work / f"{args.recipe}-{args.size}"
+    if not (folder / "manifest.json").is_file():
+        _, fp32 = prepare(args.work, args.size)
+        quantize(fp32, folder, recipe=RECIPES[args.recipe], overwrite=True)
+    engine = gpt2edge.load(folder, threads=args.threads)
+    made = provenance("python benchmarks/many_samples.py", args.threads)
+    rows = []
+    for prompt in args.prompt:
+        row = measure(engine, args.samples, prompt, args.new, args.repeats)
+        rows.append({"model": f"{args.size} {args.recipe}, random weights", **made, **row})
+    print("\n".join(map(json.dumps, rows)) if args.json else samples_table(rows))
+    write_rows(args.work / "many_samples.jsonl", rows)
+    if args.publish:
+        publish("many_samples", rows, samples_table)
+
+
+if __name__ == "__main__":
+    main()
