@@ -129,6 +129,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_small_run(family: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="plots need the dependency group bench")
     options = ["--models", family, "--work", tmp_path, "--problems", 2, "--greedy", 3]
@@ -142,5 +143,6 @@ def test_a_small_run(family: Path, tmp_path: Path) -> None:
         assert text in done.stdout
     rows = [json.loads(line) for line in (tmp_path / "time.jsonl").read_text().splitlines()]
     assert {row["method"] for row in rows} >= {"greedy", "sample", "orm", "prm", "beam", "dvts"}
-    pool = [json.loads(line) for line in (tmp_path / "stepmath-3m.pool.jsonl").open()]
+    lines = (tmp_path / "stepmath-3m.pool.jsonl").read_text().splitlines()
+    pool = [json.loads(line) for line in lines]
     assert [row["problem"] for row in pool] == [0, 1]
