@@ -19,7 +19,7 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -68,13 +68,21 @@ bench: .venv-test/installed ## Measure speed, beside the peers that are built
 train-story: .venv-interop/installed ## Train the bundled storyteller again (an hour and more)
 	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/story --minutes 95
 
-train-smoke: .venv-interop/installed ## The same at a tiny size, in two minutes
-	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/smoke --smoke
+train-solvers: train-stepmath train-game24 ## Train the models that solve problems again (two hours)
+
+train-stepmath: .venv-interop/installed ## Those of stepmath alone (an hour)
+	.venv-interop/bin/python training/solvers.py --task stepmath --out runs/stepmath
 
 train-game24: .venv-interop/installed ## Train the Game of 24 models again (three quarters of an hour)
 	.venv-interop/bin/python training/train_game24.py --out runs/game24
 
-game24-smoke: .venv-interop/installed ## The same at a tiny size, in two minutes
+train-smoke: stepmath-smoke game24-smoke ## Train everything at a tiny size, two minutes each
+	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/smoke --smoke
+
+stepmath-smoke: .venv-interop/installed
+	.venv-interop/bin/python training/solvers.py --task stepmath --out runs/smoke-stepmath --smoke
+
+game24-smoke: .venv-interop/installed
 	.venv-interop/bin/python training/train_game24.py --out runs/game24-smoke --smoke
 
 bundle: .venv-test/installed ## Rebuild the bundled model from training/models/storyteller

@@ -35,13 +35,19 @@ class RewardModel(nn.Module):
         return self.classifier(self.transformer(tokens)).squeeze(-1)
 
     def loss(self, tokens: Tensor, goals: Tensor) -> Tensor:
-        """Mean binary cross-entropy; goals below 0 do not count."""
-        logits = self(tokens).float()
-        counts = (goals >= 0).float()
-        each = functional.binary_cross_entropy_with_logits(
-            logits, goals.float().clamp(min=0), reduction="none"
-        )
-        return (each * counts).sum() / counts.sum().clamp(min=1)
+        """Binary cross-entropy of the labels, and beside it the language model's own loss on the
+        tokens that are labelled right, which keeps the body's knowledge (Cobbe et al. 2021).
+
+        Goals below 0 do not count.
+        """
+        hidden = self.transformer(tokens)  # [batch, time, n_embd]
+        counts = goals >= 0
+        logits = self.classifier(hidden[counts]).squeeze(-1).float()  # [count]
+        judged = functional.binary_cross_entropy_with_logits(logits, goals[counts].float())
+        right = goals[:, 1:] > 0.5
+        foretold = functional.linear(hidden[:, :-1][right], self.transformer.wte.weight)
+        written = functional.cross_entropy(foretold.float(), tokens[:, 1:][right])
+        return judged + (written if bool(right.any()) else 0.0)
 
 
 def save_reward(model: RewardModel, folder: Path, dtype: torch.dtype) -> None:

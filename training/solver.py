@@ -23,11 +23,8 @@ from torch import Tensor, nn
 
 PRESETS: dict[str, dict[str, int]] = {
     "smoke": {"n_embd": 32, "n_layer": 2, "n_head": 2},
-    "0.06m": {"n_embd": 32, "n_layer": 3, "n_head": 4},
     "0.1m": {"n_embd": 48, "n_layer": 3, "n_head": 6},
-    "0.4m": {"n_embd": 96, "n_layer": 3, "n_head": 6},
-    "0.7m": {"n_embd": 128, "n_layer": 3, "n_head": 8},
-    "2m": {"n_embd": 192, "n_layer": 4, "n_head": 12},
+    "0.5m": {"n_embd": 96, "n_layer": 4, "n_head": 12},
     "3m": {"n_embd": 256, "n_layer": 4, "n_head": 16},
     "30m": {"n_embd": 512, "n_layer": 9, "n_head": 8},  # for a GPU
 }

@@ -9,15 +9,16 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from grow import deepened, widened
 from hf_folder import export_folder
 from model import GPT, load_weights
 from reward import RewardModel, load_reward
 from solver import Plan, fit, new_generator
-from solver_rows import Example, Judged, Rows, language_rows, value_rows
+from solver_rows import IGNORE, Example, Judged, Rows, language_rows, value_rows
 from solver_tasks import TASKS, Task
 from tokenizer import train_digit_tokenizer
 from tokenizers import Tokenizer
@@ -30,39 +31,56 @@ GREEDY: dict[str, object] = {"do_sample": False}
 HARVEST_FROM = 10_000_000  # numbers of problems that no generator was trained on
 SAMPLE_FROM = 20_000_000
 TEMPERATURE = 1.0
+MORE_LAYERS = 2  # of a verifier: to compare a token with what the body foretold of it
 PROMPTS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A generator: how long it is trained, from nothing or grown from a smaller one."""
+
+    minutes: float
+    grown_from: str | None = None
+    layers: int = 0  # when grown
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Sizes, minutes and amounts."""
 
-    generators: dict[str, float]  # preset -> minutes
+    generators: dict[str, Size]  # preset, or name of a grown one
     examples: int  # to train the generators on
-    verifier: str  # preset of the bodies, one of the generators
+    body: str  # the generator that becomes the verifiers
     verifier_minutes: float
-    samples: dict[str, int]  # preset -> problems to sample solutions of
+    problems: int  # to sample solutions of, from the first generator
     per_problem: int  # samples
     harvest: int  # problems for the round of self-improvement of the first generator
     harvest_minutes: float
 
 
 FULL = Recipe(
-    generators={"0.1m": 6, "0.7m": 13, "3m": 25},
-    examples=60_000,
-    verifier="0.7m",
-    verifier_minutes=7,
-    samples={"0.1m": 3000, "0.7m": 1500},
+    generators={
+        "0.1m": Size(6),
+        "0.5m": Size(10, "0.1m", layers=4),
+        "3.7m": Size(15, "0.5m", layers=8),
+    },
+    examples=80_000,
+    body="0.5m",
+    verifier_minutes=5,
+    problems=2600,
     per_problem=12,
-    harvest=6000,
+    harvest=2000,
     harvest_minutes=3,
 )
+ON_GPU = replace(
+    FULL, generators={"0.5m": Size(3), "3m": Size(6), "30m": Size(15)}, examples=1_000_000
+)
 SMOKE = Recipe(
-    generators={"smoke": 0.3},
-    examples=3000,
-    verifier="smoke",
+    generators={"smoke": Size(0.3), "grown": Size(0.1, "smoke", layers=3)},
+    examples=2000,
+    body="grown",
     verifier_minutes=0.1,
-    samples={"smoke": 64},
+    problems=64,
     per_problem=4,
     harvest=64,
     harvest_minutes=0.1,
@@ -117,17 +135,25 @@ class Pipeline:
         if name == "data":
             self.prepare()
         elif name in recipe.generators:
-            model = new_generator(name, self.task.vocab_size, self.task.n_positions)
-            self.fit(model, Rows.load(self.stages["data"]), name, recipe.generators[name])
+            rows = Rows.load(self.stages["data"])
+            self.fit(self.new_generator(name), rows, name, recipe.generators[name].minutes)
         elif name == "samples":
             self.sample()
         elif name == "star":
             self.improve()
         else:
-            body = load_weights(self.out / recipe.verifier / "hf")
-            where = "all" if name == "outcome" else "ends"
-            rows = value_rows(self.judged(name), self.tokenizer, self.task.n_positions, where=where)
-            self.fit(RewardModel.on(body), rows, name, recipe.verifier_minutes)
+            body = load_weights(self.out / recipe.body / "hf")
+            model = RewardModel.on(deepened(body, body.config.n_layer + MORE_LAYERS))
+            rows = value_rows(self.judged(name), self.tokenizer, self.task.n_positions, where="all")
+            self.fit(model, rows, name, recipe.verifier_minutes)
+
+    def new_generator(self, name: str) -> GPT:
+        """A model to train: random, or what a smaller one has learnt."""
+        size = self.recipe.generators[name]
+        if size.grown_from is None:
+            return new_generator(name, self.task.vocab_size, self.task.n_positions)
+        smaller = load_weights(self.out / size.grown_from / "hf")
+        return deepened(widened(smaller), size.layers)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -144,9 +170,13 @@ class Pipeline:
 
     def fit(self, model: GPT | RewardModel, rows: Rows, name: str, minutes: float) -> None:
         """Train, and write the Hugging Face folder."""
-        small = isinstance(model, GPT) and model.config.n_embd <= 64
-        tokens = 2048 if small or isinstance(model, GPT) else 4096
-        fitted = fit(model, rows, self.out / name, Plan(minutes, tokens), resume=True)
+        size = self.recipe.generators.get(name)
+        if size is not None and size.grown_from is None:
+            plan = Plan(minutes, 2048, muon_lr=0.02, adam_lr=0.004)
+        else:  # a model that knows much already
+            muon_lr = 0.015 if isinstance(model, RewardModel) else 0.01
+            plan = Plan(minutes, 1024, muon_lr=muon_lr, adam_lr=0.002)
+        fitted = fit(model, rows, self.out / name, plan, resume=True)
         assert isinstance(fitted, GPT | RewardModel)
         folder = self.out / name / "hf"
         sampling = {**GREEDY, "max_new_tokens": self.task.max_new_tokens}
@@ -170,37 +200,45 @@ class Pipeline:
                 sampling=gpt2edge.SamplingParams(temperature=TEMPERATURE, seed=at),
             )
             for place, completion in enumerate(completions):
-                if completion.finish_reason == "stop":
+                if completion.finish_reason == "eos":
                     yield numbers[place // each], completion.text
 
     def sample(self) -> None:
         """Solutions of problems that the generators have not seen, for the verifiers."""
+        first, recipe = next(iter(self.recipe.generators)), self.recipe
         with self.samples_file.open("w", encoding="utf-8") as file:
-            first = SAMPLE_FROM
-            for name, count in self.recipe.samples.items():
-                for number, text in self.solutions(name, first, count, self.recipe.per_problem):
-                    file.write(json.dumps({"problem": number, "text": text}) + "\n")
-                first += count
+            drawn = self.solutions(first, SAMPLE_FROM, recipe.problems, recipe.per_problem)
+            for number, text in drawn:
+                file.write(json.dumps({"problem": number, "text": text}) + "\n")
         self.stages["samples"].touch()
 
     def judged(self, kind: str) -> Iterator[Judged]:
-        """The samples with their labels: of the outcome for all tokens, or of each step up to
-        and with the first error."""
+        """Each wrong sample beside the reference: whole, with the outcome as the label of all its
+        tokens, or up to its first wrong step, of which alone the tokens are labelled.
+
+        Beginnings that differ only in being right are as often right as wrong, so that how hard a
+        problem is says nothing about the label.
+        """
         task, seen = self.task, set()
         for line in self.samples_file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            key = (row["problem"], row["text"])
-            if key in seen:
+            number, text = row["problem"], row["text"]
+            if (number, text) in seen:
                 continue
-            seen.add(key)
-            problem = task.training_problem(row["problem"])
-            steps = list(task.split(row["text"]))
+            seen.add((number, text))
+            problem = task.training_problem(number)
             if kind == "outcome":
-                yield Judged(problem.prompt, [row["text"]], [task.is_right(problem, row["text"])])
+                if not task.is_right(problem, text):
+                    yield Judged(problem.prompt, [text], [0.0])
+                    yield Judged(problem.prompt, [problem.solution], [1.0])
                 continue
-            labels = task.judge_steps(problem, steps)
-            known = labels.index(False) + 1 if False in labels else len(labels)
-            yield Judged(problem.prompt, steps, labels[:known])
+            labels = task.judge_steps(problem, task.split(text))
+            if False in labels:
+                at = labels.index(False)
+                for label, other in ((0.0, text), (1.0, problem.solution)):
+                    steps = task.split(other)[: at + 1]
+                    if len(steps) > at:
+                        yield Judged(problem.prompt, steps, [IGNORE] * at + [label])
 
     def improve(self) -> None:
         """One round of expert iteration on the first generator: its own accepted solutions of
@@ -236,9 +274,11 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     started = time.monotonic()
+    recipe = ON_GPU if torch.cuda.is_available() else FULL
     if args.smoke:
+        recipe = SMOKE
         shutil.rmtree(args.out, ignore_errors=True)
-    pipeline = Pipeline(TASKS[args.task], args.out, SMOKE if args.smoke else FULL)
+    pipeline = Pipeline(TASKS[args.task], args.out, recipe)
     pipeline.run(args.only)
     if args.publish:
         publish(pipeline)
