@@ -8,6 +8,7 @@ Stages: data (game24.py), the generators 0.1m and 0.7m, 3m grown from 0.7m, valu
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import torch
 from game24 import ROW, TARGET, Source
+from game24_tokenizer import END
 from grow import deepened, widened
 from hf_folder import export_folder
 from model import GPT, GPTConfig, load_weights
@@ -87,7 +89,7 @@ class Pipeline:
         plan = Plan(minutes, 2048 if name == "3m" else 4096, muon_lr=muon, adam_lr=adam)
         fitted = fit(model, self.rows(name), self.out / name, plan, resume=True)
         assert isinstance(fitted, GPT | RewardModel)
-        export_folder(fitted, self.tokenizer_file, self.out / name / "hf", sampling=SAMPLING)
+        self.write(fitted, self.out / name / "hf", torch.float32)
 
     def rows(self, name: str) -> Rows:
         """What a stage is trained on."""
@@ -116,14 +118,18 @@ class Pipeline:
             source = self.out / name / "hf"
             if source.exists():
                 load = load_reward if name in ("value", "outcome") else load_weights
-                target = HERE / "models" / f"game24-{name}"
-                export_folder(
-                    load(source),
-                    self.tokenizer_file,
-                    target,
-                    dtype=torch.float16,
-                    sampling=SAMPLING,
-                )
+                self.write(load(source), HERE / "models" / f"game24-{name}", torch.float16)
+
+    def write(self, model: GPT | RewardModel, folder: Path, dtype: torch.dtype) -> None:
+        """A Hugging Face folder. Without the class named, transformers takes GPT-2's own rules
+        of where a text may be cut, and finds other tokens."""
+        export_folder(model, self.tokenizer_file, folder, dtype=dtype, sampling=SAMPLING)
+        facts = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": END,
+            "model_max_length": model.config.n_positions,
+        }
+        (folder / "tokenizer_config.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def sampled(
