@@ -88,6 +88,8 @@ def value_rows(
         text, goal = list(prompt), [float(IGNORE)] * len(prompt)
         for at in range(len(item.steps)):
             part = next(steps)
+            if not part:
+                continue
             label = item.labels[at] if at < len(item.labels) else float(IGNORE)
             text += part
             early = label if where == "all" else float(IGNORE)

@@ -66,7 +66,7 @@ FULL = Recipe(
     },
     examples=80_000,
     body="0.5m",
-    verifier_minutes=5,
+    verifier_minutes=15,
     problems=2600,
     per_problem=12,
     harvest=2000,
@@ -174,8 +174,9 @@ class Pipeline:
         if size is not None and size.grown_from is None:
             plan = Plan(minutes, 2048, muon_lr=0.02, adam_lr=0.004)
         else:  # a model that knows much already
-            muon_lr = 0.015 if isinstance(model, RewardModel) else 0.01
-            plan = Plan(minutes, 1024, muon_lr=muon_lr, adam_lr=0.002)
+            plan = Plan(minutes, 1024, muon_lr=0.01, adam_lr=0.002)
+        if isinstance(model, RewardModel):  # few labels a row: larger batches, smaller steps
+            plan = Plan(minutes, 4096, muon_lr=0.004, adam_lr=0.002)
         fitted = fit(model, rows, self.out / name, plan, resume=True)
         assert isinstance(fitted, GPT | RewardModel)
         folder = self.out / name / "hf"
@@ -214,7 +215,7 @@ class Pipeline:
 
     def judged(self, kind: str) -> Iterator[Judged]:
         """Each wrong sample beside the reference: whole, with the outcome as the label of all its
-        tokens, or up to its first wrong step, of which alone the tokens are labelled.
+        tokens, or up to its first wrong step, of which alone the result's tokens are labelled.
 
         Beginnings that differ only in being right are as often right as wrong, so that how hard a
         problem is says nothing about the label.
@@ -238,11 +239,13 @@ class Pipeline:
                 for label, other in ((0.0, text), (1.0, problem.solution)):
                     steps = task.split(other)[: at + 1]
                     if len(steps) > at:
-                        yield Judged(problem.prompt, steps, [IGNORE] * at + [label])
+                        left, sign, result = steps[at].rpartition("=")
+                        parts = [*steps[:at], left + sign, result]  # no sign: an empty part
+                        yield Judged(problem.prompt, parts, [IGNORE] * (at + 1) + [label])
 
     def improve(self) -> None:
-        """One round of expert iteration on the first generator: its own accepted solutions of
-        new problems are added to the examples, and it is trained on."""
+        """One round of expert iteration on the first generator: it is trained on, with nothing
+        but its own accepted solutions of new problems."""
         first = next(iter(self.recipe.generators))
         examples = {}
         for number, text in self.solutions(first, HARVEST_FROM, self.recipe.harvest, 8):
