@@ -15,6 +15,10 @@ torch=${TORCH:-torch>=2.4}
 mkdir -p "$envs"
 
 for peer; do
+    case $peer in
+        llamacpp | ctranslate2 | openvino | optimum | pytorch) ;;
+        *) echo "setup.sh: no peer named $peer" >&2; exit 2 ;;
+    esac
     if [ -x "${REUSE:-}/$peer/bin/python" ] && [ ! -e "$envs/$peer" ]; then
         ln -s "$(cd "$REUSE/$peer" && pwd)" "$envs/$peer"
         echo "$peer: $envs/$peer, linked"
@@ -36,7 +40,6 @@ for peer; do
             ;;
         optimum) $pip install "$torch" "optimum-onnx[onnxruntime]" ;;
         pytorch) $pip install "$torch" "transformers>=5" safetensors ;;
-        *) echo "setup.sh: no peer named $peer" >&2; exit 2 ;;
     esac
     echo "$peer: $envs/$peer"
 done
