@@ -264,7 +264,8 @@ def source_line(row: Row) -> str:
 
 
 def _systems(rows: Sequence[Row]) -> str:
-    lines = []
+    """What ran, by versions and settings; behind each the greedy tests with the first's tokens."""
+    groups: dict[str, list[str]] = {}
     for row in {row["label"]: row for row in rows}.values():
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         compared = [
@@ -272,11 +273,11 @@ def _systems(rows: Sequence[Row]) -> str:
             for other in rows
             if other["label"] == row["label"] and other["same_tokens"] is not None
         ]
-        lines.append(
-            f"- {row['label']}: {versions}; {row.get('settings') or 'defaults'}; the first "
-            f"system's tokens in {sum(compared)} of {len(compared)} greedy tests."
-        )
-    return "\n".join(lines)
+        label = f"{row['label']} ({sum(compared)} of {len(compared)})"
+        groups.setdefault(f"{versions}; {row.get('settings') or 'defaults'}", []).append(label)
+    lines = [f"- {', '.join(labels)}: {facts}." for facts, labels in groups.items()]
+    head = "In brackets: in how many greedy tests a system gave the first one's tokens."
+    return "\n".join([head, "", *lines])
 
 
 def _line(cells: Iterable[str]) -> str:
