@@ -23,7 +23,7 @@ from fingerprint import provenance
 from plan import DEFAULT_TESTS, Test, summary
 from report import Row, latency_table, publish, write_rows
 from systems import System, Worker
-from variants import add_arguments, all_systems, quality_of
+from variants import add_arguments, all_systems, quality_of, size_and_recipes
 
 _SETTLE_S: Final = 0.25
 """Threads of OpenMP spin for up to 200 ms after their work; the next system is not to feel it."""
@@ -107,9 +107,8 @@ def main() -> None:
     """Measure, print, and keep where asked."""
     args = arguments()
     systems, vocab = all_systems(args)
-    recipes = f" --recipes {' '.join(args.recipes)}" if args.recipes else ""
     command = (
-        f"python benchmarks/latency.py --size {args.size}{recipes} --starts {args.starts} "
+        f"python benchmarks/latency.py{size_and_recipes(args)} --starts {args.starts} "
         f"--repeats {args.repeats}"
     )
     shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}

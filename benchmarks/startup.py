@@ -22,7 +22,7 @@ from fingerprint import ROOT, provenance
 from plan import Test
 from report import Row, publish, startup_table, write_rows
 from systems import System, Worker
-from variants import add_arguments, all_systems, quality_of
+from variants import add_arguments, all_systems, quality_of, size_and_recipes
 
 from gpt2edge.runtime.benchmark import percentile
 
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
     args = parser.parse_args()
     systems, vocab = all_systems(args)
-    command = f"python benchmarks/startup.py --size {args.size} --repeats {args.repeats}"
+    command = f"python benchmarks/startup.py{size_and_recipes(args)} --repeats {args.repeats}"
     shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}
     rows = [{**shared, **row} for row in run(systems, args, vocab)]
     write_rows(args.work / "startup.jsonl", rows)

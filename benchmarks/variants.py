@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=available_threads())
 
 
+def size_and_recipes(args: argparse.Namespace) -> str:
+    """These options, as they go into a command line."""
+    recipes = f" --recipes {' '.join(args.recipes)}" if args.recipes else ""
+    return f" --size {args.size}{recipes}"
+
+
 def prepare(work: Path, size: str) -> tuple[Path, Path]:
     """The checkpoint and its fp32 model folder under ``work``, made where they are missing."""
     checkpoint, folder = work / f"checkpoint-{size}", work / f"fp32-{size}"
