@@ -11,9 +11,9 @@ from time import perf_counter
 from typing import Any
 
 from fingerprint import ROOT, provenance
-from latency import prepare
 from plan import median
 from report import Row, publish, source_line, write_rows
+from variants import prepare
 
 import gpt2edge
 from gpt2edge import Engine, SamplingParams

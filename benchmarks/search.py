@@ -16,10 +16,10 @@ problems that all have. Accuracy does not depend on the clock: ``run`` may share
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Final
 
 from fingerprint import ROOT, provenance
@@ -28,17 +28,24 @@ from search_report import publish, result_rows, show
 from solver_models import LONGEST, STEP, Family, Problem, problems
 
 from gpt2edge import GREEDY
-from gpt2edge.runtime.search import MajorityVote
+from gpt2edge.runtime.search import MajorityVote, ProcessModel
 from gpt2edge.runtime.search.candidates import Judge
 from gpt2edge.runtime.threads import available_threads
 
 WORK: Final = ROOT / "build" / "search"
 TEMPERATURE: Final = 1.0
-METHODS: Final = ("checked beam", "checked dvts", "beam", "dvts", "lookahead")
+METHODS: Final = (
+    "checked beam",
+    "checked dvts",
+    "checked lookahead",
+    "beam",
+    "dvts",
+    "lookahead",
+)
 LOOKAHEAD_MOST: Final = 16
 """Paths of the largest search with lookahead, which costs twice those of one without."""
 TIMED: Final = (1, 4, 16, 64, 256)
-WARM_UP: Final = 2
+WARM_UP: Final = 1
 PARTS: Final = ("greedy", "samples", "scores", "steps")
 """Of ``run``; each may be run by itself, and several at once."""
 
@@ -52,6 +59,7 @@ class Run:
     temperature: float
     searches: tuple[Steps, ...]
     samples: dict[str, int]
+    clock: Callable[[], float] = perf_counter
 
     def log(self, generator: str, what: str) -> Log:
         """The rows of one generator."""
@@ -115,7 +123,11 @@ def timed(run: Run, count: int, threads: int) -> list[Row]:
     """Seconds a problem of each method and size: problems in turn, all methods on each."""
     family = run.family
     engines = {name: family.engine(name, threads) for name in family.generators}
-    verifiers = {"orm": family.outcome_model(threads), "prm": family.process_model(threads)}
+    verifiers: dict[str, Any] = {}
+    if family.orm:
+        verifiers["orm"] = family.outcome_model(threads)
+    if family.prm:
+        verifiers["prm"] = family.process_model(threads)
     seconds: dict[tuple[str, str, int], list[float]] = {}
     for at, problem in enumerate(problems(count + WARM_UP)):
         for name, engine in engines.items():
@@ -125,7 +137,13 @@ def timed(run: Run, count: int, threads: int) -> list[Row]:
         print(f"\rtimed {at + 1}/{count + WARM_UP}", end="", file=sys.stderr)
     print(file=sys.stderr)
     return [
-        {"generator": name, "method": method, "n": n, "seconds": sorted(values)}
+        {
+            "generator": name,
+            "method": method,
+            "n": n,
+            "clock": "wall" if run.clock is perf_counter else "CPU",
+            "seconds": sorted(values),
+        }
         for (name, method, n), values in seconds.items()
     ]
 
@@ -135,24 +153,27 @@ def _seconds(
 ) -> Iterator[tuple[tuple[str, int], float]]:
     """Seconds of one problem, by method and N: greedy, sampling, scoring, searches over steps."""
     text: dict[str, Any] = {"max_new_tokens": LONGEST}
-    started = perf_counter()
+    clock = run.clock
+    started = clock()
     MajorityVote(n=1).run(engine, problem.prompt, sampling=GREEDY, **text)
-    yield ("greedy", 1), perf_counter() - started
+    yield ("greedy", 1), clock() - started
     for n in [n for n in TIMED if n <= most]:
         vote, sampling = MajorityVote(n=n, early_stop=False), problem.sampling(run.temperature)
-        started = perf_counter()
+        started = clock()
         candidates = vote.run(engine, problem.prompt, sampling=sampling, **text).candidates
-        yield ("sample", n), perf_counter() - started
+        yield ("sample", n), clock() - started
         for name, verifier in verifiers.items():
             fresh = type(verifier)(verifier.engine)
-            started = perf_counter()
+            started = clock()
             Judge(fresh, "last", STEP)(problem.prompt, candidates)
-            yield (name, n), perf_counter() - started
+            yield (name, n), clock() - started
     for steps in run.searches:
-        fresh = type(verifiers["prm"])(verifiers["prm"].engine)
-        started = perf_counter()
+        if not (steps.is_checked or "prm" in verifiers):
+            continue
+        fresh = ProcessModel(verifiers["prm"].engine) if "prm" in verifiers else None
+        started = clock()
         steps_row(engine, problem, steps, run.temperature, fresh)
-        yield (steps.method, steps.n), perf_counter() - started
+        yield (steps.method, steps.n), clock() - started
 
 
 def arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
@@ -172,7 +193,8 @@ def arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
     parser.add_argument("--searches", type=int, nargs="*", default=[4, 16, 64], help="sizes")
     parser.add_argument("--round", type=int, default=20, help="problems a round")
-    parser.add_argument("--timed", type=int, default=10, help="problems for the clock")
+    parser.add_argument("--timed", type=int, default=6, help="problems for the clock")
+    parser.add_argument("--cpu", action="store_true", help="time: CPU seconds, for a busy machine")
     parser.add_argument("--threads", type=int, default=available_threads())
     parser.add_argument("--publish", action="store_true", help="keep rows, write README.md, plot")
     return parser.parse_args(args)
@@ -185,22 +207,24 @@ def main() -> None:
         Steps(method, n)
         for n in args.searches
         for method in args.methods
-        if method != "lookahead" or n <= LOOKAHEAD_MOST
+        if "lookahead" not in method or n <= LOOKAHEAD_MOST
     )
     family = Family.found(args.models)
     if args.only:
         family = replace(family, generators=tuple(args.only))
     samples = dict(zip(family.generators, args.samples, strict=False))
-    job = Run(family, args.work, args.temperature, searches, samples)
+    clock = process_time if args.cpu else perf_counter
+    job = Run(family, args.work, args.temperature, searches, samples, clock)
     command = "python benchmarks/search.py"
     if args.do in ("run", *PARTS):
         run(job, PARTS if args.do == "run" else (args.do,), args)
     elif args.do == "time":
-        made = provenance(f"{command} time --timed {args.timed}", args.threads)
+        options = f"--timed {args.timed}{' --cpu' if args.cpu else ''} --threads {args.threads}"
+        made = provenance(f"{command} time {options}", args.threads)
         rows = [{**row, **made} for row in timed(job, args.timed, args.threads)]
         (args.work / "time.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     else:
-        made = provenance(f"{command} run --problems {args.problems}", args.threads)
+        made = provenance(f"{command} run", 1)
         rows = [{**row, **made} for row in result_rows(job.family, args.work)]
         show(rows)
         if args.publish:

@@ -25,9 +25,13 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "gpt2edge"  # the same rows, the same file
     paths = []
-    for key, label in (("tokens", "generated tokens a problem"), ("seconds", "seconds a problem")):
+    for key, label in (
+        ("tokens", "generated tokens a problem"),
+        ("seconds", "{} seconds a problem"),
+    ):
         known = [row for row in rows if row[key] is not None]
         if any(row["method"] == "majority" for row in known):
+            label = label.format(rows[0]["clock"])
             paths.append(_draw(known, key, label, folder / f"search-{key}.svg"))
     return paths
 

@@ -164,7 +164,7 @@ class Steps:
             n=self.n,
             width=min(self.width, self.n),
             diverse="dvts" in self.method,
-            lookahead=int(self.method == "lookahead"),
+            lookahead=int("lookahead" in self.method),
             prune_below=0.5 if self.is_checked else None,
             aggregate="min" if self.is_checked else "last",
             step=STEP,

@@ -1,7 +1,7 @@
 """From the rows of a run to results: accuracy with intervals, tokens, seconds, and the tables."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,10 +32,18 @@ PROCESS: Final = (
     "weighted by prm min",
     "weighted by prm prod",
 )
-SEARCHES: Final = ("checked beam", "checked dvts", "beam", "dvts", "lookahead")
+SEARCHES: Final = (
+    "checked beam",
+    "checked dvts",
+    "checked lookahead",
+    "beam",
+    "dvts",
+    "lookahead",
+)
 LIMIT: Final = "pass"
 JUDGED: Final = "majority, judged"
 """The vote on those problems that the trained verifiers have scored."""
+CORE: Final = 16
 LEAST: Final = 20
 """Problems that a search over steps must have seen to be shown."""
 PROMISED: Final = (
@@ -67,10 +75,11 @@ def result_rows(family: Family, work: Path) -> list[Row]:
         for name in family.generators
         for path in sorted(work.glob(f"{name}.*.jsonl"))
     }
-    chosen = sorted(set.intersection(*(set(logs[name, "pool"]) for name in family.generators)))
+    asked = [rows for (_, what), rows in logs.items() if what == "pool" or _is_core(what, rows)]
+    chosen = sorted(set.intersection(*map(set, asked)))
     scores = [logs.get((name, "scores"), {}) for name in family.generators]
     judged = [at for at in chosen if all(at in found for found in scores)]
-    seconds = _seconds(work / "time.jsonl")
+    seconds, clock = _seconds(work / "time.jsonl")
     rows = []
     for name, found in zip(family.generators, scores, strict=True):
         size = parameters(family.engine(name, 1))
@@ -83,12 +92,18 @@ def result_rows(family: Family, work: Path) -> list[Row]:
             own += [{**row, "method": JUDGED} for row in _choices(seen, ("majority",))]
         for (generator, what), searched in logs.items():
             if generator == name and "-" in what and len(searched) >= min(LEAST, len(chosen)):
-                own.append(_search(what, [searched[at] for at in sorted(searched)]))
+                own.append(_search(what, [searched[at] for at in chosen if at in searched]))
         own += adaptive_rows(pools)
         for row in own:
             time = seconds(name, row["method"], row["n"])
-            rows.append({"generator": name, "parameters": size, **row, "seconds": time})
+            rows.append({"generator": name, "parameters": size, **row, "seconds": time, **clock})
     return rows
+
+
+def _is_core(what: str, rows: Mapping[int, Row]) -> bool:
+    """Whether a search over steps is one that all problems should have: it is not a large one."""
+    _, dash, n = what.partition("-")
+    return bool(dash) and int(n) <= CORE and len(rows) >= LEAST
 
 
 def _row(method: str, n: int, values: Any, tokens: float, verifier_tokens: float = 0.0) -> Row:
@@ -130,8 +145,8 @@ def _search(name: str, found: Sequence[Row]) -> Row:
     return _row(method, int(n), right, tokens, float(np.mean([r["prm_tokens"] for r in found])))
 
 
-def _seconds(path: Path) -> Callable[[str, str, int], float | None]:
-    """Median seconds a problem of generator, method and N, where they were taken."""
+def _seconds(path: Path) -> tuple[Callable[[str, str, int], float | None], Row]:
+    """Median seconds a problem of generator, method and N, where they were taken, and the clock."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     rows = [json.loads(line) for line in lines]
     medians = {
@@ -153,7 +168,8 @@ def _seconds(path: Path) -> Callable[[str, str, int], float | None]:
         known = [value for value in values if value is not None]
         return sum(known) if len(known) == len(parts) else None
 
-    return seconds
+    keys = {"clock": "clock", "seconds_command": "command", "seconds_threads": "threads"}
+    return seconds, {name: rows[0][key] if rows else None for name, key in keys.items()}
 
 
 class Table:
@@ -162,7 +178,15 @@ class Table:
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
         self.generators = list(dict.fromkeys(row["generator"] for row in rows))
+        self.count = next(row["problems"] for row in rows if row["method"] == "majority")
         self._by_key = {(row["generator"], row["method"], row["n"]): row for row in rows}
+
+    @property
+    def seconds(self) -> str:
+        """The head of the column of seconds."""
+        clock, threads = self.rows[0]["clock"], self.rows[0]["seconds_threads"]
+        kind = "CPU seconds" if clock == "CPU" else "seconds"
+        return f"{kind} a problem" + (f", {threads} thread{'s'[: threads != 1]}" if clock else "")
 
     def get(self, generator: str, method: str, n: int) -> Row | None:
         """The row, where there is one."""
@@ -190,7 +214,8 @@ def methods_table(table: Table) -> str:
         for method in (*VOTES, *OUTCOME, *PROCESS, *SEARCHES, LIMIT):
             found = [table.get(generator, method, n) for n in SHOWN]
             if any(found):
-                parts.append(_line([_name(method), *map(_cell, found)]))
+                cells = [_cell(row, table.count) for row in found]
+                parts.append(_line([_name(method), *cells]))
         tokens = [table.get(generator, "majority", n) for n in SHOWN]
         parts.append(
             _line(["tokens a problem", *(f"{r['tokens']:.0f}" if r else "" for r in tokens)])
@@ -203,11 +228,11 @@ def promise_table(table: Table) -> str:
     """The smallest generator under a verifier beside the greedy answers of the larger ones."""
     smallest, *larger = table.generators
     lines = [
-        _line(["generator", "method", "N", "accuracy", "tokens", "seconds a problem"]),
+        _line(["generator", "method", "N", "accuracy", "tokens", table.seconds]),
         _line(["---", "---", "---:", "---:", "---:", "---:"]),
     ]
     for generator in (smallest, *larger):
-        lines.append(_promise_line(table.get(generator, "greedy", 1)))
+        lines.append(_promise_line(table.get(generator, "greedy", 1), table.count))
     shown = (
         "majority",
         "weighted by check",
@@ -219,18 +244,19 @@ def promise_table(table: Table) -> str:
     for method in shown:
         for n in SHOWN[1:]:
             if row := table.get(smallest, method, n):
-                lines.append(_promise_line(row))
+                lines.append(_promise_line(row, table.count))
     for generator in larger:
         for n in SHOWN[1:]:
             if row := table.get(generator, "checked beam", n):
-                lines.append(_promise_line(row))
+                lines.append(_promise_line(row, table.count))
     return "\n".join(lines)
 
 
-def _promise_line(row: Row | None) -> str:
+def _promise_line(row: Row | None, count: int) -> str:
     assert row is not None
     seconds = "" if row["seconds"] is None else f"{row['seconds']:.3f}"
-    cells = [row["generator"], _name(row["method"]), str(row["n"]), _share(row)]
+    fewer = "" if row["problems"] == count else f", {row['problems']} problems"
+    cells = [row["generator"], _name(row["method"]), str(row["n"]), _share(row) + fewer]
     return _line([*cells, f"{row['tokens']:.0f}", seconds])
 
 
@@ -288,11 +314,9 @@ def adaptive_table(table: Table) -> str:
 def tables(rows: Sequence[Row]) -> str:
     """All tables, with what they answer."""
     table = Table(rows)
-    count = next(row["problems"] for row in rows if row["method"] == "majority")
     judged = [row["problems"] for row in rows if row["method"] == JUDGED]
-    searched = sorted({row["problems"] for row in rows if row["method"] in SEARCHES})
     parts = [
-        f"Samples of {count} problems of the test, searches over steps of {_range(searched)}, 95 % "
+        f"{table.count} problems of the test, where no other count stands beside a figure; 95 % "
         "intervals in brackets (bootstrap over problems). Check is a calculator: it says whether "
         "the equation of a step holds, and knows neither the problem nor the answer.",
         "",
@@ -310,11 +334,9 @@ def tables(rows: Sequence[Row]) -> str:
         ]
     parts += ["### A policy by difficulty", "", adaptive_table(table), ""]
     parts += ["### Every method", "", methods_table(table), report.source_line(rows[0])]
+    if rows[0]["clock"]:
+        parts.append(f"Seconds: `{rows[0]['seconds_command']}`, medians.")
     return "\n".join(parts)
-
-
-def _range(counts: Sequence[int]) -> str:
-    return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(*counts)
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -343,8 +365,11 @@ def _share(row: Row) -> str:
     return f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
 
 
-def _cell(row: Row | None) -> str:
-    return "" if row is None else f"{row['accuracy']:.1%}"
+def _cell(row: Row | None, count: int = 0) -> str:
+    if row is None:
+        return ""
+    fewer = f" ({row['problems']})" if count and row["problems"] != count else ""
+    return f"{row['accuracy']:.1%}{fewer}"
 
 
 def _gap(gap: tuple[float, float, float]) -> str:

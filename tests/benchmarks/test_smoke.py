@@ -49,3 +49,11 @@ def test_overhead_and_export_tables(work: Path) -> None:
         str(BENCHMARKS / "overhead.py"), out, "--work", str(work), "--new", "4", "--repeats", "1"
     )
     assert "Decoder.decode" in table
+
+
+def test_many_samples_are_compared(work: Path) -> None:
+    options = ["--work", str(work), "--samples", "3", "--prompt", "8", "--new", "4", "--json"]
+    output = run(str(BENCHMARKS / "many_samples.py"), *options, "--repeats", "1")
+    (row,) = [json.loads(line) for line in output.splitlines()]
+    assert row["ratio"] == pytest.approx(row["together_s"] / row["apart_s"])
+    assert row["together_s"] > 0
