@@ -59,11 +59,16 @@ def _options() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("command", "option"), _options())
 def test_is_one_line_and_leaves_nothing(
-    command: str, option: str, tiny_model: ModelDir, tmp_path: Path
+    command: str,
+    option: str,
+    tiny_model: ModelDir,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number, value in enumerate(VALUES):
         folder = tmp_path / str(number)
         folder.mkdir()
+        monkeypatch.chdir(folder)  # where an option that names a file would write it
         arguments = _arguments(command, tiny_model.path, folder)
         if command in RUNS_A_MODEL and option != "--model":
             arguments += ["-m", tiny_model.path]
