@@ -40,6 +40,8 @@ class StopParams:
             return stop
         if isinstance(stop, str):
             return cls(strings=(stop,))
+        if stop is not None and not isinstance(stop, Sequence):
+            raise ValueError(f"stop is {stop!r}; it must be a text, a list of texts or StopParams")
         return cls(strings=tuple(stop or ()))
 
 

@@ -1,6 +1,7 @@
 """Stop strings across pieces."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -64,3 +65,9 @@ def test_params_from_what_a_user_writes() -> None:
         StopParams.of("")
     with pytest.raises(ValueError, match="min_new_tokens is -1"):
         StopParams(min_new_tokens=-1)
+
+
+@pytest.mark.parametrize("stop", [2, 1.5, True, {"strings": "a"}, {"a"}])
+def test_something_else_than_texts_is_refused(stop: Any) -> None:
+    with pytest.raises(ValueError, match="it must be a text, a list of texts or StopParams"):
+        StopParams.of(stop)
