@@ -99,7 +99,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
-    args = parser.parse_args(namespace=argparse.Namespace(size="storyteller", variant=[]))
+    args = parser.parse_args(
+        namespace=argparse.Namespace(size="storyteller", variant=[], keep=False)
+    )
     checkpoint, fp32 = args.work / "storyteller", args.work / "storyteller-fp32"
     shutil.copytree(STORYTELLER, checkpoint, dirs_exist_ok=True)
     export_checkpoint(checkpoint, fp32, overwrite=True)

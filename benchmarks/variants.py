@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", nargs="*", choices=PEER_NAMES, help="default: all built")
     parser.add_argument("--envs", type=Path, default=ROOT / "build" / "envs")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--keep", action="store_true", help="do not quantize what is there again")
     parser.add_argument("--threads", type=int, default=available_threads())
 
 
@@ -49,8 +50,9 @@ def our_folders(args: argparse.Namespace, fp32: Path) -> dict[str, Path]:
     folders = {"gpt2edge fp32": fp32}
     for name in args.recipes:
         out = args.work / f"{name}-{args.size}"
-        recipe = replace(chosen_recipe(ModelDir.open(fp32), name), name=name)
-        quantize(fp32, out, recipe=recipe, overwrite=True)
+        if not (args.keep and out.is_dir()):
+            recipe = replace(chosen_recipe(ModelDir.open(fp32), name), name=name)
+            quantize(fp32, out, recipe=recipe, overwrite=True)
         folders[f"gpt2edge {name}"] = out
     for variant in args.variant:
         label, _, folder = variant.partition("=")
