@@ -113,10 +113,9 @@ def main() -> None:
     systems += peer_systems(args.peers, args.envs, checkpoint, threads=args.threads)
     measured = [measure(system, token_ids) for system in systems]
     reference = measured[0]
-    shared = {
-        "model": "storyteller",
-        **provenance("python benchmarks/peer_quality.py", args.threads),
-    }
+    options = f"--text HELD_OUT.txt --recipes {' '.join(args.recipes)}"
+    where = provenance(f"python benchmarks/peer_quality.py {options}", args.threads)
+    shared = {"model": "storyteller", **where}
     rows = [{**shared, **row(own, reference)} for own in measured]
     write_rows(args.work / "peer_quality.jsonl", rows)
     print(peer_quality_table(rows))

@@ -130,6 +130,16 @@ def startup_table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", source_line(rows[0])])
 
 
+def shortcuts_table(rows: Sequence[Row]) -> str:
+    """Work that need not be done, beside doing it."""
+    head = ["", "plain, tokens/s", "shortcut, tokens/s", "ratio"]
+    lines = [_line(head), _line(["---", "---:", "---:", "---:"])]
+    for row in rows:
+        speeds = (f"{row[name]:.0f}" for name in ("plain_ts", "shortcut_ts"))
+        lines.append(_line([row["case"], *speeds, f"{row['ratio']:.2f}"]))
+    return "\n".join([*lines, "", f"Model: {rows[0]['model']}. {source_line(rows[0])}"])
+
+
 def soak_table(rows: Sequence[Row]) -> str:
     """A long run of mixed requests, and what became of the memory."""
     (row,) = rows
@@ -234,6 +244,7 @@ TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "export": export_table,
     "peer_quality": peer_quality_table,
     "startup": startup_table,
+    "shortcuts": shortcuts_table,
     "soak": soak_table,
     "quality": quality_table,
     "ablation": ablation_table,

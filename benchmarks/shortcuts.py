@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 from fingerprint import ROOT, provenance
-from report import Row, write_rows
+from report import Row, publish, shortcuts_table, write_rows
 from variants import prepare
 
 from gpt2edge.runtime.batching import decode_all
@@ -209,18 +209,8 @@ def cases(folder: Path, options: RuntimeOptions, draft: Path | None, count: int)
     return found
 
 
-def table(rows: Sequence[Row]) -> str:
-    """As Markdown."""
-    head = ["| | plain, tokens/s | shortcut, tokens/s | ratio |", "|---|---:|---:|---:|"]
-    lines = [
-        f"| {row['case']} | {row['plain_ts']:.0f} | {row['shortcut_ts']:.0f} | {row['ratio']:.2f} |"
-        for row in rows
-    ]
-    return "\n".join([*head, *lines])
-
-
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and keep where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--draft", type=Path, help="folder of a draft model")
@@ -230,9 +220,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=available_threads())
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
     args = parser.parse_args()
     folder = args.folder or prepare(args.work, "124M")[1]
-    shared = provenance("python benchmarks/shortcuts.py", args.threads)
+    shared = provenance(
+        f"python benchmarks/shortcuts.py {args.folder or ''} --repeats {args.repeats}", args.threads
+    )
     options = RuntimeOptions(threads=args.threads)
     rows = [
         {**shared, "model": folder.name, **case.row(args.repeats)}
@@ -240,7 +233,9 @@ def main() -> None:
         if args.only in case.name
     ]
     write_rows(args.work / "shortcuts.jsonl", rows)
-    print("\n".join(map(json.dumps, rows)) if args.json else table(rows))
+    print("\n".join(map(json.dumps, rows)) if args.json else shortcuts_table(rows))
+    if args.publish:
+        publish("shortcuts", rows)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def size_and_recipes(args: argparse.Namespace) -> str:
     """These options, as they go into a command line."""
     recipes = f" --recipes {' '.join(args.recipes)}" if args.recipes else ""
-    return f" --size {args.size}{recipes}"
+    keep = " --keep" if args.keep else ""
+    return f" --size {args.size}{recipes}{keep}"
 
 
 def prepare(work: Path, size: str) -> tuple[Path, Path]:
