@@ -105,9 +105,12 @@ def encode_all(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
 
 
 def stack(texts: Sequence[Sequence[int]], goals: Sequence[Sequence[float]], width: int) -> Rows:
-    """Pad to `width`. Raises ValueError for a text that is longer."""
+    """Pad to `width`. Raises ValueError for a text that is longer, and for no text at all, on
+    which a trainer would turn for ever."""
+    if not texts:
+        raise ValueError("there are no texts to train on")
     lengths = np.array([len(text) for text in texts])
-    if lengths.max(initial=0) > width:
+    if lengths.max() > width:
         raise ValueError(f"a text has {lengths.max()} tokens; at most {width} fit")
     ids = np.zeros((len(texts), width), np.uint16)
     targets = np.full((len(texts), width), IGNORE, np.float32)

@@ -253,6 +253,9 @@ class Pipeline:
             if self.task.is_right(problem, text):
                 examples[problem.prompt, text] = Example(problem.prompt, text)
         print(f"{len(examples)} solutions accepted", file=sys.stderr)
+        if not examples:
+            print("nothing to train on: the round is left out", file=sys.stderr)
+            return
         rows = language_rows(examples.values(), self.tokenizer, self.task.n_positions)
         body = load_weights(self.out / first / "hf")
         self.fit(body, rows, "star", self.recipe.harvest_minutes)

@@ -110,3 +110,8 @@ def test_a_reward_model_learns_its_labels(tmp_path: Path) -> None:
     losses = [run.step(next(source), 0.3) for _ in range(150)]
     assert losses[0] >= np.log(2) - 1e-3  # the head begins at zero; then the language model's part
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.5
+
+
+def test_nothing_to_train_on_is_refused() -> None:
+    with pytest.raises(ValueError, match="no texts to train on"):
+        language_rows([], TOKENIZER, 32)
