@@ -107,7 +107,7 @@ def _write_graph(
     moments = Moments(observer, tensors, progress) if observer and compensates else None
     scales = {}
     if recipe.kv_cache == "int8":
-        scales = measure_cache_scales(source, windows, tensors.input_factors, progress)
+        scales = measure_cache_scales(source, windows, tensors, progress)
     with WeightsFile(folder / WEIGHTS_FILE) as store:
         rewriter = Rewriter(tensors, GraphWriter(store), recipe, moments, scales)
         rewritten = rewriter.rewrite(original)

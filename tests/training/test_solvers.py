@@ -1,5 +1,6 @@
 """The committed solvers: they export at parity and solve some problems."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import stepmath
 from tokenizers import Tokenizer
 
 import gpt2edge
+from gpt2edge.errors import ProviderError
 from gpt2edge.export import reference
+from gpt2edge.runtime.session import require_int8_cache
 from tests.conftest import ROOT
 
 pytest.importorskip("onnx", reason="needs the export extra")
@@ -16,6 +19,8 @@ safetensors = pytest.importorskip("safetensors", reason="needs the export extra"
 
 from gpt2edge.export import export_checkpoint  # noqa: E402
 from gpt2edge.export.checkpoint import Checkpoint  # noqa: E402
+from gpt2edge.quant import INT8_BLOCK, quantize  # noqa: E402
+from gpt2edge.quant.report import kl_divergence  # noqa: E402
 
 MODELS = ROOT / "training" / "models"
 FOLDERS = sorted(MODELS.glob("stepmath-*"))
@@ -39,6 +44,23 @@ def test_smallest_is_the_numpy_forward(solver: gpt2edge.Engine) -> None:
     hidden, _ = reference.forward(checkpoint.config, checkpoint.tensor, ids)
     expected = reference.logits(hidden, checkpoint.tensor, checkpoint.head.weight)
     assert np.abs(solver.logits(ids) - expected).max() <= TOLERANCE
+
+
+def test_an_int8_cache_reads_prompts_that_it_never_saw(
+    solver: gpt2edge.Engine, tmp_path: Path
+) -> None:
+    """Trained on solutions alone, the model writes nothing like a problem to find scales on."""
+    try:
+        require_int8_cache()
+    except ProviderError as error:
+        pytest.skip(str(error))
+    texts = [solver.encode(problem.prompt + problem.solution) for problem in PROBLEMS[:20]]
+    losses = []
+    for cache in ("float32", "int8"):
+        recipe = replace(INT8_BLOCK, rounding="nearest", kv_cache=cache)
+        model = quantize(solver.model, tmp_path / cache, recipe=recipe)
+        losses.append(kl_divergence(solver, gpt2edge.load(model.path), texts))
+    assert losses[1] < 3 * losses[0]
 
 
 def test_smallest_solves_some_and_not_all(solver: gpt2edge.Engine) -> None:
