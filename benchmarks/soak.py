@@ -2,9 +2,11 @@
 
     python benchmarks/soak.py [MODEL] --minutes 60 | --tokens 1000000 [--publish]
 
-Streams (read to the end, left half-way, cancelled), batches of ragged prompts, several samples of
-one prompt, scores, searches, and mistakes, drawn by ``--seed``. The resident size is noted after
-every so many requests. The first third is warm-up. Of the rest, the script reports the slope by
+Streams (read to the end, left half-way, cancelled, past the context's end), batches of ragged
+prompts, several samples of one prompt, beams, forked caches, scores, searches and mistakes on one
+engine; on a second one prompts that a small cache remembers and forgets, with guessed tokens; a
+third is loaded and closed. All are drawn by ``--seed``. The resident size is noted after every so
+many requests. The first third is warm-up. Of the rest, the script reports the slope by
 Theil and Sen (the median over all pairs) and how much the last third lies above the first; it ends
 with 1 where that is more than ``--allowed`` MB.
 """
@@ -16,7 +18,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -26,10 +28,11 @@ from typing import Any, Final
 from fingerprint import provenance
 from report import publish, soak_table
 
-import gpt2edge
-from gpt2edge import Engine, Gpt2EdgeError, SamplingParams, StopParams
+from gpt2edge import Engine, Gpt2EdgeError, RuntimeOptions, SamplingParams, StopParams
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.search import BestOfN, Budget, Likelihood, MajorityVote
+from gpt2edge.runtime.speculation import PromptLookup
+from gpt2edge.runtime.threads import available_threads
 
 WORDS: Final = [
     "the",
@@ -64,16 +67,25 @@ class Sample:
 
 @dataclass
 class Load:
-    """Requests of every kind on one engine, drawn from one random stream."""
+    """Requests of every kind, drawn from one random stream."""
 
     engine: Engine
+    guessing: Engine
     random: random.Random
     tokens: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
 
     def step(self) -> None:
-        """One request."""
-        calls: Sequence[Callable[[], int]] = (
+        """One request; those that cost many forward calls for few tokens come more seldom."""
+        calls = self.calls()
+        seldom = (self.slides, self.reload)
+        (call,) = self.random.choices(calls, [1 if call in seldom else 8 for call in calls])
+        self.tokens += call()
+        self.kinds[call.__name__] += 1
+
+    def calls(self) -> Sequence[Callable[[], int]]:
+        """Every kind of request; each returns the tokens that came out, or were scored."""
+        return (
             self.stream,
             self.cancelled,
             self.abandoned,
@@ -82,10 +94,12 @@ class Load:
             self.score,
             self.mistake,
             self.search,
+            self.beams,
+            self.forks,
+            self.slides,
+            self.guesses,
+            self.reload,
         )
-        call = self.random.choice(calls)
-        self.tokens += call()
-        self.kinds[call.__name__] += 1
 
     def stream(self) -> int:
         """A stream to its end, perhaps at a stop string, perhaps with log-probabilities."""
@@ -152,12 +166,59 @@ class Load:
         )
         return result.cost.generated_tokens
 
+    def beams(self) -> int:
+        """Beam search, whose rows change places."""
+        completion = self.engine.generate(
+            self._prompt(), max_new_tokens=12, sampling=SamplingParams(num_beams=3)
+        )
+        return len(completion.token_ids)
+
+    def forks(self) -> int:
+        """A cache by hand: a prompt's copies diverge, change places and are cut back."""
+        decoder = self.engine.decoder(rows=4, max_length=96)
+        token_ids = self.engine.encode(self._prompt())[:64]
+        decoder.prefill(0, token_ids)
+        decoder.cache.fork(0, [1, 2, 3])
+        for step in range(8):
+            logits = decoder.decode([self.random.choice(token_ids) for _ in range(4)])
+            order = logits.max(-1).argsort().tolist()
+            decoder.cache.select(order if step % 2 else [order[-1]] * 4)
+        decoder.cache.truncate(0, len(token_ids))
+        return 32
+
+    def slides(self) -> int:
+        """A completion that runs past the context's end."""
+        length = self.engine.config.n_positions
+        prompt = (self.engine.encode(self._prompt()) * length)[: length - 8]
+        completion = self.engine.generate(
+            prompt, max_new_tokens=16, stop=StopParams(ignore_eos=True), overflow="slide"
+        )
+        return len(completion.token_ids)
+
+    def guesses(self) -> int:
+        """A text that repeats its prompt, of which a part may be known from earlier ones."""
+        rules = " ".join(WORDS[self.random.randrange(3) :] * 2)
+        completion = self.guessing.generate(f"{rules} {self._prompt()} {rules}", max_new_tokens=24)
+        return len(completion.token_ids)
+
+    def reload(self) -> int:
+        """A model that is opened, used and closed."""
+        with Engine(self.engine.model.path, self.engine.options) as engine:
+            return len(engine.generate(self._prompt(), max_new_tokens=4).token_ids)
+
     def _prompt(self) -> str:
         return " ".join(self.random.choices(WORDS, k=self.random.randint(1, 60)))
 
     def _sampling(self) -> SamplingParams:
         temperature = self.random.choice([0.0, 0.7, 1.0])
         return SamplingParams(temperature=temperature, top_p=0.95, seed=self.random.randrange(99))
+
+
+def make_load(model: Path, *, threads: int | None, seed: int) -> Load:
+    """The engines over ``model``; the guessing one remembers 4 MiB of prompts."""
+    plain = RuntimeOptions(threads=threads)
+    guessing = replace(plain, prefix_cache_bytes=1 << 22, speculation=PromptLookup())
+    return Load(Engine(model, plain), Engine(model, guessing), random.Random(seed))
 
 
 def rss() -> int:
@@ -237,8 +298,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Run, report, and end with 1 where memory grew."""
     args = arguments()
-    engine = gpt2edge.load(args.model, threads=args.threads)
-    load = Load(engine, random.Random(args.seed))
+    load = make_load(args.model, threads=args.threads, seed=args.seed)
 
     def done(seconds: float, tokens: int, requests: int) -> bool:
         if args.minutes is not None:
@@ -257,7 +317,9 @@ def main() -> None:
         "kinds": dict(load.kinds),
         **found,
         "allowed_bytes": 1e6 * args.allowed,
-        **provenance(f"python benchmarks/soak.py {_length(args)}", engine.options.threads or 0),
+        **provenance(
+            f"python benchmarks/soak.py {_length(args)}", args.threads or available_threads()
+        ),
     }
     print(json.dumps(row) if args.json else soak_table([row]))
     if args.publish:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from gpt2edge import load
+from gpt2edge.runtime.bundled import BUNDLED_MODEL
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -51,23 +51,13 @@ def test_verdict_tells_a_leak_from_noise_and_warm_up(soak: ModuleType) -> None:
 
 
 def test_every_kind_of_request_on_the_bundled_model(soak: ModuleType) -> None:
-    with load(threads=1) as engine:
-        mixed = soak.Load(engine, random.Random(1))
-        samples = soak.run(mixed, lambda *_: len(mixed.kinds) == 8, every=2, progress=False)
-    assert set(mixed.kinds) == {
-        "stream",
-        "cancelled",
-        "abandoned",
-        "batch",
-        "samples",
-        "score",
-        "mistake",
-        "search",
-    }
-    assert mixed.tokens > 0
-    assert [sample.requests for sample in samples] == [
-        2 * place for place in range(1, 1 + len(samples))
-    ]
+    mixed = soak.make_load(BUNDLED_MODEL, threads=1, seed=1)
+    tokens = {call.__name__: call() for call in mixed.calls()}
+    assert tokens.pop("mistake") == 0
+    assert min(tokens.values()) > 0
+    samples = soak.run(mixed, lambda _, __, requests: requests == 5, every=2, progress=False)
+    assert [sample.requests for sample in samples] == [2, 4]
+    assert sum(mixed.kinds.values()) == 5
 
 
 def test_memory_stays_flat_for_a_while(soak: ModuleType) -> None:
@@ -75,9 +65,9 @@ def test_memory_stays_flat_for_a_while(soak: ModuleType) -> None:
     if not Path("/proc/self/status").is_file():
         pytest.skip("this system does not tell a process's resident size in /proc")
     sizes = []
-    with load(threads=1) as engine:
-        for _ in range(6):
-            mixed = soak.Load(engine, random.Random(2))
-            soak.run(mixed, lambda _, __, requests: requests >= 12, every=12, progress=False)
-            sizes.append(soak.rss())
+    mixed = soak.make_load(BUNDLED_MODEL, threads=1, seed=2)
+    for _ in range(6):
+        mixed.random.seed(2)
+        soak.run(mixed, lambda _, __, requests: requests >= 8, every=8, progress=False)
+        sizes.append(soak.rss())
     assert sizes[-1] - sizes[2] < 4e6
