@@ -2,10 +2,11 @@
 
     python benchmarks/startup.py --recipes int4 int8 [--peers llamacpp:q4_0 ...] [--publish]
 
-A cold start runs from the start of the process to the arrival of its first token, after a prompt of
-32: interpreter, libraries, model and prefill. Files are in the system's cache. gpt2edge is there
-twice: as its command, and as a Python process like the peers. Peak memory is that of such a process
-after 64 more tokens, one sequence; a cache or a context is no longer than the model's.
+A cold start runs from the start of the process to the arrival of its first token, after a prompt
+of 32: interpreter, libraries, model and prefill. Files are in the system's cache, and modules are
+compiled, as pip installs them. gpt2edge is there twice: as a command, and as a Python process like
+the peers. Peak memory is that of such a process after 64 more tokens, one sequence; a cache or a
+context is no longer than the model's.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 from fingerprint import ROOT, provenance
 from plan import Test
 from report import Row, publish, startup_table, write_rows
-from systems import System, Worker
+from systems import System, Worker, installed_environment
 from variants import add_arguments, all_systems, quality_of, size_and_recipes
 
 from gpt2edge.runtime.benchmark import percentile
@@ -44,11 +45,16 @@ def cold_worker(system: System, request: dict[str, Any]) -> tuple[float, dict[st
 def cold_command(folder: Path, request: dict[str, Any], threads: int) -> float:
     """Seconds until ``gpt2edge generate`` prints."""
     (prompt,) = request["prompts"]
-    command = [sys.executable, "-m", "gpt2edge", "generate", "-m", str(folder), "--no-echo"]
-    command += ["--token-ids", " ".join(map(str, prompt)), "-n", "1", "--temperature", "0"]
+    script = Path(sys.executable).with_name("gpt2edge")
+    command = [str(script)] if script.is_file() else [sys.executable, "-m", "gpt2edge"]
+    command += ["generate", "-m", str(folder), "--no-echo", "-t", str(threads), "--token-ids"]
     started = perf_counter()
     process = subprocess.Popen(
-        [*command, "-t", str(threads)], stdout=subprocess.PIPE, cwd=ROOT, bufsize=0
+        [*command, " ".join(map(str, prompt)), "-n", "1", "--temperature", "0"],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=installed_environment(),
+        bufsize=0,
     )
     assert process.stdout is not None
     first = process.stdout.read(1)

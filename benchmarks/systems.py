@@ -1,6 +1,7 @@
 """The systems under test: each a worker process in an environment of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -78,6 +79,11 @@ def environment_python(envs: Path, name: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def installed_environment() -> dict[str, str]:
+    """The environment, with bytecode kept: pip compiles what it installs, peers and their like."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Worker:
     """A started system: one JSON line out for each JSON line in."""
 
@@ -85,6 +91,7 @@ class Worker:
         self._command = [*system.command, *options]
         self._process = subprocess.Popen(
             self._command,
+            env=installed_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

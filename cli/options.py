@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -117,13 +118,18 @@ class Target:
 
     def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
         """The engine over it, its options as ``change`` makes them."""
-        from gpt2edge.runtime.bundled import BUNDLED_MODEL
-        from gpt2edge.runtime.engine import Engine
-        from gpt2edge.runtime.session import RuntimeOptions
+        model = open_model(self.model)
+        with model.verified() if self.verify else nullcontext():  # while the libraries load
+            from gpt2edge.runtime.opening import Opening
+            from gpt2edge.runtime.session import RuntimeOptions
 
-        options = RuntimeOptions(threads=self.threads, providers=self.providers, verify=self.verify)
-        path = BUNDLED_MODEL if self.model is None else self.model
-        return Engine(path, options if change is None else change(options))
+            options = RuntimeOptions(
+                threads=self.threads, providers=self.providers, verify=self.verify
+            )
+            opening = Opening(model, change(options) if change else options, verified=True)
+            from gpt2edge.runtime.engine import Engine  # while the session is made
+
+            return Engine(opening)
 
     @staticmethod
     def options() -> Decorator:

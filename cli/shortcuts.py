@@ -67,12 +67,10 @@ class Shortcuts:
             engine.prefixes.save(self.prompt_cache)
 
     def _change(self, options: "RuntimeOptions") -> "RuntimeOptions":
+        budget = _CACHE_BYTES if self.prompt_cache is not None else 0
+        if not self.prompt_lookup and self.draft_model is None:
+            return replace(options, prefix_cache_bytes=budget)
         from gpt2edge.runtime.speculation import DraftModel, PromptLookup
 
-        speculation: PromptLookup | DraftModel | None = None
-        if self.draft_model is not None:
-            speculation = DraftModel(self.draft_model)
-        elif self.prompt_lookup:
-            speculation = PromptLookup()
-        budget = _CACHE_BYTES if self.prompt_cache is not None else 0
+        speculation = DraftModel(self.draft_model) if self.draft_model else PromptLookup()
         return replace(options, speculation=speculation, prefix_cache_bytes=budget)

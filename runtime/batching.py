@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.prefix_cache import PrefixCache
-from gpt2edge.runtime.speculator import Speculation, Speculator
 from gpt2edge.runtime.types import Chunk
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.speculator import Speculation, Speculator
 
 _TILE: Final = 4
 
@@ -69,7 +71,7 @@ def decode_all(
     decoder: Decoder,
     groups: Sequence[Sequence[Generation]],
     prefixes: PrefixCache | None = None,
-    speculator: Speculator | None = None,
+    speculator: "Speculator | None" = None,
 ) -> Iterator[Chunk]:
     """Decode groups of generations, one prompt a group, on the rows of one cache.
 

@@ -44,3 +44,12 @@ def saturation_warning(
         "this model's int8 weights assume a CPU with VNNI; this one saturates on them, and the "
         "results will be wrong: quantize it again with a portable recipe"
     )
+
+
+def warn_of_saturation(path: Path, recipe: Mapping[str, Any] | None) -> None:
+    """Log that warning for the model at ``path``, where there is one."""
+    warning = saturation_warning(recipe)
+    if warning is not None:
+        import logging  # which a start without a warning need not load
+
+        logging.getLogger("gpt2edge").warning("%s: %s", path, warning)

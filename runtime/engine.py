@@ -1,14 +1,12 @@
 """Engine: a loaded model that generates, streams, batches and scores."""
 
-import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,27 +18,29 @@ from gpt2edge.runtime.async_stream import AsyncStream
 from gpt2edge.runtime.batching import decode_all
 from gpt2edge.runtime.beam import search_all
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
-from gpt2edge.runtime.cpu_features import saturation_warning
+from gpt2edge.runtime.cpu_features import warn_of_saturation
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.growing import GrowingCache, GrowingDecoder
 from gpt2edge.runtime.kv_cache import KVCache
+from gpt2edge.runtime.opening import Opening
 from gpt2edge.runtime.overflow import Overflow, Policy
 from gpt2edge.runtime.processors import LogitsProcessor
-from gpt2edge.runtime.prompt_cache import PromptCache
 from gpt2edge.runtime.providers import Provider
 from gpt2edge.runtime.requests import Prompt, Requests
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.scoring import score_completions, window_losses
-from gpt2edge.runtime.session import RuntimeOptions, Session
-from gpt2edge.runtime.speculator import Speculator
+from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.stream import Stream
 from gpt2edge.runtime.tokenizer import Tokenizer
 from gpt2edge.runtime.types import Completion, Perplexity, Score
 
-_LOGGER: Final = logging.getLogger("gpt2edge")
+if TYPE_CHECKING:
+    from gpt2edge.runtime.prompt_cache import PromptCache
+    from gpt2edge.runtime.speculation import DraftModel, PromptLookup
+    from gpt2edge.runtime.speculator import Speculator
 
 
 def load(
@@ -71,31 +71,41 @@ class Engine:
     """
 
     def __init__(
-        self, model: str | os.PathLike[str], options: RuntimeOptions | None = None
+        self, model: str | os.PathLike[str] | Opening, options: RuntimeOptions | None = None
     ) -> None:
-        started = perf_counter()
-        self.options = options or RuntimeOptions()
-        self.model = ModelDir.open(model)
+        if not isinstance(model, Opening):
+            model = Opening(ModelDir.open(model), options or RuntimeOptions())
+        self.model, self.options = model.model, model.options
         self.config = self.model.config
-        with self.model.verified() if self.options.verify else nullcontext():
-            self._open()
-        self.load_s = perf_counter() - started
+        with self.model.verified() if model.verifies else nullcontext():
+            self._take_over(model)
+        self.load_s = perf_counter() - model.started
         self._requests = Requests(self.model, self.tokenizer, self.defaults, self.load_s)
 
-    def _open(self) -> None:
-        """Read the folder's files."""
+    def _take_over(self, opening: Opening) -> None:
+        """Read the folder's other files while the session is made."""
         path = self.model.tokenizer_path
-        with ThreadPoolExecutor(max_workers=1) as beside:  # the session packs weights meanwhile
-            tokenizer = beside.submit(Tokenizer, path) if path else None
-            self._session = Session(self.model, self.options)
-            self.tokenizer = tokenizer.result() if tokenizer else None
+        self.tokenizer = Tokenizer(path) if path else None
+        self._session = opening.session()
         self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
-        warning = saturation_warning(self.model.manifest.recipe)
-        if warning is not None:
-            _LOGGER.warning("%s: %s", self.model.path, warning)
-        layout = self._session.cache_layout
-        self.prefixes = PromptCache.of(self.model, layout, self.options)
-        self._speculator = Speculator.of(self)
+        warn_of_saturation(self.model.path, self.model.manifest.recipe)
+        self._open_shortcuts(self.options.prefix_cache_bytes, self.options.speculation)
+
+    def _open_shortcuts(
+        self, cache_bytes: int, speculation: "PromptLookup | DraftModel | None"
+    ) -> None:
+        """What the options ask for; most commands ask for none, and do not load them."""
+        self.prefixes: PromptCache | None = None
+        self._speculator: Speculator | None = None
+        if cache_bytes:
+            from gpt2edge.runtime import prompt_cache
+
+            layout = self._session.cache_layout
+            self.prefixes = prompt_cache.PromptCache.of(self.model, layout, cache_bytes)
+        if speculation is not None:
+            from gpt2edge.runtime import speculator
+
+            self._speculator = speculator.Speculator(self, speculation)
 
     def __enter__(self) -> "Engine":
         return self

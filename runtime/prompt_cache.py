@@ -23,7 +23,7 @@ from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir, sha256
 from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.prefix_cache import Edge, PrefixCache
-from gpt2edge.runtime.session import ONNXRUNTIME, RuntimeOptions
+from gpt2edge.runtime.session import ONNXRUNTIME
 
 _MAGIC: Final = b"gpt2edge prefix\n"
 _FORMAT: Final = 1
@@ -63,10 +63,8 @@ class PromptCache(PrefixCache):
         self._key = key
 
     @classmethod
-    def of(
-        cls, model: ModelDir, layout: CacheLayout, options: RuntimeOptions
-    ) -> "PromptCache | None":
-        """The prompt cache that ``options`` ask for."""
+    def of(cls, model: ModelDir, layout: CacheLayout, max_bytes: int) -> "PromptCache":
+        """For prompts of ``model``."""
 
         def key() -> PromptKey:
             files = model.manifest.files
@@ -82,7 +80,7 @@ class PromptCache(PrefixCache):
                 vocab_size=model.config.vocab_size,
             )
 
-        return cls(options.prefix_cache_bytes, key) if options.prefix_cache_bytes else None
+        return cls(max_bytes, key)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``path``, whole or not at all, readable by its owner only: it holds texts.

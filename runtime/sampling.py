@@ -9,6 +9,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -121,7 +122,12 @@ class Sampler:
     ) -> None:
         self._params = params
         self.process = Processing(params, processors, scope)
-        self._random = np.random.Generator(np.random.PCG64(list(stream_key)))
+        self._stream_key = list(stream_key)
+
+    @cached_property
+    def _random(self) -> "np.random.Generator":
+        """The random stream; a greedy choice never loads numpy.random."""
+        return np.random.Generator(np.random.PCG64(self._stream_key))
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
         """The next token id, from ``logits`` [vocab_size], which stay as they are.

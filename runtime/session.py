@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnxruntime as ort
@@ -19,8 +19,10 @@ from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.lifetime import Lifetime
 from gpt2edge.runtime.mapped_weights import MappedWeights
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
-from gpt2edge.runtime.speculation import DraftModel, PromptLookup
 from gpt2edge.runtime.threads import available_threads
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.speculation import DraftModel, PromptLookup
 
 ONNXRUNTIME: Final[str] = ort.__version__
 _BORROWS_WEIGHTS: Final = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 31)
@@ -58,7 +60,7 @@ class RuntimeOptions:
     huge_pages: bool = True
     verify: bool = True
     prefix_cache_bytes: int = 0
-    speculation: PromptLookup | DraftModel | None = None
+    speculation: "PromptLookup | DraftModel | None" = None
 
     def __post_init__(self) -> None:
         if self.threads is not None:

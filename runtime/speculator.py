@@ -30,12 +30,6 @@ class Speculator:
             draft = _load_draft(engine, options)
             self._drafter_for = lambda generation: ModelDrafter(generation, draft)
 
-    @classmethod
-    def of(cls, engine: "Engine") -> "Speculator | None":
-        """The one that the engine's options ask for."""
-        options = engine.options.speculation
-        return cls(engine, options) if options is not None else None
-
     def begin(self, generation: Generation) -> "Speculation":
         """For one generation."""
         widths = Widths(self._costs)

@@ -7,24 +7,23 @@ generation_config.json           default sampling, absent where upstream had non
 manifest.json                    what made the folder, and the size and sha256 of every file
 """
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from gpt2edge._beside import Beside
 from gpt2edge._files import umask
 from gpt2edge._optimum import OPTIMUM, check_not_legacy
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError
-from gpt2edge.store import find_model
 
 FORMAT_VERSION: Final = 1
+_BLOCK_BYTES: Final = 1 << 21
 _PARTIAL: Final = ".partial"
 _LEFTOVER_SECONDS: Final = 86_400
 GRAPH_FILE: Final = "model.onnx"
@@ -106,6 +105,8 @@ class ModelDir:
         if folder.is_file():
             raise ModelDirError(f"{str(folder)!r} is a file: give the model folder that holds it")
         if not folder.is_dir():
+            from gpt2edge.store import find_model
+
             folder = find_model(folder.as_posix()).path
         try:
             manifest = _read_manifest(folder)
@@ -152,17 +153,16 @@ class ModelDir:
         Raises ModelDirError at the end of the block, or in the place of its error, where a file is
         damaged.
         """
-        with ThreadPoolExecutor(1, "verify") as pool:
-            check = pool.submit(self.damaged_files)
-            try:
-                yield
-            finally:
-                damaged = check.result()
-                if damaged:
-                    raise ModelDirError(
-                        f"{self.path / damaged[0]} is damaged: its sha256 is not the one in "
-                        "manifest.json; make the folder again"
-                    ) from None
+        check = Beside(self.damaged_files)
+        try:
+            yield
+        finally:
+            damaged = check.result()
+            if damaged:
+                raise ModelDirError(
+                    f"{self.path / damaged[0]} is damaged: its sha256 is not the one in "
+                    "manifest.json; make the folder again"
+                ) from None
 
     def _check_files(self) -> None:
         homes = _homes(self.path)
@@ -250,10 +250,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def sha256(path: Path) -> str:
     """The sha256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    import hashlib  # and with it OpenSSL, which only this needs
+
+    digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(block):
+            digest.update(block[:size])
     return digest.hexdigest()
 
 

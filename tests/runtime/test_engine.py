@@ -260,7 +260,9 @@ def test_a_model_that_saturates_here_says_so(
 ) -> None:
     Engine(engine.model.path)
     assert not caplog.records
-    monkeypatch.setattr("gpt2edge.runtime.engine.saturation_warning", lambda _: "it saturates")
+    monkeypatch.setattr(
+        "gpt2edge.runtime.cpu_features.saturation_warning", lambda _: "it saturates"
+    )
     Engine(engine.model.path)
     assert [record.getMessage() for record in caplog.records] == [
         f"{engine.model.path}: it saturates"
