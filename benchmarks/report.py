@@ -93,6 +93,32 @@ def overhead_table(rows: Sequence[Row]) -> str:
     return "\n".join([note, "", *lines, "", source_line(rows[0])])
 
 
+def profile_table(rows: Sequence[Row]) -> str:
+    """What a decode step consists of: parts down, tests across, a table for each model."""
+    bus = rows[0]["bus_bytes_per_s"]
+    note = (
+        "Microseconds of a step; in brackets the GB/s at which weights and cache were read, of "
+        f"{bus / 1e9:.1f} that {rows[0]['threads']} threads read from plain memory. At the bus: "
+        "how long the bytes alone would take."
+    )
+    lines = [note]
+    for label in dict.fromkeys(row["label"] for row in rows):
+        own = [row for row in rows if row["label"] == label]
+        tests = list(dict.fromkeys(row["test"] for row in own))
+        cells = {(row["part"], row["test"]): row for row in own}
+        lines += ["", _line([f"{label}, us", *tests]), _line(["---", *["---:"] * len(tests)])]
+        for part in dict.fromkeys(row["part"] for row in own):
+            lines.append(_line([part, *(_part(cells[part, test]) for test in tests)]))
+        floors = [f"{cells['step', test]['bytes'] / bus * 1e6:,.0f}" for test in tests]
+        lines.append(_line(["at the bus", *floors]))
+    return "\n".join([*lines, "", source_line(rows[0])])
+
+
+def _part(row: Row) -> str:
+    read = f" ({row['bytes'] / row['seconds'] / 1e9:.1f})" if row.get("bytes") else ""
+    return f"{row['seconds'] * 1e6:,.0f}{read}"
+
+
 def export_table(rows: Sequence[Row]) -> str:
     """What an export costs."""
     head = ["model", "export, s (p50)", "peak memory / checkpoint", "folder / parameter bytes"]
@@ -241,6 +267,7 @@ def quality_speed_table(rows: Sequence[Row]) -> str:
 TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "latency": latency_table,
     "overhead": overhead_table,
+    "profile": profile_table,
     "export": export_table,
     "peer_quality": peer_quality_table,
     "startup": startup_table,
