@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 
 _CHUNK: Final = 1 << 21  # weights
+_SMALLEST: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,14 @@ class Blocks:
         centred = self.values.astype(np.float32) - np.float32(1 << (self.bits - 1))
         weight: FloatArray = (centred * self.scales[..., None]).reshape(len(self.values), -1)
         return weight[:, :k]
+
+
+def fitting_block_size(k: int, largest: int) -> int:
+    """``largest``, halved until ``k`` inputs are whole blocks; not under 32, or what is smaller."""
+    size = largest
+    while k % size and size > _SMALLEST:
+        size //= 2
+    return size
 
 
 def round_to_blocks(weight: FloatArray, bits: int, block_size: int) -> Blocks:

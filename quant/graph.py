@@ -124,7 +124,7 @@ class GraphWriter:
         self.add_tensor(f"{stem}.scales", blocks.scales)
 
     def add_block_product(
-        self, node: NodeProto, product: Product, *, bits: int, block_size: int, accuracy_level: int
+        self, node: NodeProto, product: Product, *, bits: int, accuracy_level: int
     ) -> None:
         """MatMulNBits in the place of ``node``, on blocks that ``add_blocks`` has written."""
         stem = _stem(product.weight, bits)
@@ -137,19 +137,17 @@ class GraphWriter:
             K=product.k,
             N=product.n,
             bits=bits,
-            block_size=block_size,
+            block_size=self._block_size(stem, bits),
             accuracy_level=accuracy_level,
         )
 
-    def add_block_lookup(
-        self, node: NodeProto, embedding: Embedding, *, bits: int, block_size: int
-    ) -> None:
+    def add_block_lookup(self, node: NodeProto, embedding: Embedding, *, bits: int) -> None:
         """GatherBlockQuantized in the place of ``node``, on blocks written by ``add_blocks``.
 
         Where blocks are padded, the padding is cut off behind the lookup.
         """
         stem, output = _stem(embedding.weight, bits), node.output[0]
-        shape = self._stored[stem].dims
+        shape, block_size = self._stored[stem].dims, self._block_size(stem, bits)
         rows = same_bytes(self._stored[stem], f"{stem}.rows", (shape[0], shape[1] * shape[2]))
         self.initializers.append(rows)
         whole = embedding.width % block_size == 0
@@ -207,6 +205,9 @@ class GraphWriter:
             changed.attribute.append(make_attribute(f"{part}_quant_type", "PER_CHANNEL"))
         changed.attribute.append(make_attribute("kv_cache_bit_width", 8))
         self.nodes.append(changed)
+
+    def _block_size(self, stem: str, bits: int) -> int:
+        return int(self._stored[stem].dims[2]) * 8 // bits
 
     def _constant(self, name: str, array: NDArray[Any]) -> None:
         if all(tensor.name != name for tensor in self.initializers):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
-from gpt2edge.quant.blocks import Blocks, round_to_blocks
+from gpt2edge.quant.blocks import Blocks, fitting_block_size, round_to_blocks
 from gpt2edge.quant.calibrate import Observer, Progress
 from gpt2edge.quant.columns import round_to_columns
 from gpt2edge.quant.equalize import EqualizedTensors
@@ -113,7 +113,6 @@ class Rewriter:
             node,
             product,
             bits=bits,
-            block_size=recipe.block_size,
             accuracy_level=recipe.accuracy_level,
         )
         return True
@@ -125,9 +124,7 @@ class Rewriter:
         self.quantized.add(weight)
         rounded = self._round_plainly(self.tensors.read(weight), recipe.embedding)
         self.writer.add_blocks(weight, rounded)
-        self.writer.add_block_lookup(
-            node, embedding, bits=recipe.embedding, block_size=recipe.block_size
-        )
+        self.writer.add_block_lookup(node, embedding, bits=recipe.embedding)
         return True
 
     def _round(self, product: Product, bits: int) -> Blocks:
@@ -135,14 +132,14 @@ class Rewriter:
         if self.moments is None or product.is_head:
             return self._round_plainly(weight, bits)
         moments = self.moments.take(product.weight)
-        return round_with_compensation(weight, bits, self.recipe.block_size, moments)
+        size = fitting_block_size(product.k, self.recipe.block_size)
+        return round_with_compensation(weight, bits, size, moments)
 
     def _round_plainly(self, weight: FloatArray, bits: int) -> Blocks:
         """Nearest, or with searched scales where few bits make it worth the time."""
         searched = self.recipe.rounding != "nearest" and bits < 8
-        return (round_with_search if searched else round_to_blocks)(
-            weight, bits, self.recipe.block_size
-        )
+        size = fitting_block_size(weight.shape[1], self.recipe.block_size)
+        return (round_with_search if searched else round_to_blocks)(weight, bits, size)
 
     def _read(self, product: Product) -> FloatArray:
         """The weight as [n, k]."""

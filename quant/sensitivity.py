@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.quant.blocks import fitting_block_size
 from gpt2edge.quant.calibrate import Calibration, Progress
 from gpt2edge.quant.graph import Product, find_products
 from gpt2edge.quant.probe import Probe
@@ -57,7 +58,8 @@ def sensitivities(
     losses = {}
     for done, product in enumerate(products, 1):
         weight = np.asarray(reader.read(product.weight).T, np.float32)  # [n, k]
-        rounded = round_with_search(weight, recipe.bits, recipe.block_size)
+        size = fitting_block_size(weight.shape[1], recipe.block_size)
+        rounded = round_with_search(weight, recipe.bits, size)
         fed = {product.weight: np.ascontiguousarray(rounded.dequantized(product.k).T)}
         found = _logits(probe, windows, fed)
         pairs = zip(expected, found, strict=True)

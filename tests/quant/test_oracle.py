@@ -13,13 +13,22 @@ from numpy.typing import NDArray
 import gpt2edge
 from gpt2edge.export import export_checkpoint, reference
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
-from gpt2edge.quant import INT4, INT8, INT8_BLOCK, MIXED, Calibration, QuantRecipe, quantize
+from gpt2edge.quant import (
+    INT4,
+    INT8,
+    INT8_BLOCK,
+    INT8_DECODE,
+    MIXED,
+    Calibration,
+    QuantRecipe,
+    quantize,
+)
 from tests.conftest import ROOT
 
 TOKENS: Final = list(range(3, 40))
 TEXT: Final = Calibration(token_ids=list(range(3, 90)))
 WIDE: Final = ("h.0.attn.", "h.1.mlp.c_proj.", "h.4.attn.c_attn.")
-EVERY: Final = (INT8, INT8_BLOCK, INT4, replace(INT4, name=MIXED, wide=WIDE))
+EVERY: Final = (INT8, INT8_BLOCK, INT8_DECODE, INT4, replace(INT4, name=MIXED, wide=WIDE))
 
 Tensors = Callable[[str], NDArray[np.float32]]
 

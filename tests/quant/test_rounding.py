@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpt2edge.quant.blocks import Blocks, round_to_blocks
+from gpt2edge.quant.blocks import Blocks, fitting_block_size, round_to_blocks
 from gpt2edge.quant.columns import (
     PAIR_LIMIT,
     largest_pairs,
@@ -38,6 +38,14 @@ def inputs() -> FloatArray:
 def _output_error(blocks: Blocks, weight: FloatArray, inputs: FloatArray) -> float:
     difference = blocks.dequantized(weight.shape[1]) - weight
     return float(np.square(inputs @ difference.T).sum())
+
+
+@pytest.mark.parametrize(
+    ("k", "size"), [(768, 256), (1280, 256), (1600, 64), (192, 64), (32, 32), (100, 32), (48, 32)]
+)
+def test_blocks_are_halved_until_they_divide_a_weight(k: int, size: int) -> None:
+    assert fitting_block_size(k, 256) == size
+    assert fitting_block_size(k, 32) == 32
 
 
 @pytest.mark.parametrize(("bits", "allowed"), [(8, 0.006), (4, 0.1)])
