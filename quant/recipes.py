@@ -40,8 +40,8 @@ class QuantRecipe:
     ``portable`` int8 columns are exact on every CPU; others saturate on x86 without VNNI.
 
     ``kv_cache`` "int8" keeps keys and values in a quarter of the memory, each channel with a scale
-    from the calibration text: faster after long prompts, slower at reading them. It needs
-    onnxruntime 1.28.
+    from the weights and the calibration text: faster after long prompts, slower at reading them. It
+    needs onnxruntime 1.28.
     """
 
     name: str
