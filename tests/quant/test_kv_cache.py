@@ -72,7 +72,7 @@ def test_it_holds_the_rounded_keys_and_values(
     assert held.dtype == np.int8
     for part, scale in enumerate((scales.key, scales.value)):
         expected = np.rint(keys_and_values[part] / scale[0]).clip(-128, 127)
-        assert np.abs(expected).max() >= 60  # the range is used
+        assert np.abs(expected).max() >= 50  # the range is used
         assert np.abs(held[part] - expected).max() <= 1  # a tie may fall either way
         assert np.mean(held[part] == expected) > 0.99
 
@@ -91,7 +91,7 @@ def test_a_poor_text_cuts_little_off(fp32: ModelDir, tmp_path: Path) -> None:
     model = quantize(fp32, tmp_path / "out", recipe=RECIPE, calibration=poor)
     held = np.abs(_row(gpt2edge.load(model.path)).astype(np.int32))
     assert np.mean(held >= 127) < 1e-4
-    assert held.max() > 40  # and the range is used
+    assert held.max() > 30  # and the range is used
 
 
 def test_expected_ranges_hold_what_any_text_is_like(fp32: ModelDir) -> None:
