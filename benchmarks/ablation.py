@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from fidelity import Reference, engine_logits
+from fidelity import Reference, engine_logits, windows
 from fingerprint import provenance
 from outlier_twin import make_twin
 from report import Row, publish
@@ -51,7 +51,7 @@ def rows_of(checkpoint: Path, text: Path, tokens: int, folder: Path) -> Iterator
     engine = gpt2edge.load(models["plain"].path)
     token_ids = engine.encode(text.read_text(encoding="utf-8"))[:tokens]
     context = min(512, engine.config.n_positions)
-    reference = Reference(engine_logits(engine), token_ids, context)
+    reference = Reference(engine_logits(engine), windows(token_ids, context))
     for at, (name, recipe) in enumerate(STEPS):
         for label, fp32 in models.items():
             model = quantize(fp32, folder / f"{label}-{at}", recipe=recipe)

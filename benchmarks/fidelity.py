@@ -3,7 +3,7 @@
 import json
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,9 @@ from gpt2edge.quant.report import log_softmax
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]
 """Logits after every token of a window, [tokens, vocab]."""
+
+Window = tuple[list[int], int]
+"""Tokens, and the place of the first that is scored."""
 
 _PEERS: Final = Path(__file__).resolve().parent / "peers"
 PEERS: Final = {
@@ -98,41 +101,81 @@ class Fidelity:
     def figures(self) -> dict[str, Any]:
         """Means with their standard errors, over tokens."""
         reference, found = np.concatenate(self.reference), np.concatenate(self.found)
-        increase, error = _mean(found - reference)
+        increase, error = mean_and_error(found - reference)
         ratio = float(np.exp(increase))
         return {
             "tokens": len(found),
             "perplexity_fp32": float(np.exp(reference.mean())),
             "perplexity": float(np.exp(found.mean())),
-            "perplexity_se": float(np.exp(found.mean())) * _mean(found)[1],
+            "perplexity_se": float(np.exp(found.mean())) * mean_and_error(found)[1],
             "increase": ratio - 1,
             "increase_se": ratio * error,
-            "kl": _mean(np.concatenate(self.kl))[0],
-            "kl_se": _mean(np.concatenate(self.kl))[1],
-            "top1": _mean(np.concatenate(self.same))[0],
+            "kl": mean_and_error(np.concatenate(self.kl))[0],
+            "kl_se": mean_and_error(np.concatenate(self.kl))[1],
+            "top1": mean_and_error(np.concatenate(self.same))[0],
         }
 
 
-def windows(token_ids: Sequence[int], context: int) -> Iterator[list[int]]:
-    """Windows of ``context`` tokens side by side; the last may be shorter."""
+def windows(token_ids: Sequence[int], context: int) -> Iterator[Window]:
+    """Windows of ``context`` tokens side by side, all but their first scored; the last is short."""
     for start in range(0, len(token_ids) - 1, context):
-        yield list(token_ids[start : start + context])
+        yield list(token_ids[start : start + context]), 1
 
 
 class Reference:
-    """Log-probabilities of the float32 model on a text, kept for all that are compared."""
+    """Log-probabilities of the float32 model on windows, kept for all that are compared."""
 
-    def __init__(self, logits: Logits, token_ids: Sequence[int], context: int) -> None:
-        self.context = context
-        self._windows = [item for item in windows(token_ids, context) if len(item) > 1]
-        self._expected = [log_softmax(logits(window[:-1])) for window in self._windows]
+    def __init__(self, logits: Logits, windows: Iterable[Window]) -> None:
+        self._windows = list(windows)
+        self._expected = [log_softmax(found) for found in self._scored(logits)]
 
     def compare(self, logits: Logits) -> dict[str, Any]:
         """The figures of another model on the same tokens."""
         fidelity = Fidelity()
-        for window, expected in zip(self._windows, self._expected, strict=True):
-            fidelity.add(expected, logits(window[:-1]), window[1:])
+        targets = (window[first:] for window, first in self._windows)
+        for row in zip(self._expected, self._scored(logits), targets, strict=True):
+            fidelity.add(*row)
         return fidelity.figures()
+
+    def _scored(self, logits: Logits) -> Iterator[NDArray[np.float32]]:
+        for window, first in self._windows:
+            yield logits(window[:-1])[first - 1 :]
+
+
+class MinimalPairs:
+    """(good, bad) sentences, and where the float32 model finds the good one likelier."""
+
+    def __init__(
+        self,
+        logits: Logits,
+        encode: Callable[[str], Sequence[int]],
+        bos: int,
+        pairs: Sequence[tuple[str, str]],
+    ) -> None:
+        self._pairs = [[[bos, *encode(text)] for text in pair] for pair in pairs]
+        self._expected = self._right(logits)
+
+    def compare(self, logits: Logits) -> dict[str, Any]:
+        """How often another model does, and the paired difference."""
+        right = self._right(logits)
+        share, error = mean_and_error(right)
+        change, change_error = mean_and_error(right - self._expected)
+        return {
+            "blimp": share,
+            "blimp_se": error,
+            "blimp_fp32": float(self._expected.mean()),
+            "blimp_change": change,
+            "blimp_change_se": change_error,
+            "blimp_pairs": len(right),
+        }
+
+    def _right(self, logits: Logits) -> NDArray[np.float64]:
+        def likelihood(ids: list[int]) -> float:
+            found = log_softmax(logits(ids[:-1]))
+            return float(found[np.arange(len(ids) - 1), ids[1:]].sum())
+
+        found = [[likelihood(ids) for ids in pair] for pair in self._pairs]
+        return np.array([good > bad for good, bad in found], np.float64)
 
 
 def read_blimp(archive: Path, pairs: int) -> list[tuple[str, str]]:
@@ -146,20 +189,6 @@ def read_blimp(archive: Path, pairs: int) -> list[tuple[str, str]]:
     return chosen
 
 
-def blimp_accuracy(
-    logits: Logits, encode: Callable[[str], Sequence[int]], bos: int, pairs: list[tuple[str, str]]
-) -> Mapping[str, float]:
-    """How often the good sentence of a pair is the likelier one, with its standard error."""
-
-    def likelihood(text: str) -> float:
-        ids = [bos, *encode(text)]
-        found = log_softmax(logits(ids[:-1]))
-        return float(found[np.arange(len(ids) - 1), ids[1:]].sum())
-
-    right = np.array([likelihood(good) > likelihood(bad) for good, bad in pairs], np.float64)
-    mean, error = _mean(right)
-    return {"blimp": mean, "blimp_se": error, "blimp_pairs": len(pairs)}
-
-
-def _mean(values: NDArray[np.float64]) -> tuple[float, float]:
+def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """A mean and its standard error."""
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))

@@ -1,12 +1,16 @@
 """Quality of every recipe beside llama.cpp and Optimum: the same checkpoint, the same tokens.
 
     python benchmarks/quality.py CHECKPOINT --text HELD_OUT.txt [--twin] [--peers ENVS] [--publish]
+    python benchmarks/quality.py CHECKPOINT --text HELD_OUT.txt --blimp BLiMP.zip --blimp-pairs 50
+    python benchmarks/quality.py training/models/game24-* --problems 100 --twin [--publish]
+    python benchmarks/quality.py CHECKPOINT ... --speed [--publish]
 
 Each row: bytes of graph and weights, perplexity, its paired increase over float32, KL divergence,
-top-1 agreement, BLiMP accuracy where the archive is given. None of it depends on how busy the
-machine is; ``--speed`` is the pass that does, over our recipes alone, and wants a quiet one.
-``--publish`` puts the rows into ``results/`` beside those of other checkpoints, the table into
-``README.md`` and the plots beside it. Peers need their environments: see ``peers/setup.sh``.
+top-1 agreement, BLiMP accuracy where the archive is given. ``--problems`` is for solvers, which
+were trained on solutions alone: only these are scored, and the greedy answers checked. None of it
+depends on how busy the machine is; ``--speed`` is the pass that does, over our recipes alone, and
+wants a quiet one. ``--publish`` puts the rows into ``results/`` beside those of other models and
+systems, and the table into ``README.md``. Peers need their environments: see ``peers/setup.sh``.
 """
 
 import argparse
@@ -16,12 +20,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
-from fidelity import PEERS, Logits, Peer, Reference, blimp_accuracy, engine_logits, read_blimp
-from fingerprint import provenance
+from fidelity import (
+    PEERS,
+    Logits,
+    MinimalPairs,
+    Peer,
+    Reference,
+    engine_logits,
+    read_blimp,
+    windows,
+)
+from fingerprint import ROOT, provenance
 from outlier_twin import make_twin
 from report import RESULTS, Row, publish, read_rows
+from solver_exam import Solved, Writer, engine_writer, exam_of, logits_writer
 from systems import environment_python
 
 import gpt2edge
@@ -39,18 +53,28 @@ DECODED, PREFILLED, REPEATS = 64, 256, 5
 class Judge:
     """What every system is asked; the figures come back as parts of a row."""
 
+    fp32: gpt2edge.Engine
     reference: Reference
-    blimp: Callable[[Logits], Any] | None
+    facts: Row
+    pairs: MinimalPairs | None = None
+    solved: Solved | None = None
 
-    def figures(self, logits: Logits) -> Row:
+    def figures(self, logits: Logits, write: Writer) -> Row:
         """Figures of one system."""
-        found = self.reference.compare(logits)
-        found["context"] = self.reference.context
-        return {**found, **(self.blimp(logits) if self.blimp else {})}
+        found = {**self.facts, **self.reference.compare(logits)}
+        if self.pairs:
+            found |= self.pairs.compare(logits)
+        if self.solved:
+            found |= self.solved.compare(write)
+        return found
 
     def engine_figures(self, engine: gpt2edge.Engine) -> Row:
         """Figures of one of our engines."""
-        return self.figures(engine_logits(engine))
+        return self.figures(engine_logits(engine), engine_writer(engine))
+
+    def peer_figures(self, peer: Peer) -> Row:
+        """Figures of a peer, which gives logits and nothing else."""
+        return self.figures(peer.logits, logits_writer(peer.logits, self.fp32))
 
 
 def chosen_recipe(fp32: ModelDir, name: str) -> QuantRecipe:
@@ -83,16 +107,18 @@ def peer_rows(envs: Path, checkpoint: Path, judge: Judge, work: Path) -> Iterato
         (work / name).mkdir()
         with Peer(python, script, checkpoint, variant, work / name) as peer:
             facts = {key: peer.facts[key] for key in ("system", "bytes", "settings")}
-            yield {**facts, "peer_versions": peer.facts["versions"], **judge.figures(peer.logits)}
+            yield {**facts, "peer_versions": peer.facts["versions"], **judge.peer_figures(peer)}
 
 
 def speeds(engine: gpt2edge.Engine) -> Row:
     """Median tokens per second: decoding one sequence, and prefilling a prompt."""
-    length = min(PREFILLED, engine.config.n_positions - DECODED)
+    positions = engine.config.n_positions
+    length = min(PREFILLED, positions * 3 // 4)
+    new = min(DECODED, positions - length)
     prompt = [index % engine.config.vocab_size for index in range(length)]
     stop = StopParams(ignore_eos=True)
     runs = [
-        engine.generate(prompt, max_new_tokens=DECODED, sampling=gpt2edge.GREEDY, stop=stop).timing
+        engine.generate(prompt, max_new_tokens=new, sampling=gpt2edge.GREEDY, stop=stop).timing
         for _ in range(REPEATS + 1)
     ][1:]
     decode = sorted(run.decode_tps for run in runs)[REPEATS // 2]
@@ -100,29 +126,29 @@ def speeds(engine: gpt2edge.Engine) -> Row:
     return {"decode_tps": decode, "prefill_tps": prefill}
 
 
-def judge_of(reference: gpt2edge.Engine, args: argparse.Namespace) -> Judge:
-    """The text, and BLiMP where it is given, as ``reference`` reads them."""
-    token_ids = reference.encode(args.text.read_text(encoding="utf-8"))[: args.tokens]
-    context = min(args.context, reference.config.n_positions)
-    logits = engine_logits(reference)
-    blimp = None
+def judge_of(fp32: gpt2edge.Engine, name: str, args: argparse.Namespace) -> Judge:
+    """The text, and BLiMP where it is given, or a solver's exam, as ``fp32`` reads them."""
+    logits = engine_logits(fp32)
+    if args.problems:
+        exam = exam_of(name, args.problems)
+        solved = Solved(exam, engine_writer(fp32))
+        return Judge(fp32, Reference(logits, exam.windows(fp32.encode)), {}, solved=solved)
+    token_ids = fp32.encode(args.text.read_text(encoding="utf-8"))[: args.tokens]
+    context = min(args.context, fp32.config.n_positions)
+    reference, pairs = Reference(logits, windows(token_ids, context)), None
     if args.blimp:
-        pairs = read_blimp(args.blimp, args.blimp_pairs)
-        bos = reference.config.bos_token_id
+        bos = fp32.config.bos_token_id
         assert bos is not None, "BLiMP's sentences follow a begin-of-text token"
-
-        def blimp(found: Logits) -> Any:
-            return blimp_accuracy(found, reference.encode, bos, pairs)
-
-    return Judge(Reference(logits, token_ids, context), blimp)
+        pairs = MinimalPairs(logits, fp32.encode, bos, read_blimp(args.blimp, args.blimp_pairs))
+    return Judge(fp32, reference, {"context": context}, pairs)
 
 
-def rows_of(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
-    """All rows of the checkpoint, and of its twin."""
-    sources = {"plain": args.checkpoint}
+def rows_of(source: Path, args: argparse.Namespace, folder: Path) -> Iterator[Row]:
+    """All rows of the checkpoint ``source``, and of its twin."""
+    sources = {"plain": source}
     if args.twin:
         sources["twin"] = folder / "twin-hf"
-        make_twin(args.checkpoint, sources["twin"], channels=3, seed=0)
+        make_twin(source, sources["twin"], channels=3, seed=0)
     judge: Judge | None = None
     for label, checkpoint in sources.items():
         work = folder / label
@@ -131,29 +157,35 @@ def rows_of(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
             found = our_rows(fp32, args.recipes, work, speeds)
         else:
             engine = gpt2edge.load(fp32.path)
-            judge = judge or judge_of(engine, args)  # the twin's reference is the plain model
+            judge = judge or judge_of(engine, source.name, args)  # plain: the twin's reference too
             found = our_rows(fp32, args.recipes, work, judge.engine_figures)
         for row in found:
-            yield {"model": args.name or args.checkpoint.name, "outliers": label, **row}
+            yield {"model": source.name, "outliers": label, **row}
         if args.peers and judge:
             for row in peer_rows(args.peers, checkpoint, judge, work):
-                yield {"model": args.name or args.checkpoint.name, "outliers": label, **row}
+                yield {"model": source.name, "outliers": label, **row}
 
 
 def merged(name: str, rows: list[Row]) -> list[Row]:
-    """The rows of the last publication with these in the place of the same model's."""
+    """The last publication's rows of models there are, with these in the place of their like."""
+
+    def key(row: Row) -> tuple[str, ...]:
+        return row["model"], row["outliers"], row["system"]
+
     path = RESULTS / f"{name}.jsonl"
-    models = {row["model"] for row in rows}
-    earlier = read_rows(path) if path.is_file() else []
-    return [*(row for row in earlier if row["model"] not in models), *rows]
+    last = read_rows(path) if path.is_file() else []
+    kept = {key(row): row for row in last if (ROOT / "training" / "models" / row["model"]).is_dir()}
+    return list({**kept, **{key(row): row for row in rows}}.values())
 
 
 def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--name", help="what to call it in the tables")
-    parser.add_argument("--text", type=Path, required=True, help="held-out UTF-8 text")
+    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--text", type=Path, help="held-out UTF-8 text")
+    given.add_argument("--problems", type=int, metavar="N", help="a solver's first N test problems")
+    given.add_argument("--speed", action="store_true", help="measure speed, and nothing else")
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--context", type=int, default=512, help="tokens in a window")
     parser.add_argument("--blimp", type=Path, metavar="ZIP", help="also BLiMP's minimal pairs")
@@ -163,24 +195,38 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipes", nargs="+", default=every, choices=every, metavar="NAME")
     parser.add_argument("--twin", action="store_true", help="also the outlier twin")
     parser.add_argument("--peers", type=Path, metavar="ENVS", help="also the peers built there")
-    parser.add_argument("--speed", action="store_true", help="measure speed, and nothing else")
     parser.add_argument("--publish", action="store_true", help="into results/ and README.md")
     return parser.parse_args()
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """What was run, without the paths of this machine."""
+    words = ["python benchmarks/quality.py", *(path.name for path in args.checkpoints)]
+    if args.problems:
+        words.append(f"--problems {args.problems}")
+    elif args.speed:
+        words.append("--speed")
+    else:
+        words.append(f"--text HELD_OUT.txt --tokens {args.tokens} --context {args.context}")
+    if args.blimp:
+        words.append(f"--blimp BLiMP.zip --blimp-pairs {args.blimp_pairs}")
+    words += ["--twin"] * args.twin + ["--peers ENVS"] * bool(args.peers)
+    return " ".join(words)
 
 
 def main() -> None:
     """Measure, print one line a row, publish."""
     args = parse_arguments()
-    table = "quality-speed" if args.speed else "quality"
-    command = " ".join(["python benchmarks/quality.py", args.name or args.checkpoint.name])
-    where = provenance(command, available_threads())
+    table = "quality-speed" if args.speed else "quality-solvers" if args.problems else "quality"
+    where = provenance(command_of(args), available_threads())
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for row in rows_of(args, Path(folder)):
-            rows.append({**row, **where})
-            figures = {key: row[key] for key in row if isinstance(row[key], float)}
-            shown = ", ".join(f"{key} {value:.6g}" for key, value in figures.items())
-            print(f"{row['outliers']} {row['system']}: {row['bytes']} bytes, {shown}", flush=True)
+    for checkpoint in args.checkpoints:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in rows_of(checkpoint, args, Path(folder)):
+                rows.append({**row, **where})
+                figures = {key: row[key] for key in row if isinstance(row[key], float)}
+                shown = ", ".join(f"{key} {value:.6g}" for key, value in figures.items())
+                print(f"{row['model']} {row['outliers']} {row['system']}: {shown}", flush=True)
     if args.publish:
         publish(table, merged(table, rows))
 

@@ -193,7 +193,6 @@ def quality_table(rows: Sequence[Row]) -> str:
     lines = [_line(head), _line(["---", "---", *["---:"] * 5])]
     for row in rows:
         twin = ", outlier twin" if row["outliers"] == "twin" else ""
-        blimp = f"{row['blimp']:.1%} ± {row['blimp_se']:.1%}" if "blimp" in row else ""
         lines.append(
             _line(
                 [
@@ -203,7 +202,7 @@ def quality_table(rows: Sequence[Row]) -> str:
                     f"{row['increase']:+.3%} ± {row['increase_se']:.3%}",
                     f"{row['kl']:.6f} ± {row['kl_se']:.6f}",
                     f"{row['top1']:.2%}",
-                    blimp,
+                    _share(row, "blimp"),
                 ]
             )
         )
@@ -211,6 +210,11 @@ def quality_table(rows: Sequence[Row]) -> str:
     facts = "; ".join(
         f"{model}: {row['tokens']:,} tokens in windows of {row['context']}, perplexity "
         f"{row['perplexity_fp32']:.3f} in float32"
+        + (
+            f", {row['blimp_pairs']:,} pairs of BLiMP, {row['blimp_fp32']:.1%} in float32"
+            if "blimp" in row
+            else ""
+        )
         for (model, outliers), row in first.items()
         if outliers == "plain"
     )
@@ -219,9 +223,52 @@ def quality_table(rows: Sequence[Row]) -> str:
     )
     note = (
         "MB are those of graph and weights. The increase is paired, token by token; ± is one "
-        f"standard error. {facts}. Peers: {', '.join(peers)}."
+        f"standard error; in brackets the difference from float32, paired. {facts}. Peers: "
+        f"{', '.join(peers)}."
     )
     return "\n".join([note, "", *lines, "", source_line(rows[0])])
+
+
+def _share(row: Row, name: str) -> str:
+    """A share of right answers, and its paired difference from float32."""
+    if name not in row:
+        return ""
+    value, error, change, change_error = (
+        row[name + suffix] for suffix in ("", "_se", "_change", "_change_se")
+    )
+    return f"{value:.1%} ± {error:.1%} ({change:+.1%} ± {change_error:.1%})"
+
+
+def quality_solvers_table(rows: Sequence[Row]) -> str:
+    """What each system's quantization costs the solvers, plain and with outliers."""
+    columns = ["perplexity increase", "KL, nats", "solved"]
+    head = ["model", "system", "MB", *columns, *(f"{name}, twin" for name in columns)]
+    lines = [_line(head), _line(["---", "---", *["---:"] * 7])]
+    cells = {(row["model"], row["system"], row["outliers"]): row for row in rows}
+    for model, system in dict.fromkeys((row["model"], row["system"]) for row in rows):
+        pair = [cells.get((model, system, outliers)) for outliers in ("plain", "twin")]
+        size = f"{next(row for row in pair if row)['bytes'] / 1e6:.3f}"
+        figures = [figure for row in pair for figure in _solver_figures(row)]
+        lines.append(_line([model, system, size, *figures]))
+    facts = "; ".join(
+        f"{row['model']}: {row['problems']:,} problems, {row['solved_fp32']:.1%} solved in "
+        f"float32, {row['tokens']:,} tokens, perplexity {row['perplexity_fp32']:.3f}"
+        for row in {row["model"]: row for row in rows}.values()
+    )
+    note = (
+        "Greedy answers, judged by the task's checker; in brackets the difference from float32, "
+        "paired. Perplexity and KL are those of reference solutions; the prompts before them were "
+        f"never trained on. {facts}."
+    )
+    sources = dict.fromkeys(source_line(row) for row in {r["command"]: r for r in rows}.values())
+    return "\n\n".join([note, "\n".join(lines), *sources])
+
+
+def _solver_figures(row: Row | None) -> tuple[str, str, str]:
+    if row is None:
+        return "", "", ""
+    increase = f"{row['increase']:+.2%} ± {row['increase_se']:.2%}"
+    return increase, f"{row['kl']:.5f} ± {row['kl_se']:.5f}", _share(row, "solved")
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
@@ -274,6 +321,7 @@ TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "shortcuts": shortcuts_table,
     "soak": soak_table,
     "quality": quality_table,
+    "quality-solvers": quality_solvers_table,
     "ablation": ablation_table,
     "quantize": quantize_table,
     "quality-speed": quality_speed_table,

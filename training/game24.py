@@ -44,6 +44,16 @@ def solutions(numbers: Numbers, target: int) -> int:
     return sum(solutions(step.left, target) for step in moves(numbers))
 
 
+def random_solution(dice: random.Random, left: Numbers, target: int) -> Iterator[str]:
+    """The lines of a solution, all solutions equally likely."""
+    while len(left) > 1:
+        steps = moves(left)
+        weights = [solutions(step.left, target) for step in steps]
+        step = dice.choices(steps, weights)[0]
+        yield step.text
+        left = step.left
+
+
 def test_puzzles() -> list[Numbers]:
     """Ranks 901 to 1000 of the list, which Tree of Thoughts was tested on."""
     lines = TEST_FILE.read_text(encoding="utf-8").splitlines()
@@ -78,12 +88,7 @@ class Source:
 
     def solution(self, left: Numbers, target: int) -> Iterator[str]:
         """The lines of a solution, all solutions equally likely."""
-        while len(left) > 1:
-            steps = moves(left)
-            weights = [solutions(step.left, target) for step in steps]
-            step = self.random.choices(steps, weights)[0]
-            yield step.text
-            left = step.left
+        return random_solution(self.random, left, target)
 
     def rollout(self) -> Judged:
         """Moves good and bad, some of them wrong, and 1 or 0: can the target be reached. The
