@@ -192,7 +192,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--blimp-pairs", type=int, default=30, help="of each paradigm")
     names = [*RECIPES, MIXED]
     every = [*names, *(name + INT8_CACHE for name in names)]
-    parser.add_argument("--recipes", nargs="+", default=every, choices=every, metavar="NAME")
+    parser.add_argument("--recipes", nargs="*", default=every, choices=every, metavar="NAME")
     parser.add_argument("--twin", action="store_true", help="also the outlier twin")
     parser.add_argument("--peers", type=Path, metavar="ENVS", help="also the peers built there")
     parser.add_argument("--publish", action="store_true", help="into results/ and README.md")

@@ -20,9 +20,10 @@ from gpt2edge.runtime.stopping import StopParams
 
 FloatArray = NDArray[np.float32]
 Progress = Callable[[int, int], None]
-"""Called with the windows done and their number."""
+"""Called with the parts done and their number."""
 
 _WINDOW: Final = 256  # tokens
+_PASS: Final = 512  # tokens read at once: products of fewer rows take twice the time for moments
 _SAMPLE: Final = 256  # rows kept of every product's input
 _OWN_ROWS: Final = 32
 _OWN_SEED: Final = 20190214
@@ -46,14 +47,14 @@ class Observer:
         inputs = {node.name: node.input[0] for node in graph.node if node.input}
         self._inputs = {name: inputs[item.node] for name, item in self.products.items()}
         self._probe = Probe(model, list(self._inputs.values()))
-        self._windows = windows
+        self._passes = _passes(windows)
 
     def statistics(self, progress: Progress | None = None) -> dict[str, InputStatistics]:
         """Statistics of every product's input, by the name of its weight."""
         absmax = {name: np.zeros(item.k, np.float32) for name, item in self.products.items()}
         samples: dict[str, list[FloatArray]] = {name: [] for name in self.products}
-        share = -(-_SAMPLE // len(self._windows))
-        for found in self._inputs_by_window(list(self.products), progress):
+        share = -(-_SAMPLE // len(self._passes))
+        for found in self._inputs_by_pass(list(self.products), progress):
             for name, rows in found.items():
                 np.maximum(absmax[name], np.abs(rows).max(axis=0), out=absmax[name])
                 step = max(1, len(rows) // share)
@@ -69,7 +70,7 @@ class Observer:
         """Mean of x^T x over all rows x of each product's input, [k, k]."""
         moments = {name: np.zeros((self.products[name].k,) * 2, np.float32) for name in names}
         count = 0
-        for found in self._inputs_by_window(names, progress):
+        for found in self._inputs_by_pass(names, progress):
             for name, rows in found.items():
                 moments[name] += rows.T @ rows
             count += len(rows)
@@ -77,14 +78,26 @@ class Observer:
             moment /= count
         return moments
 
-    def _inputs_by_window(
+    def _inputs_by_pass(
         self, names: Sequence[str], progress: Progress | None
     ) -> Iterator[Mapping[str, FloatArray]]:
-        for done, window in enumerate(self._windows, 1):
-            found = self._probe.run(window, [self._inputs[name] for name in names])
+        for done, windows in enumerate(self._passes, 1):
+            found = self._probe.run_batch(windows, [self._inputs[name] for name in names])
             yield dict(zip(names, found, strict=True))
             if progress:
-                progress(done, len(self._windows))
+                progress(done, len(self._passes))
+
+
+def _passes(windows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """Neighbours of one length together, up to 512 tokens."""
+    passes: list[list[Sequence[int]]] = []
+    for window in windows:
+        last = passes[-1] if passes else []
+        if last and len(last[0]) == len(window) and (len(last) + 1) * len(window) <= _PASS:
+            last.append(window)
+        else:
+            passes.append([window])
+    return passes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +105,7 @@ class Calibration:
     """What a model reads while its inputs are measured.
 
     ``token_ids`` of a text like those it will read; None lets it write one itself. About
-    ``tokens`` of them are used. ``progress`` hears of every window done.
+    ``tokens`` of them are used. ``progress`` hears of every part done.
     """
 
     token_ids: Sequence[int] | None = None

@@ -44,23 +44,32 @@ class Probe:
 
         ``logits`` are those of every position. ``weights`` take the place of the model's own.
         """
-        feed = {**self._feed(window), **(weights or {})}
+        return self.run_batch([window], values, weights)
+
+    def run_batch(
+        self,
+        windows: Sequence[Sequence[int]],
+        values: Sequence[str],
+        weights: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """``run`` for ``windows`` of one length, whose tokens follow one another."""
+        feed = {**self._feed(windows), **(weights or {})}
         if "logits" not in values:
-            feed["logits_to_keep"] = np.zeros((1, 1), np.int64)  # spares the head's product
+            feed["logits_to_keep"] = np.zeros((len(windows), 1), np.int64)  # spares the head
         outputs = self._session.run(list(values), feed)
         return [array.reshape(-1, array.shape[-1]) for array in outputs]
 
-    def _feed(self, window: Sequence[int]) -> dict[str, NDArray[Any]]:
-        ids = np.asarray(window, np.int64)[None]
+    def _feed(self, windows: Sequence[Sequence[int]]) -> dict[str, NDArray[Any]]:
+        ids = np.asarray(windows, np.int64)
         feed: dict[str, NDArray[Any]] = {
             "input_ids": ids,
             "attention_mask": np.ones_like(ids),
-            "position_ids": np.arange(ids.shape[1])[None],
+            "position_ids": np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
         }
         for value in self._session.get_inputs():
             if value.name.startswith("past_key_values."):
                 kind = np.int8 if value.type == "tensor(int8)" else np.float32
-                feed[value.name] = np.zeros((1, value.shape[1], 0, value.shape[3]), kind)
+                feed[value.name] = np.zeros((len(ids), value.shape[1], 0, value.shape[3]), kind)
         return feed
 
 

@@ -1,6 +1,7 @@
 """Logits of llama.cpp: the checkpoint as GGUF, quantized by llama.cpp itself (q8_0, q4_0, ...)."""
 
 import ctypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class LlamaLogits:
         self._length = llama_cpp.llama_model_n_ctx_train(self._model)
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx = settings.n_batch = settings.n_ubatch = self._length
+        settings.n_threads = settings.n_threads_batch = len(os.sched_getaffinity(0))
         self._context = llama_cpp.llama_init_from_model(self._model, settings)
         self._batch = llama_cpp.llama_batch_init(self._length, 0, 1)
         self.facts: dict[str, Any] = {
