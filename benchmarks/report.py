@@ -286,6 +286,18 @@ def ablation_table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", source_line(rows[0])])
 
 
+def cache_contexts_table(rows: Sequence[Row]) -> str:
+    """What an int8 cache costs, by context."""
+    caches = ("float32", "int8")
+    head = ["context", *(f"KL, {cache} cache" for cache in caches), "increase by the int8 cache"]
+    lines = [_line(head), _line(["---:"] * 4)]
+    for row in rows:
+        kl = [f"{row[f'kl_{cache}']:.6f} ± {row[f'kl_se_{cache}']:.6f}" for cache in caches]
+        more = (1 + row["increase_int8"]) / (1 + row["increase_float32"]) - 1
+        lines.append(_line([f"{row['context']:,}", *kl, f"{more:+.3%}"]))
+    return "\n".join([*lines, "", f"Model: {rows[0]['model']}. {source_line(rows[0])}"])
+
+
 def quantize_table(rows: Sequence[Row]) -> str:
     """What quantizing costs."""
     head = ["model", "recipe", "seconds", "processor seconds", "peak memory, MB", "MB written"]
@@ -324,6 +336,7 @@ TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "quality-solvers": quality_solvers_table,
     "ablation": ablation_table,
     "quantize": quantize_table,
+    "cache-contexts": cache_contexts_table,
     "quality-speed": quality_speed_table,
 }
 

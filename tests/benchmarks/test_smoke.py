@@ -1,8 +1,10 @@
 """The benchmarks run, on a model of two layers; their figures are nobody's business here."""
 
 import json
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,28 @@ def test_many_samples_are_compared(work: Path) -> None:
     (row,) = [json.loads(line) for line in output.splitlines()]
     assert row["ratio"] == pytest.approx(row["together_s"] / row["apart_s"])
     assert row["together_s"] > 0
+
+
+def test_quality_asks_for_minimal_pairs(tmp_path: Path) -> None:
+    pairs = [("The king was old.", "King the old was."), ("She saw him.", "She saw he.")]
+    lines = [json.dumps({"sentence_good": good, "sentence_bad": bad}) for good, bad in pairs]
+    with zipfile.ZipFile(tmp_path / "pairs.zip", "w") as archive:
+        archive.writestr("data/order.jsonl", "\n".join(lines))
+    (tmp_path / "text.txt").write_text("Once upon a time there was a king. " * 8)
+    options = ["--text", str(tmp_path / "text.txt"), "--blimp", str(tmp_path / "pairs.zip")]
+    storyteller = str(BENCHMARKS.parent / "training" / "models" / "storyteller")
+    found = run(str(BENCHMARKS / "quality.py"), storyteller, *options, "--recipes", "int8")
+    assert re.search(r"storyteller plain gpt2edge int8: .* blimp 1, .*blimp_change 0\b", found)
+
+
+def test_quality_counts_a_solvers_answers() -> None:
+    """And the twin, of the same function, is judged by the plain model."""
+    solver = str(BENCHMARKS.parent / "training" / "models" / "game24-0.1m")
+    options = ["--problems", "8", "--recipes", "int8+int8-cache", "--twin"]
+    lines = run(str(BENCHMARKS / "quality.py"), solver, *options).splitlines()
+    assert [line.split()[1] for line in lines] == ["plain", "twin"]
+    for line in lines:
+        figures = dict(re.findall(r"(\w+) ([-\d.e]+)", line))
+        assert float(figures["kl"]) < 0.01
+        assert 0 <= float(figures["solved_fp32"]) <= 1
+        assert abs(float(figures["solved_change"])) <= 0.25
