@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoder import Decoder
-from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.generation import Generation, accept_all
 from gpt2edge.runtime.prefix_cache import PrefixCache
-from gpt2edge.runtime.types import Chunk
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.speculator import Speculation, Speculator
@@ -28,19 +27,29 @@ class _Group:
         self._logits: NDArray[np.float32] | None = None
 
     def start(
-        self, decoder: Decoder, active: Sequence[Generation], prefixes: PrefixCache | None
-    ) -> tuple[Generation, Chunk]:
-        """Give the next member row ``len(active)`` with its prompt, and draw its first token."""
-        row, reused = len(active), len(self._prompt_ids)
-        sibling = next((at for at, other in enumerate(active) if self._has_prompt(other)), None)
-        if sibling is None or self._logits is None:
-            self._logits, reused = enter_prompt(decoder, row, self._prompt_ids, prefixes)
-        else:
-            decoder.cache.fork(sibling, [row])
-            decoder.cache.truncate(row, len(self._prompt_ids))
-        generation = self.waiting.popleft()
-        generation.reused_tokens = reused
-        return generation, generation.accept(self._logits)
+        self, decoder: Decoder, active: list[Generation], prefixes: PrefixCache | None
+    ) -> Iterator[Generation]:
+        """Give the next members the rows behind ``active``, where the prompt enters, and draw
+        their first tokens."""
+        first = len(active)
+        while self.waiting and len(active) < decoder.cache.rows:
+            generation = self.waiting.popleft()
+            if not generation.end_early():
+                active.append(generation)
+        begun = active[first:]
+        if not begun:
+            return
+        siblings = (row for row in reversed(range(first)) if self._has_prompt(active[row]))
+        source, forked = next(siblings, None), begun
+        if source is None or self._logits is None:
+            self._logits, reused = enter_prompt(decoder, first, self._prompt_ids, prefixes)
+            begun[0].reused_tokens = reused
+            source, forked = first, begun[1:]
+        for generation in forked:
+            generation.reused_tokens = len(self._prompt_ids)
+        rows = range(len(active) - len(forked), len(active))
+        decoder.cache.fork(source, rows, stop=len(self._prompt_ids))
+        yield from accept_all(begun, np.broadcast_to(self._logits, (len(begun), self._logits.size)))
 
     def _has_prompt(self, other: Generation) -> bool:
         """Whether the prompt is at the head of another's row."""
@@ -72,27 +81,21 @@ def decode_all(
     groups: Sequence[Sequence[Generation]],
     prefixes: PrefixCache | None = None,
     speculator: "Speculator | None" = None,
-) -> Iterator[Chunk]:
+) -> Iterator[Generation]:
     """Decode groups of generations, one prompt a group, on the rows of one cache.
 
-    A row that ends is given to the next waiting generation at once. Rows in use are always the
-    first ones: the last moves into the place of one that ended. With a ``speculator``, a
-    generation that is alone may get several tokens at a step.
+    Each comes back with every token that it takes. A row that ends is given to the next waiting
+    generation at once. Rows in use are always the first ones: the last moves into the place of one
+    that ended. With a ``speculator``, a generation that is alone may get several tokens at a step.
     """
     speculation: Speculation | None = None
     waiting = deque(_Group(group) for group in groups if group)
     active: list[Generation] = []
     while waiting or active:
         while waiting and len(active) < decoder.cache.rows:
-            group = waiting[0]
-            if group.waiting[0].end_early():
-                group.waiting.popleft()
-            else:
-                generation, chunk = group.start(decoder, active, prefixes)
-                if generation.finish_reason is None:
-                    active.append(generation)
-                yield chunk
-            if not group.waiting:
+            yield from waiting[0].start(decoder, active, prefixes)
+            _release(decoder, active)
+            if not waiting[0].waiting:
                 waiting.popleft()
         _release(decoder, active)  # a caller may have ended some meanwhile
         if active:
@@ -102,25 +105,17 @@ def decode_all(
                     speculation = speculator.begin(active[0])
                 yield from speculation.step(decoder)
             else:
-                yield from _step(decoder, active)
+                logits = decoder.decode([generation.token_ids[-1] for generation in active])
+                yield from accept_all(active, logits)
             _release(decoder, active)
-
-
-def _step(decoder: Decoder, active: Sequence[Generation]) -> Iterator[Chunk]:
-    """One token for each."""
-    logits = decoder.decode([generation.token_ids[-1] for generation in active])
-    for generation, row in zip(active, logits, strict=True):
-        if generation.finish_reason is None:
-            yield generation.accept(row)
 
 
 def _slide(decoder: Decoder, active: Sequence[Generation]) -> None:
     """Make room in full rows, which only those have that may slide: enter anew what stays."""
     cache = decoder.cache
-    for row, generation in enumerate(active):
-        if cache.lengths[row] == cache.max_length:
-            cache.truncate(row, 0)
-            decoder.prefill(row, generation.slide(cache.max_length))
+    for row in np.flatnonzero(cache.lengths[: len(active)] == cache.max_length).tolist():
+        cache.truncate(row, 0)
+        decoder.prefill(row, active[row].slide(cache.max_length))
 
 
 def _release(decoder: Decoder, active: list[Generation]) -> None:

@@ -9,7 +9,7 @@ ended are kept by their sum over their length to the power of ``length_penalty``
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import Final
 
 import numpy as np
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.batching import enter_prompt
 from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.draws import top_k_indices
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.kv_cache import KVCache
 from gpt2edge.runtime.prefix_cache import PrefixCache
-from gpt2edge.runtime.sampling import SamplingParams, top_k_indices
-from gpt2edge.runtime.types import Chunk
+from gpt2edge.runtime.sampling import SamplingParams
 
 _FEWEST_PER_BEAM: Final = 2
 
@@ -106,18 +106,16 @@ class _Search:
         self._held = held
         self.beams = [beam for beam in placed if beam is not None]
 
-    def finish(self) -> list[Chunk]:
-        """Hand the best hypotheses to the generations of the group, and show their tokens."""
+    def finish(self) -> Iterator[Generation]:
+        """Hand the best hypotheses to the generations of the group: each, for every token."""
         if len(self._ended) < len(self._group) and not self._group[0].cancelled:
             raise ValueError(
                 f"beam search found {len(self._ended)} completions, not {len(self._group)}: "
                 "ask for fewer, or forbid less"
             )
-        chunks = []
         for generation, (score, winner) in zip(self._group, self._ended, strict=False):
             generation.adopt(winner, score)
-            chunks.extend(generation.chunks())
-        return chunks
+            yield from repeat(generation, len(generation.token_ids))
 
     def _continuations(self, logits: NDArray[np.float32]) -> Iterator[_Beam]:
         """The likeliest continuations of all beams, the best first."""
@@ -126,7 +124,7 @@ class _Search:
         for place, beam in enumerate(self._live()):
             logprobs = _log_softmax(logits[beam.row])
             beam.generation.process(logprobs)
-            for token_id in top_k_indices(logprobs, min(count, logprobs.size)):
+            for token_id in top_k_indices(logprobs[None], min(count, logprobs.size))[0]:
                 score = beam.score + float(logprobs[token_id])
                 if np.isfinite(score):
                     found.append((-score, place, int(token_id), beam))
@@ -172,10 +170,11 @@ def search_all(
     decoder: Decoder,
     groups: Sequence[Sequence[Generation]],
     prefixes: PrefixCache | None = None,
-) -> Iterator[Chunk]:
+) -> Iterator[Generation]:
     """Search for the completions of groups of generations, one prompt a group.
 
-    Each prompt has ``num_beams`` rows of the cache. Its chunks come when its search has ended.
+    Each prompt has ``num_beams`` rows of the cache. When its search has ended its generations come
+    back, each once for every token.
     """
     waiting = deque(group for group in groups if group)
     active: list[_Search] = []
@@ -197,7 +196,7 @@ def search_all(
                 first += search.width
 
 
-def _release(decoder: Decoder, active: list[_Search]) -> Iterator[Chunk]:
+def _release(decoder: Decoder, active: list[_Search]) -> Iterator[Generation]:
     """Free the rows of searches that have ended; the last moves into such a place."""
     for place in reversed(range(len(active))):
         search = active[place]

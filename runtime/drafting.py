@@ -97,9 +97,9 @@ class ModelDrafter:
         fresh = text[known:]
         logits = self._decoder.prefill(0, fresh) if len(fresh) > 1 else self._next(fresh[0])
         twin = self._generation.rehearsal()
-        guess = [twin.accept(logits).token_id]
+        guess = [twin.accept(logits)]
         while len(guess) < count and twin.finish_reason is None:
-            guess.append(twin.accept(self._next(guess[-1])).token_id)
+            guess.append(twin.accept(self._next(guess[-1])))
         self._held, self._sure = [*text, *guess[:-1]], len(text)
         return guess
 

@@ -198,10 +198,10 @@ class Engine:
         beams = request.sampling.num_beams
         decoder = self._decoder_for(groups, beams)
         if beams == 1:
-            chunks = decode_all(decoder, groups, self.prefixes, self._speculator)
+            tokens = decode_all(decoder, groups, self.prefixes, self._speculator)
         else:
-            chunks = search_all(decoder, groups, self.prefixes)
-        return Stream([generation for group in groups for generation in group], chunks, decoder)
+            tokens = search_all(decoder, groups, self.prefixes)
+        return Stream([generation for group in groups for generation in group], tokens, decoder)
 
     def generate_batch(
         self,
@@ -220,7 +220,7 @@ class Engine:
         All are decoded together on one cache; a prompt's samples share one prefill. Sample ``i``
         of a prompt draws from the random stream (seed, i): it is the same text in any batch.
         """
-        stream = self.stream_batch(
+        return self.stream_batch(
             prompts,
             n=n,
             max_new_tokens=max_new_tokens,
@@ -229,10 +229,7 @@ class Engine:
             logprobs=logprobs,
             processors=processors,
             overflow=overflow,
-        )
-        for _ in stream:
-            pass
-        return stream.completions
+        ).finish()
 
     async def agenerate(
         self,

@@ -1,18 +1,17 @@
 """One completion in the making."""
 
-from collections.abc import Sequence
-from copy import copy, deepcopy
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gpt2edge.runtime.draws import top_k_indices
 from gpt2edge.runtime.overflow import Overflow
 from gpt2edge.runtime.processors import Logits, LogitsProcessor, Scope
-from gpt2edge.runtime.sampling import Sampler, SamplingParams, log_softmax, top_k_indices
-from gpt2edge.runtime.stopping import StopMatcher, StopParams
+from gpt2edge.runtime.sampling import Sampler, SamplingParams, choose, log_masses
+from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
+from gpt2edge.runtime.transcript import Transcript
 from gpt2edge.runtime.types import Chunk, Completion, FinishReason, Timing, TokenLogprob
 
 
@@ -39,7 +38,11 @@ class Request:
 
 
 class Generation:
-    """One completion: takes logits, draws tokens, lets text out, knows when it is done."""
+    """One completion: takes logits, draws tokens, knows when it is done.
+
+    A batch of a tiny model spends as much time here as in its products, so that a token costs two
+    lists' ends and a few comparisons: text is made when somebody looks, by ``Transcript``.
+    """
 
     def __init__(
         self, prompt: str, prompt_ids: Sequence[int], request: Request, *, index: int, row: int
@@ -50,32 +53,34 @@ class Generation:
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
         self.reused_tokens = self.guessed_tokens = self.accepted_tokens = 0
-        self._history = list(prompt_ids)
+        self.history = list(prompt_ids)
+        """Prompt and completion, the same list at all times."""
+        self.truncated = request.truncated
+        self.has_slid = False
+        self.end_ids = request.eos_ids | frozenset(request.stop.token_ids)
+        """The tokens that end it."""
         self._request = request
         self._sampler = self._new_sampler((request.seed or 0, index))
         self._score: float | None = None
-        self.truncated = request.truncated
-        self.has_slid = False
         self._index = index
         self._row = row
-        self._decoder = (
-            request.tokenizer.stream_decoder(self.prompt_ids) if request.tokenizer else None
-        )
-        self._matcher = StopMatcher(request.stop.strings)
-        self._pieces: list[str] = []
+        self._shown = 0
+        self._spelled: Transcript | None = None
         self._logprobs: list[float] = []
         self._top_logprobs: list[tuple[TokenLogprob, ...]] = []
         self._first_token = self._last_token = request.started
+
+    def sibling(self, index: int, row: int) -> "Generation":
+        """Sample ``index`` of the same prompt; neither has begun."""
+        twin = self.branch()
+        twin._index, twin._row = index, row
+        twin._sampler = self._sampler.fork((self._request.seed or 0, index))
+        return twin
 
     @property
     def cached_tokens(self) -> int:
         """Tokens that enter the cache: all but the last, which nothing follows."""
         return len(self.prompt_ids) + self.max_new_tokens - 1
-
-    @property
-    def history(self) -> list[int]:
-        """Prompt and completion, the same list at all times."""
-        return self._history
 
     @property
     def sampling(self) -> SamplingParams:
@@ -89,43 +94,32 @@ class Generation:
         return self._request.max_new_tokens
 
     @property
-    def end_ids(self) -> frozenset[int]:
-        """The tokens that end it."""
-        return self._request.eos_ids | frozenset(self._request.stop.token_ids)
-
-    @property
     def logprobs(self) -> tuple[float, ...]:
         """Log-probability of each token so far, where they were asked for."""
         return tuple(self._logprobs)
 
-    def accept(self, logits: NDArray[np.float32]) -> Chunk:
-        """Draw the next token from ``logits`` [vocab_size]."""
-        return self.append(self._sampler(logits, self._history, self._banned()), logits)
+    def accept(self, logits: Logits) -> int:
+        """Draw the next token from ``logits`` [vocab_size] and take it."""
+        token_id = self._sampler(logits, self.history, self._banned())
+        self.append(token_id, logits)
+        return token_id
 
     def process(self, logits: Logits) -> None:
         """Change ``logits`` [vocab_size] in place as its parameters and end conditions say."""
-        self._sampler.process(logits, self._history, self._banned())
+        self._sampler.process(logits, self.history, self._banned())
 
-    def append(self, token_id: int, logits: Logits) -> Chunk:
+    def append(self, token_id: int, logits: Logits) -> None:
         """Take ``token_id`` as the next token; ``logits`` [vocab_size] are the model's for it."""
-        request = self._request
-        self._history.append(token_id)
-        self.token_ids.append(token_id)
-        self._last_token = perf_counter()
-        if len(self.token_ids) == 1:
-            self._first_token = self._last_token
-        if request.logprobs is not None:
-            self._record(logits, token_id, request.logprobs)
-        self._pieces.append(self._advance(token_id))
-        return self._chunk(len(self.token_ids) - 1)
+        if self._request.logprobs is not None:
+            self._record(token_id, logits, log_masses(logits[None])[0])
+        self._take(token_id, perf_counter())
 
-    def chunks(self) -> list[Chunk]:
-        """The chunks of all its tokens."""
-        return [self._chunk(at) for at in range(len(self.token_ids))]
-
-    def _chunk(self, at: int) -> Chunk:
+    def chunk(self) -> Chunk:
+        """The first token that was not shown yet. The texts of all join to the completion's."""
+        at = self._shown
+        self._shown += 1
         return Chunk(
-            text=self._pieces[at],
+            text=self._transcript(each=True).pieces[at],
             token_id=self.token_ids[at],
             index=self._row,
             logprob=self._logprobs[at] if self._logprobs else None,
@@ -137,7 +131,6 @@ class Generation:
         """End here, with what there is."""
         if self.finish_reason is None:
             self.finish_reason = "cancelled"
-            self._pieces.append(self._flush())
 
     def end_early(self) -> bool:
         """End here where a caller cancelled it or its time is over; whether it has ended."""
@@ -145,7 +138,6 @@ class Generation:
             self.cancel()
         elif self.finish_reason is None and self._request.is_late(perf_counter()):
             self.finish_reason = "time"
-            self._pieces.append(self._flush())
         return self.finish_reason is not None
 
     def slide(self, context: int) -> list[int]:
@@ -154,7 +146,7 @@ class Generation:
         The last token is left out: it is the next to enter.
         """
         self.truncated = self.has_slid = True
-        return self._request.overflow.window(self._history, context)[:-1]
+        return self._request.overflow.window(self.history, context)[:-1]
 
     def fork(
         self, stream_key: Sequence[int] | None = None, *, sampling: SamplingParams | None = None
@@ -165,11 +157,12 @@ class Generation:
         or as ``sampling`` says.
         """
         twin = self.branch()
-        twin._request = replace(self._request, sampling=sampling or self._request.sampling)
-        if stream_key is None and sampling is None:
-            twin._sampler = deepcopy(self._sampler)
-        else:
+        if sampling is not None:
+            twin._request = replace(self._request, sampling=sampling)
             twin._sampler = twin._new_sampler((self._request.seed or 0, *(stream_key or ())))
+        else:
+            key = None if stream_key is None else (self._request.seed or 0, *stream_key)
+            twin._sampler = self._sampler.fork(key)
         return twin
 
     def rehearsal(self) -> "Generation":
@@ -182,10 +175,9 @@ class Generation:
     def branch(self) -> "Generation":
         """A twin at this point for a caller who chooses the tokens: both draw from one stream."""
         twin = copy(self)
-        twin.token_ids, twin._history = list(self.token_ids), list(self._history)
-        twin._pieces, twin._logprobs = list(self._pieces), list(self._logprobs)
-        twin._top_logprobs = list(self._top_logprobs)
-        twin._decoder, twin._matcher = copy(self._decoder), copy(self._matcher)
+        twin.token_ids, twin.history = list(self.token_ids), list(self.history)
+        twin._logprobs, twin._top_logprobs = list(self._logprobs), list(self._top_logprobs)
+        twin._spelled = copy(self._spelled)
         return twin
 
     def adopt(self, other: "Generation", score: float) -> None:
@@ -199,7 +191,7 @@ class Generation:
         request = self._request
         return Completion(
             prompt=self.prompt,
-            text="".join(self._pieces),
+            text="".join(self._transcript().pieces),
             token_ids=tuple(self.token_ids),
             finish_reason=self.finish_reason,
             timing=Timing(
@@ -231,42 +223,74 @@ class Generation:
             return [*self._request.eos_ids, *stop.token_ids]
         return tuple(self._request.eos_ids) if stop.ignore_eos else ()
 
-    def _advance(self, token_id: int) -> str:
-        """The text that token lets out; sets ``finish_reason`` where it is the last one."""
-        request = self._request
-        if token_id in request.eos_ids:
-            self.finish_reason = "eos"
-            return self._flush()
-        if token_id in request.stop.token_ids:
+    def _take(self, token_id: int, now: float) -> None:
+        """Add a token, and set ``finish_reason`` where it is the last one."""
+        request, token_ids = self._request, self.token_ids
+        token_ids.append(token_id)
+        self.history.append(token_id)
+        self._last_token = now
+        if len(token_ids) == 1:
+            self._first_token = now
+        if token_id in self.end_ids:
+            self.finish_reason = "eos" if token_id in request.eos_ids else "stop"
+        elif request.stop.strings and self._transcript().has_stopped:
             self.finish_reason = "stop"
-            return self._flush()
-        text = self._matcher.push(self._decoder.push(token_id) if self._decoder else "")
-        if self._matcher.matched is not None:
-            self.finish_reason = "stop"
-        elif len(self.token_ids) == request.max_new_tokens:
+        elif len(token_ids) == request.max_new_tokens:
             self.finish_reason = "length"
-            text += self._flush()
-        elif request.is_late(self._last_token):
+        elif request.is_late(now):
             self.finish_reason = "time"
-            text += self._flush()
-        return text
 
-    def _flush(self) -> str:
-        tail = self._matcher.push(self._decoder.finish() if self._decoder else "")
-        return tail + self._matcher.finish()
+    def _transcript(self, *, each: bool = False) -> Transcript:
+        """The text of all tokens so far, those that are new in one piece or ``each`` in its own."""
+        spelled = self._spelled
+        if spelled is None:
+            request = self._request
+            spelled = self._spelled = Transcript(
+                request.tokenizer, self.prompt_ids, request.stop.strings, self.end_ids
+            )
+        fresh = self.token_ids[spelled.tokens :]
+        size = 1 if each else max(1, len(fresh))
+        for first in range(0, len(fresh), size):
+            spelled.push(fresh[first : first + size])
+        if self.finish_reason is not None:
+            spelled.finish()
+        return spelled
 
-    def _record(self, logits: NDArray[np.float32], token_id: int, count: int) -> None:
-        logprobs = log_softmax(logits)
-        self._logprobs.append(float(logprobs[token_id]))
-        tokenizer = self._request.tokenizer
+    def _record(self, token_id: int, logits: Logits, log_mass: float) -> None:
+        """Keep the log-probabilities that were asked for."""
+        self._logprobs.append(float(logits[token_id]) - float(log_mass))
+        tokenizer, count = self._request.tokenizer, self._request.logprobs
         if count:
             self._top_logprobs.append(
                 tuple(
                     TokenLogprob(
-                        token_id=int(other),
-                        text=tokenizer.piece(int(other)) if tokenizer else "",
-                        logprob=float(logprobs[other]),
+                        token_id=other,
+                        text=tokenizer.piece(other) if tokenizer else "",
+                        logprob=float(logits[other]) - float(log_mass),
                     )
-                    for other in top_k_indices(logits, count)
+                    for other in top_k_indices(logits[None], count)[0].tolist()
                 )
             )
+
+
+def accept_all(generations: Sequence[Generation], logits: Logits) -> Iterator[Generation]:
+    """Draw the next token of each from its row of ``logits`` [rows, vocab_size].
+
+    All are drawn together. Each comes back as it takes its own; one that was ended meanwhile, by a
+    caller who saw the others, takes none.
+    """
+    token_ids = choose(
+        [generation._sampler for generation in generations],
+        logits,
+        [generation.history for generation in generations],
+        [generation._banned() for generation in generations],
+    )
+    recorded = any(generation._request.logprobs is not None for generation in generations)
+    masses = log_masses(logits) if recorded else None
+    now = perf_counter()
+    for row, (generation, token_id) in enumerate(zip(generations, token_ids, strict=True)):
+        if generation.finish_reason is None:
+            if masses is not None and generation._request.logprobs is not None:
+                generation._record(token_id, logits[row], masses[row])
+            generation._take(token_id, now)
+            yield generation

@@ -69,10 +69,15 @@ class KVCache:
         Raises ValueError where a row has no room for them.
         """
         self.check_room(first, count, tokens)
-        for row in range(first, first + count):
-            length = self.lengths[row]
-            self.attention_mask[row, length : length + tokens] = 1
-        self.lengths[first : first + count] += tokens
+        if count == 1:
+            start = self.lengths[first]
+            self.attention_mask[first, start : start + tokens] = 1
+            self.lengths[first] += tokens
+            return
+        lengths = self.lengths[first : first + count]
+        for _ in range(tokens):
+            self.attention_mask[np.arange(first, first + count), lengths] = 1
+            lengths += 1
 
     def check_room(self, first: int, count: int, tokens: int) -> None:
         """Raise ValueError where ``tokens`` more do not fit one of the rows."""
@@ -86,18 +91,29 @@ class KVCache:
             raise ValueError(f"length is {length}; row {row} holds {self.lengths[row]} tokens")
         self._set_length(row, length)
 
-    def fork(self, row: int, targets: Sequence[int], *, start: int = 0) -> None:
+    def fork(
+        self, row: int, targets: Sequence[int], *, start: int = 0, stop: int | None = None
+    ) -> None:
         """Make every row in ``targets`` a copy of ``row``; what they held is forgotten.
 
         A caller who knows that they hold the same ``start`` first tokens spares copying these.
+        With ``stop`` they get the first tokens only.
         """
-        length = int(self.lengths[row])
+        length = int(self.lengths[row]) if stop is None else stop
+        if not 0 <= length <= self.lengths[row]:
+            raise ValueError(f"stop is {stop}; row {row} holds {self.lengths[row]} tokens")
         for target in targets:
             if not 0 <= start <= min(length, int(self.lengths[target])):
                 raise ValueError(f"rows {row} and {target} do not both hold {start} tokens")
-            if target != row:
-                self.data[:, :, target, :, start:length] = self.data[:, :, row, :, start:length]
-                self._set_length(target, length)
+        moved = [target for target in targets if target != row]
+        if not moved:
+            return
+        data = self.data
+        for target in moved:
+            data[:, :, target, :, start:length] = data[:, :, row, :, start:length]
+        self.lengths[moved] = length
+        self.attention_mask[moved, :length] = 1
+        self.attention_mask[moved, length:] = 0
 
     def select(self, rows: Sequence[int]) -> None:
         """Make row ``i`` what ``rows[i]`` was; a row may be named often. The rest are emptied."""

@@ -96,12 +96,9 @@ class Requests:
                 request, max_new_tokens=limit, truncated=len(prompt_ids) < len(given_ids)
             )
             first_row = n * len(groups)
-            groups.append(
-                [
-                    Generation(text, prompt_ids, limited, index=index, row=first_row + index)
-                    for index in range(n)
-                ]
-            )
+            first = Generation(text, prompt_ids, limited, index=0, row=first_row)
+            others = [first.sibling(index, first_row + index) for index in range(1, n)]
+            groups.append([first, *others])
         return groups
 
     def encode(self, prompt: Prompt) -> list[int]:

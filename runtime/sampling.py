@@ -1,28 +1,27 @@
-"""From logits to a token: the cuts and the draw, in numpy.
+"""How the next tokens are chosen: the parameters, and a sampler for each sequence.
 
-The order is transformers': what ``processors`` does, temperature, top-k, top-p, min-p, typical-p.
-The cuts seldom sort the vocabulary: a bound on the k-th largest logit, or on what a nucleus can
-hold, picks the candidates first, and only they are sorted.
+The order is transformers': what ``processors`` does, then the cuts of ``draws``.
 """
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._checks import real, whole
+from gpt2edge.runtime.draws import SCRATCH, draw
 from gpt2edge.runtime.processors import Logits, LogitsProcessor, Processing, Scope
+from gpt2edge.runtime.random_stream import RandomStream
 
 MAX_BEAMS: Final = 1024
 """The most beams of one prompt."""
 
-_LARGEST_BLOCK: Final = 128
-_NEGLIGIBLE: Final = np.float32(1e-4)
+_CELLS: Final = 1 << 16
+"""Logits that are worked on at once: with all that is made of them they fit a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,28 +89,10 @@ class SamplingParams:
         return self.num_beams == 1 and not self.is_greedy
 
 
-class _Scratch(threading.local):
-    """Arrays as large as the vocabulary, kept by each thread from one draw to the next.
-
-    New ones would come from fresh pages of memory, which costs more than the arithmetic on them.
-    """
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, Logits] = {}
-
-    def array(self, name: str, size: int) -> Logits:
-        """The scratch array ``name``, [size], holding anything."""
-        array = self._arrays.get(name)
-        if array is None or array.size < size:
-            array = self._arrays[name] = np.empty(size, np.float32)
-        return array[:size]
-
-
-_SCRATCH: Final = _Scratch()
-
-
 class Sampler:
-    """Draws the tokens of one sequence from a random stream of its own."""
+    """Chooses the tokens of one sequence, with a random stream of its own."""
+
+    __slots__ = ("params", "process", "stream")
 
     def __init__(
         self,
@@ -120,69 +101,92 @@ class Sampler:
         stream_key: Sequence[int] = (0, 0),
         scope: Scope | None = None,
     ) -> None:
-        self._params = params
+        self.params = params
         self.process = Processing(params, processors, scope)
-        self._stream_key = list(stream_key)
-
-    @cached_property
-    def _random(self) -> "np.random.Generator":
-        """The random stream; a greedy choice never loads numpy.random."""
-        return np.random.Generator(np.random.PCG64(self._stream_key))
+        self.stream = RandomStream(stream_key)
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
         """The next token id, from ``logits`` [vocab_size], which stay as they are.
 
         ``token_ids`` are prompt and completion so far; ``banned`` cannot be drawn.
         """
-        params = self._params
-        untouched = not self.process.is_needed
-        if untouched and params.is_greedy:
-            likeliest = int(logits.argmax())
-            if likeliest not in banned:
-                return likeliest
-        if banned or not untouched:
-            logits = self._processed(logits, token_ids, banned)
-        if params.is_greedy:
-            return int(logits.argmax())
-        kept, weights = self._candidates(logits)
-        place = _place_of(self._random.random(), weights)
-        return place if kept is None else int(kept[place])
+        return choose([self], logits[None], [token_ids], [banned])[0]
 
-    def _processed(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> Logits:
-        if self.process.hands_out:  # to code that may keep it, or draw tokens of its own meanwhile
-            processed = np.empty_like(logits)
-        else:
-            processed = _SCRATCH.array("processed", logits.size)
-        np.copyto(processed, logits)
-        self.process(processed, token_ids, banned)
-        if not np.isfinite(processed.max()):
-            raise ValueError("no token is left to draw: the largest processed logit is not finite")
-        return processed
+    def fork(self, stream_key: Sequence[int] | None = None) -> "Sampler":
+        """A twin that chooses as this one would have, or by the random stream of a key."""
+        twin = copy(self)
+        twin.stream = self.stream.fork() if stream_key is None else RandomStream(stream_key)
+        return twin
 
-    def _candidates(self, logits: Logits) -> tuple[NDArray[np.int64] | None, Logits]:
-        """Token ids that may be drawn (None for all of them) and their weights, not normalized."""
-        params = self._params
-        top = logits.max()
-        kept = None
-        if params.top_k and params.top_k < logits.size:
-            kept = top_k_indices(logits, params.top_k)
-        elif params.top_p == 1 and params.min_p > 0:
-            bound = np.float32(params.temperature * math.log(params.min_p))
-            kept = np.flatnonzero(logits >= top + bound)
-        weights = self._relative_weights(logits if kept is None else logits[kept], top)
-        if params.top_p < 1:
-            kept, weights = _keep(kept, weights, _nucleus(weights, params.top_p))
-        if params.min_p > 0:
-            kept, weights = _keep(kept, weights, np.flatnonzero(weights >= params.min_p))
-        if params.typical_p < 1:
-            kept, weights = _keep(kept, weights, _typical(weights, params.typical_p))
-        return kept, weights
 
-    def _relative_weights(self, logits: Logits, top: np.float32) -> Logits:
-        """exp((logits - top) / temperature): the likeliest weighs 1."""
-        weights = np.subtract(logits, top, out=_SCRATCH.array("weights", logits.size))
-        weights /= np.float32(self._params.temperature)
-        return np.exp(weights, out=weights)
+def choose(
+    samplers: Sequence[Sampler],
+    logits: NDArray[np.float32],
+    token_ids: Sequence[Sequence[int]],
+    banned: Sequence[Sequence[int]],
+) -> list[int]:
+    """The next token of each of ``samplers``, from its row of ``logits`` [rows, vocab_size].
+
+    ``token_ids`` and ``banned`` are those of each, as one sampler takes them. Rows are computed
+    together, as many as fit a processor's cache, and no token depends on how many there are.
+    """
+    chosen: list[int] = []
+    size = max(1, _CELLS // logits.shape[1])
+    for first in range(0, len(samplers), size):
+        part = slice(first, first + size)
+        chosen += _choose(samplers[part], logits[part], token_ids[part], banned[part])
+    return chosen
+
+
+def _choose(
+    samplers: Sequence[Sampler],
+    logits: NDArray[np.float32],
+    token_ids: Sequence[Sequence[int]],
+    banned: Sequence[Sequence[int]],
+) -> list[int]:
+    params = samplers[0].params
+    if any(sampler.params is not params for sampler in samplers):
+        rows = zip(samplers, logits, token_ids, banned, strict=True)
+        return [sampler(*row) for sampler, *row in rows]
+    if params.is_greedy:
+        likeliest: list[int] = logits.argmax(axis=1).tolist()
+        barred = [token_id in ids for token_id, ids in zip(likeliest, banned, strict=True)]
+    else:
+        barred = [len(ids) > 0 for ids in banned]
+    changed = [at for at, each in enumerate(samplers) if barred[at] or each.process.is_needed]
+    if changed:
+        logits = _processed(samplers, logits, token_ids, banned, changed)
+    if params.is_greedy:
+        return logits.argmax(axis=1).tolist() if changed else likeliest
+    shares = np.array([sampler.stream.next() for sampler in samplers])
+    chosen: list[int] = draw(params, logits, shares).tolist()
+    return chosen
+
+
+def _processed(
+    samplers: Sequence[Sampler],
+    logits: NDArray[np.float32],
+    token_ids: Sequence[Sequence[int]],
+    banned: Sequence[Sequence[int]],
+    changed: Sequence[int],
+) -> NDArray[np.float32]:
+    """A copy of ``logits`` [rows, vocab_size] in which the rows ``changed`` are processed."""
+    if samplers[0].process.hands_out:  # to code that may keep it, or draw tokens of its own
+        processed = np.empty_like(logits)
+    else:
+        processed = SCRATCH.array("processed", logits.shape)
+    np.copyto(processed, logits)
+    ids = banned[changed[0]]
+    if any(sampler.process.is_needed for sampler in samplers) or any(
+        each != ids for each in banned
+    ):
+        for row in changed:
+            samplers[row].process(processed[row], token_ids[row], banned[row])
+    else:
+        processed[:, list(ids)] = -np.inf
+    if not np.isfinite(processed[changed].max(axis=1)).all():
+        raise ValueError("no token is left to draw: the largest processed logit is not finite")
+    return processed
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -192,83 +196,20 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return result
 
 
-def _place_of(share: float, weights: Logits) -> int:
-    """The place where the running sum of ``weights`` passes ``share`` of their total.
+def log_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The logarithm of the sum of the exponentials of each row of ``logits`` [rows, vocab_size].
 
-    Sums of blocks find the block first: a running sum over a vocabulary is slow in numpy.
+    A logit less that is the token's log-probability.
     """
-    start, rest = 0, share
-    if weights.size > _LARGEST_BLOCK:
-        starts = np.arange(0, weights.size, _LARGEST_BLOCK)
-        sums = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()
-        draw = share * sums[-1]
-        block = min(int(sums.searchsorted(draw, side="right")), sums.size - 1)
-        start = int(starts[block])
-        weights = weights[start : start + _LARGEST_BLOCK]
-        before = sums[block - 1] if block else 0.0
-        rest = (draw - before) / (sums[block] - before)
-    running = weights.cumsum(dtype=np.float64)
-    place = int(running.searchsorted(rest * running[-1], side="right"))
-    return start + min(place, weights.size - 1)
-
-
-def _keep(
-    kept: NDArray[np.int64] | None, weights: NDArray[np.float32], places: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    return (places if kept is None else kept[places]), weights[places]
-
-
-def _nucleus(weights: NDArray[np.float32], mass: float) -> NDArray[np.int64]:
-    """Places of the fewest largest ``weights`` that hold ``mass`` of their sum (Holtzman 2019).
-
-    Weights are relative to the largest: those under a bound are left out of the sort where the
-    others hold enough. Of equal weights the first ones are taken.
-    """
-    needed = mass * weights.sum(dtype=np.float64)
-    places = np.flatnonzero(weights >= _NEGLIGIBLE)
-    if weights[places].sum(dtype=np.float64) < needed:
-        places = np.arange(weights.size)
-    largest = np.sort(weights[places])[::-1]
-    size = int(largest.cumsum(dtype=np.float64).searchsorted(needed)) + 1
-    smallest = largest[min(size, largest.size) - 1]
-    inside: NDArray[np.int64] = places[weights[places] >= smallest]
-    surplus = inside.size - min(size, largest.size)
-    if surplus:  # equals of the smallest, the last of which are too many
-        equals = np.flatnonzero(weights[inside] == smallest)
-        return np.delete(inside, equals[equals.size - surplus :])
-    return inside
-
-
-def top_k_indices(values: Logits, k: int) -> NDArray[np.int64]:
-    """Indices of the ``k`` largest of ``values`` [n], the largest first, ties by lower index.
-
-    The k-th largest of the maxima of blocks is no larger than the k-th largest value, so every
-    value of the answer is at least that, and few others are.
-    """
-    block = min(_LARGEST_BLOCK, values.size // (4 * k))
-    if block > 1:
-        whole = values.size // block * block
-        maxima = values[:whole].reshape(-1, block).max(axis=1)
-        bound = np.partition(maxima, maxima.size - k)[maxima.size - k]
-        found = np.flatnonzero(values >= bound)
-    else:
-        found = np.arange(values.size)
-    order = np.argsort(-values[found], kind="stable")[:k]
-    top: NDArray[np.int64] = found[order]
-    return top
-
-
-def _typical(weights: NDArray[np.float32], mass: float) -> NDArray[np.int64]:
-    """Places whose surprise is nearest its mean, the fewest that hold ``mass`` (Meister 2022)."""
-    possible = np.flatnonzero(weights)
-    shares = weights[possible].astype(np.float64)
-    shares /= shares.sum()
-    surprise = -np.log(shares)
-    distance = np.abs(surprise - (shares * surprise).sum())
-    order = np.argsort(distance, kind="stable")
-    last = int((shares[order].cumsum() < mass).sum())
-    places: NDArray[np.int64] = possible[distance <= distance[order[min(last, order.size - 1)]]]
-    return places
+    masses = np.empty(len(logits))
+    size = max(1, _CELLS // logits.shape[1])
+    for first in range(0, len(logits), size):
+        part = logits[first : first + size]
+        top = part.max(axis=1, keepdims=True)
+        shifted = part.astype(np.float64) - top
+        total = np.exp(shifted, out=shifted).sum(axis=1)
+        masses[first : first + size] = top[:, 0] + np.log(total)
+    return masses
 
 
 def _check_words(words: object) -> None:

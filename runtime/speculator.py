@@ -10,7 +10,6 @@ from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.drafting import Drafter, LookupDrafter, ModelDrafter
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.speculation import DraftModel, PromptLookup
-from gpt2edge.runtime.types import Chunk
 from gpt2edge.runtime.widths import Costs, Widths
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ class Speculation:
         self._widths = widths
         self._most = most
 
-    def step(self, decoder: Decoder) -> Iterator[Chunk]:
-        """One forward call on row 0, which is the generation's: one chunk or more."""
+    def step(self, decoder: Decoder) -> Iterator[Generation]:
+        """One forward call on row 0, which is the generation's: one token or more."""
         generation, cache = self.generation, decoder.cache
         room = cache.max_length - int(cache.lengths[0]) - 1
         most = min(self._most, room, generation.max_new_tokens - len(generation.token_ids) - 1)
@@ -54,21 +53,21 @@ class Speculation:
         free = self._drafter.free
         width = 0 if kind is None else self._widths.best(kind, most, free=free)
         if kind is None or not width:
-            yield self._plain(decoder, kind)
+            self._plain(decoder, kind)
+            yield generation
         else:
             yield from self._wide(decoder, kind, width)
 
-    def _plain(self, decoder: Decoder, kind: int | None) -> Chunk:
+    def _plain(self, decoder: Decoder, kind: int | None) -> None:
         guess = self._drafter.guess(1) if kind is not None and self._drafter.free else []
         started = perf_counter()
         logits = decoder.decode([self.generation.token_ids[-1]])[0]
         self._widths.costs.saw_plain(perf_counter() - started)
-        chunk = self.generation.accept(logits)
+        token_id = self.generation.accept(logits)
         if kind is not None and guess:  # whether it was right is known for nothing
-            self._widths.saw(kind, int(guess == [chunk.token_id]), 1)
-        return chunk
+            self._widths.saw(kind, int(guess == [token_id]), 1)
 
-    def _wide(self, decoder: Decoder, kind: int, width: int) -> Iterator[Chunk]:
+    def _wide(self, decoder: Decoder, kind: int, width: int) -> Iterator[Generation]:
         generation, costs = self.generation, self._widths.costs
         started = perf_counter()
         guess = self._drafter.guess(width)
@@ -81,10 +80,10 @@ class Speculation:
         right = 0
         try:
             for at, row in enumerate(logits):
-                chunk = generation.accept(row)
+                token_id = generation.accept(row)
                 right = at
-                yield chunk
-                wrong = at == len(guess) or chunk.token_id != guess[at]
+                yield generation
+                wrong = at == len(guess) or token_id != guess[at]
                 if wrong or generation.cancelled or generation.finish_reason is not None:
                     break
         finally:

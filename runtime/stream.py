@@ -1,6 +1,7 @@
 """Stream: the chunks of one call as they come."""
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from gpt2edge.runtime.decoder import Decoder
@@ -12,14 +13,19 @@ class Stream(Iterator[Chunk]):
     """The chunks of one call as they come; afterwards ``completions`` are the whole."""
 
     def __init__(
-        self, generations: Sequence[Generation], chunks: Iterator[Chunk], decoder: Decoder
+        self, generations: Sequence[Generation], tokens: Iterator[Generation], decoder: Decoder
     ) -> None:
         self._generations = generations
-        self._chunks = chunks
-        self._decoder = weakref.ref(decoder)  # the chunks hold it as long as there are more
+        self._tokens = tokens  # each generation at every token that it takes
+        self._decoder = weakref.ref(decoder)  # the tokens hold it as long as there are more
 
     def __next__(self) -> Chunk:
-        return next(self._chunks)
+        return next(self._tokens).chunk()
+
+    def finish(self) -> list[Completion]:
+        """Decode to the end without the chunks, which spares most of Python's work."""
+        deque(self._tokens, maxlen=0)
+        return self.completions
 
     def on_prefill(self, progress: Callable[[int, int], None]) -> "Stream":
         """Have ``progress`` called as each prompt enters, with its tokens done and to be done.

@@ -26,6 +26,7 @@ class Tokenizer:
         self._tokenizer.no_padding()
         added = self._tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
+        self._known: dict[int, bytes] = {}
         self._byte_level = isinstance(self._tokenizer.decoder, tokenizers.decoders.ByteLevel)
 
     @property
@@ -57,10 +58,10 @@ class Tokenizer:
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of ``token_ids`` without special tokens; bytes that are no UTF-8 become U+FFFD."""
         decoder = self.stream_decoder()
-        return "".join([decoder.push(token_id) for token_id in token_ids]) + decoder.finish()
+        return decoder.push_all(token_ids) + decoder.finish()
 
     def piece(self, token_id: int) -> str:
-        """Text of one token by itself, special tokens included."""
+        """Text of one token within a text, special tokens included."""
         return self._bytes(token_id).decode("utf-8", "replace")
 
     def stream_decoder(self, prompt_ids: Sequence[int] = ()) -> "StreamDecoder":
@@ -74,11 +75,21 @@ class Tokenizer:
         return b"" if token_id in self.special_ids else self._bytes(token_id)
 
     def _bytes(self, token_id: int) -> bytes:
+        known = self._known.get(token_id)
+        if known is None:
+            known = self._known[token_id] = self._look_up(token_id)
+        return known
+
+    def _look_up(self, token_id: int) -> bytes:
         token = self._tokenizer.id_to_token(token_id)
         if token is None:
             return b""
-        if not self._byte_level:
-            return str(self._tokenizer.decode([token_id], skip_special_tokens=False)).encode()
+        if not self._byte_level:  # SentencePiece's decoders drop the blank of a text's first token
+            once, twice = (
+                str(self._tokenizer.decode([token_id] * times, skip_special_tokens=False))
+                for times in (1, 2)
+            )
+            return twice[len(once) :].encode()
         try:
             return bytes([_BYTE_OF[character] for character in token])
         except KeyError:  # an added token is written as itself
@@ -104,6 +115,10 @@ class StreamDecoder:
     def push(self, token_id: int) -> str:
         """The text that became complete with this token, perhaps empty."""
         return self._utf8.decode(self._tokenizer.token_bytes(token_id))
+
+    def push_all(self, token_ids: Sequence[int]) -> str:
+        """The text that became complete with these tokens."""
+        return self._utf8.decode(b"".join(map(self._tokenizer.token_bytes, token_ids)))
 
     def finish(self) -> str:
         """What is left at the end: U+FFFD for a character that never became complete."""
@@ -132,6 +147,9 @@ class _WindowDecoder(StreamDecoder):
         self._token_ids.append(token_id)
         text = self._tokenizer._decode_whole(self._token_ids)
         return "" if text.endswith("\ufffd") else self._advance(text)
+
+    def push_all(self, token_ids: Sequence[int]) -> str:
+        return "".join(map(self.push, token_ids))
 
     def finish(self) -> str:
         return self._advance(self._tokenizer._decode_whole(self._token_ids))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.generation import Generation, accept_all
 from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.requests import Prompt
 from gpt2edge.runtime.sampling import SamplingParams
@@ -141,8 +141,8 @@ class Workspace:
                     yield self._take(decoder, active, len(active) - 1, keep=keep)
             if active:
                 logits = self.decode(decoder, [item.token_ids[-1] for item in active])
-                for generation, row in zip(active, logits, strict=True):
-                    generation.accept(row)
+                for _ in accept_all(active, logits):
+                    pass
                 resting = [row for row, item in enumerate(active) if _rests(item, until)]
                 for row in reversed(resting):
                     yield self._take(decoder, active, row, keep=keep)

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.draws import places_of, top_k_indices
 from gpt2edge.runtime.processors import Logits, apply_repetition_penalty
+from gpt2edge.runtime.random_stream import RandomStream
 from gpt2edge.runtime.sampling import (
     GREEDY,
     Sampler,
     SamplingParams,
-    _place_of,
+    choose,
+    log_masses,
     log_softmax,
-    top_k_indices,
 )
 
 FOUR = np.log(np.array([0.1, 0.5, 0.15, 0.25], np.float32))
@@ -141,7 +143,10 @@ def test_frequencies_over_a_large_vocabulary(top_k: int, top_p: float) -> None:
 def test_top_k_is_the_head_of_a_stable_sort(seed: int, k: int, ties: bool) -> None:
     values = np.random.default_rng(seed).normal(size=17_000).astype(np.float32)
     values = values.round(1) if ties else values
-    assert top_k_indices(values, k).tolist() == np.argsort(-values, kind="stable")[:k].tolist()
+    assert (
+        top_k_indices(values[None], k)[0].tolist()
+        == np.argsort(-values, kind="stable")[:k].tolist()
+    )
 
 
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([1, 128, 129, 1000]))
@@ -150,9 +155,94 @@ def test_a_draw_lands_where_the_running_sum_passes_it(seed: int, size: int) -> N
     weights = np.exp(rng.normal(0, 2, size)).astype(np.float32)
     running = weights.cumsum(dtype=np.float64) / weights.sum(dtype=np.float64)
     for share in [0.0, np.nextafter(1.0, 0.0), *rng.random(10)]:
-        place = _place_of(share, weights)
+        (place,) = places_of(np.array([share]), weights[None])
         assert share <= running[place] + 1e-6
         assert place == 0 or share >= running[place - 1] - 1e-6
+
+
+DRAWN: dict[str, tuple[dict[str, float], list[int]]] = {
+    "plain": ({}, [49, 61, 261, 256, 71, 8, 83, 187, 275, 196]),
+    "temperature": ({"temperature": 0.7}, [49, 75, 261, 256, 71, 8, 115, 256, 275, 196]),
+    "top-k, top-p": (
+        {"top_k": 40, "top_p": 0.9},
+        [103, 116, 106, 134, 192, 33, 193, 31, 171, 261],
+    ),
+    "top-k": ({"top_k": 7}, [103, 116, 277, 56, 192, 33, 193, 103, 17, 196]),
+    "top-p": ({"top_p": 0.8}, [49, 61, 261, 256, 71, 8, 78, 241, 275, 196]),
+    "min-p": ({"min_p": 0.1}, [49, 61, 261, 256, 71, 8, 111, 241, 275, 196]),
+    "typical": (
+        {"typical_p": 0.6, "top_p": 0.95},
+        [49, 61, 261, 256, 71, 8, 72, 241, 275, 196],
+    ),
+    "penalty": (
+        {"repetition_penalty": 1.5, "min_p": 0.02},
+        [49, 61, 261, 256, 71, 8, 111, 241, 275, 196],
+    ),
+}
+"""What each row's stream (11, row) drew of the logits below when rows were still drawn alone."""
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_seed_draws_for_ever_what_it_drew_first(name: str) -> None:
+    kwargs, expected = DRAWN[name]
+    params = SamplingParams(**kwargs)  # type: ignore[arg-type]
+    logits = np.random.default_rng(7).normal(0, 3, (10, 300)).astype(np.float32)
+    samplers = [Sampler(params, (), (11, row)) for row in range(10)]
+    assert choose(samplers, logits, [[3, 4]] * 10, [(5,)] * 10) == expected
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([5, 130, 600, 5000]),
+    rows=st.integers(1, 9),
+    top_k=st.sampled_from([0, 3, 40]),
+    top_p=st.sampled_from([1.0, 0.9, 0.05]),
+    min_p=st.sampled_from([0.0, 0.1]),
+    typical_p=st.sampled_from([1.0, 0.5]),
+    ties=st.booleans(),
+)
+def test_a_row_among_others_draws_what_it_draws_alone(
+    seed: int, size: int, rows: int, ties: bool, **cuts: float
+) -> None:
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, random.choice([0.1, 3, 10]), (rows, size)).astype(np.float32)
+    logits = logits.round(0) if ties else logits
+    params = SamplingParams(**cuts)  # type: ignore[arg-type]
+
+    def samplers() -> list[Sampler]:
+        return [Sampler(params, (), (seed, row)) for row in range(rows)]
+
+    together, alone = samplers(), samplers()
+    for _ in range(3):
+        expected = [sampler(row, [], ()) for sampler, row in zip(alone, logits, strict=True)]
+        assert choose(together, logits, [()] * rows, [()] * rows) == expected
+
+
+def test_rows_of_unlike_parameters_are_drawn_together() -> None:
+    samplers = [
+        Sampler(GREEDY),
+        Sampler(SamplingParams(top_k=1)),
+        Sampler(SamplingParams(), (), (1,)),
+    ]
+    logits = np.tile(FOUR, (3, 1))
+    alone = Sampler(SamplingParams(), (), (1,))(FOUR, [], ())
+    assert choose(samplers, logits, [()] * 3, [(), (1,), ()]) == [1, 3, alone]
+
+
+def test_a_random_stream_is_numpy_s_from_any_place_on() -> None:
+    expected = np.random.Generator(np.random.PCG64([5, 7])).random(100).tolist()
+    stream = RandomStream((5, 7))
+    found = []
+    for at in range(70):
+        twin = stream.fork()
+        found.append(stream.next())
+        assert [twin.next() for _ in range(30)] == expected[at : at + 30]
+    assert found == expected[:70]
+
+
+def test_log_masses_are_what_log_softmax_takes_away() -> None:
+    logits = np.random.default_rng(2).normal(0, 5, (40, 3000)).astype(np.float32)
+    assert logits - log_masses(logits)[:, None] == pytest.approx(log_softmax(logits), abs=1e-12)
 
 
 def test_repetition_penalty_counts_a_token_once() -> None:

@@ -1,0 +1,229 @@
+"""From logits to tokens, for many rows at once: the cuts and the draw, in numpy.
+
+The order is transformers': temperature, top-k, top-p (the nucleus of Holtzman et al. 2019), min-p,
+typical-p (Meister et al. 2022). No row's token depends on
+another row, nor on how many there are. The cuts seldom sort the vocabulary: a bound on the k-th
+largest logit, or on what a nucleus can hold, picks the candidates first, and only they are sorted.
+"""
+
+import math
+import threading
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.sampling import SamplingParams
+
+Rows = NDArray[np.float32]
+"""[rows, n]"""
+
+_BLOCK: Final = 64
+_LARGEST_GROUP: Final = 128
+_NEGLIGIBLE: Final = np.float32(1e-4)
+
+
+class _Scratch(threading.local):
+    """Arrays kept by each thread from one draw to the next.
+
+    New ones would come from fresh pages of memory, which costs more than the arithmetic on them.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Rows] = {}
+
+    def array(self, name: str, shape: tuple[int, ...]) -> Rows:
+        """The scratch array ``name`` in that shape, holding anything."""
+        size = shape[0] * shape[1]
+        array = self._arrays.get(name)
+        if array is None or array.size < size:
+            array = self._arrays[name] = np.empty(size, np.float32)
+        return array[:size].reshape(shape)
+
+
+SCRATCH: Final = _Scratch()
+
+
+def draw(params: "SamplingParams", logits: Rows, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Token ids [rows], one of each row of ``logits`` [rows, vocab_size], which stay as they are.
+
+    ``shares`` [rows] in [0, 1) are the random numbers: how much of each row's probability is
+    passed over.
+    """
+    kept, weights = _candidates(params, logits)
+    places = places_of(shares, weights)
+    if kept is None:
+        return places
+    chosen: NDArray[np.int64] = kept[np.arange(len(kept)), places]
+    return chosen
+
+
+def _candidates(params: "SamplingParams", logits: Rows) -> tuple[NDArray[np.int64] | None, Rows]:
+    """Token ids [rows, n] (None: all of them) and their weights, 0 for one that is cut away."""
+    kept = None
+    descending = 0 < params.top_k < logits.shape[1]
+    if descending:
+        kept, logits = _top_k(logits, params.top_k)
+    top = logits[:, :1] if descending else logits.max(axis=1, keepdims=True)
+    if not descending and params.top_p == 1 and params.min_p > 0:
+        bound = np.float32(params.temperature * math.log(params.min_p))
+        kept, logits = _packed(logits, logits >= top + bound, -np.inf)
+    weights = np.subtract(logits, top, out=SCRATCH.array("weights", logits.shape))
+    if params.temperature != 1:
+        weights /= np.float32(params.temperature)
+    np.exp(weights, out=weights)  # the likeliest weighs 1
+    if params.top_p < 1:
+        needed = params.top_p * weights.sum(axis=1, dtype=np.float64)
+        if descending:
+            outside = np.arange(weights.shape[1]) > _last_needed(weights, needed)[:, None]
+        else:
+            outside = _outside_nucleus(weights, needed)
+        np.copyto(weights, 0, where=outside)
+    if params.min_p > 0:
+        np.copyto(weights, 0, where=weights < params.min_p)
+    if params.typical_p < 1:
+        for row in weights:
+            np.copyto(row, 0, where=_atypical(row, params.typical_p))
+    return kept, weights
+
+
+def places_of(shares: NDArray[np.float64], weights: Rows) -> NDArray[np.int64]:
+    """The place [rows] where the running sum of each row passes ``shares`` [rows] of its total.
+
+    Sums of blocks find the block first: a running sum over a vocabulary is slow in numpy. Zeros
+    behind a row change no bit of it.
+    """
+    rows, size = weights.shape
+    starts = np.arange(0, size, _BLOCK)
+    sums = np.add.reduceat(weights, starts, axis=1, dtype=np.float64)
+    if rows == 1:
+        number, rest = _first_above(sums[0], float(shares[0]))
+        start = number * _BLOCK
+        within, _ = _first_above(weights[0, start : start + _BLOCK], rest)
+        return np.array([start + within])
+    numbers, rests = _first_above_in_rows(sums, shares)
+    inner = starts[numbers][:, None] + np.arange(_BLOCK)  # [rows, block]
+    weights = weights[np.arange(rows)[:, None], np.minimum(inner, size - 1)]
+    weights[inner >= size] = 0  # behind the end of the last block
+    within_rows, _ = _first_above_in_rows(weights, rests)
+    return starts[numbers] + within_rows
+
+
+def _first_above(amounts: NDArray[np.floating], share: float) -> tuple[int, float]:
+    """The first place whose running sum is above ``share`` of it all, and the share passed there.
+
+    What ``_first_above_in_rows`` computes, bit by bit, for one row: there the calls of numpy are
+    most of the time.
+    """
+    running = amounts.cumsum(dtype=np.float64)
+    total = float(running[-1])
+    target = min(share * total, math.nextafter(total, 0))
+    place = int(running.searchsorted(target, side="right"))
+    amount = float(amounts[place])
+    return place, (target - (float(running[place]) - amount)) / amount
+
+
+def _first_above_in_rows(
+    amounts: NDArray[np.floating], shares: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Each row's first place whose running sum is above its share, and the share passed there."""
+    running = amounts.astype(np.float64).cumsum(axis=1)
+    total = running[:, -1]
+    target = np.minimum(shares * total, np.nextafter(total, 0))  # rounding may reach the total
+    place = (running > target[:, None]).argmax(axis=1)
+    at = np.arange(len(amounts)), place
+    amount = amounts[at].astype(np.float64)
+    return place, (target - (running[at] - amount)) / amount
+
+
+def top_k_indices(values: Rows, k: int) -> NDArray[np.int64]:
+    """Indices [rows, k] of the ``k`` largest of each row, the largest first, ties by lower index.
+
+    The k-th largest of the maxima of groups is no larger than the k-th largest value, so every
+    value of the answer is at least that, and few others are.
+    """
+    return _top_k(values, k)[0]
+
+
+def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows]:
+    """``top_k_indices`` and the values there."""
+    rows, size = values.shape
+    members = min(_LARGEST_GROUP, size // (4 * k))
+    numbers = np.arange(rows)[:, None]
+    if members <= 1:
+        order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+        return order, values[numbers, order]
+    groups = size // members
+    maxima = values[:, : members * groups].reshape(rows, members, groups).max(axis=1)
+    bound = np.partition(maxima, groups - k, axis=1)[:, groups - k, None]
+    found, largest = _packed(values, values >= bound, -np.inf)
+    order = np.argsort(-largest, axis=1, kind="stable")[:, :k]
+    return found[numbers, order], largest[numbers, order]
+
+
+def _packed(
+    values: Rows, mask: NDArray[np.bool_], padding: float
+) -> tuple[NDArray[np.int64], Rows]:
+    """Indices and values where ``mask`` is, row by row; ``padding`` behind those of short rows."""
+    rows, size = values.shape
+    flat = np.flatnonzero(mask)
+    if rows == 1:
+        return flat[None], values[:, flat]
+    numbers = np.arange(rows)
+    starts = flat.searchsorted(numbers * size)
+    counts = np.diff(starts, append=len(flat))
+    longest = int(counts.max())
+    indices = np.zeros((rows, longest), np.int64)
+    packed = np.full((rows, longest), padding, np.float32)
+    target = np.arange(len(flat)) + np.repeat(numbers * longest - starts, counts)
+    indices.reshape(-1)[target] = flat - np.repeat(numbers * size, counts)
+    packed.reshape(-1)[target] = values.take(flat)
+    return indices, packed
+
+
+def _outside_nucleus(weights: Rows, needed: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where each row is not among its fewest largest ``weights`` that hold ``needed`` [rows].
+
+    Weights are relative to the largest: those under a bound are left out of the sort where the
+    others hold enough. Of equal weights the first ones are taken.
+    """
+    largest = weights
+    if weights.shape[1] > _LARGEST_GROUP:
+        _, largest = _packed(weights, weights >= _NEGLIGIBLE, 0)
+        if (largest.sum(axis=1, dtype=np.float64) < needed).any():
+            largest = weights
+    largest = np.sort(largest, axis=1)[:, ::-1]
+    last = _last_needed(largest, needed)
+    numbers = np.arange(len(largest))
+    smallest = largest[numbers, last]
+    outside: NDArray[np.bool_] = weights < smallest[:, None]
+    following = largest[numbers, np.minimum(last + 1, largest.shape[1] - 1)]
+    for row in np.flatnonzero((following == smallest) & (smallest > 0)):
+        equals = np.flatnonzero(weights[row] == smallest[row])
+        surplus = weights.shape[1] - outside[row].sum() - last[row] - 1
+        outside[row, equals[equals.size - surplus :]] = True
+    return outside
+
+
+def _last_needed(largest: Rows, needed: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The place [rows] at which the running sum of each row, largest first, holds ``needed``."""
+    enough = largest.astype(np.float64).cumsum(axis=1) >= needed[:, None]
+    last: NDArray[np.int64] = enough.argmax(axis=1)
+    last[~enough[:, -1]] = largest.shape[1] - 1  # rounding: it takes all of them
+    return last
+
+
+def _atypical(weights: NDArray[np.float32], mass: float) -> NDArray[np.bool_]:
+    """Where ``weights`` [n] are not among the fewest that hold ``mass`` of their sum and whose
+    surprise is nearest its mean."""
+    possible = np.flatnonzero(weights)
+    shares = weights[possible].astype(np.float64)
+    shares /= shares.sum()
+    surprise = -np.log(shares)
+    distance = np.abs(surprise - (shares * surprise).sum())
+    order = np.argsort(distance, kind="stable")
+    last = int((shares[order].cumsum() < mass).sum())
+    outside = np.ones(weights.size, bool)
+    outside[possible[distance <= distance[order[min(last, order.size - 1)]]]] = False
+    return outside
