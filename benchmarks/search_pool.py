@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from solver_models import LONGEST, STEP, Calculator, Problem
 
 from gpt2edge import GREEDY, Engine
@@ -29,76 +28,29 @@ Row = dict[str, Any]
 JUDGES: Final = ("orm", "prm")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A completion: text, answer, tokens, and the geometric mean of their probabilities."""
-
-    text: str
-    answer: str | None
-    tokens: int
-    likelihood: float
-
-
-def draw(engine: Engine, problem: Problem, n: int, temperature: float) -> list[Sample]:
-    """``n`` samples as the engine draws them, but all rows of a step in one numpy call.
-
-    For hundreds of samples of a tiny model: there the engine's draw, row by row, is most of the
-    time. One random stream serves all rows; a test compares what is drawn with the probabilities.
-    """
-    random = np.random.default_rng((29, problem.number))
-    prompt = engine.encode(problem.prompt)
-    decoder = engine.decoder(rows=n, max_length=len(prompt) + LONGEST)
-    logits = np.tile(decoder.prefill(0, prompt), (n, 1))
-    decoder.cache.fork(0, range(n))
-    token_ids: list[list[int]] = [[] for _ in range(n)]
-    logprobs = np.zeros(n)
-    active = np.arange(n)  # the sample in each row
-    for _ in range(LONGEST):
-        chosen, gained = _choose(logits, temperature, random)
-        logprobs[active] += gained
-        for sample, token_id in zip(active, chosen.tolist(), strict=True):
-            token_ids[sample].append(token_id)
-        going = np.flatnonzero(~np.isin(chosen, list(engine.defaults.eos_ids)))
-        if not len(going):
-            break
-        if len(going) < len(active):
-            decoder.cache.select(going.tolist())
-            active, chosen = active[going], chosen[going]
-        logits = decoder.decode(chosen)
-    assert engine.tokenizer is not None
-    texts = [engine.tokenizer.decode(ids) for ids in token_ids]
-    return [
-        Sample(text, extract_answer(text), len(ids), math.exp(logprob / len(ids)))
-        for text, ids, logprob in zip(texts, token_ids, logprobs, strict=True)
-    ]
-
-
-def _choose(logits: Any, temperature: float, random: np.random.Generator) -> tuple[Any, Any]:
-    """A token of each row of ``logits`` [rows, vocab], and its log-probability at temperature 1."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    if temperature:
-        running = np.exp(shifted / temperature).cumsum(axis=1)
-        places = random.random((len(logits), 1)) * running[:, -1:]
-        chosen = (running <= places).sum(axis=1)
-    else:
-        chosen = shifted.argmax(axis=1)
-    mass = np.log(np.exp(shifted).sum(axis=1))
-    return chosen, shifted[np.arange(len(logits)), chosen] - mass
-
-
 def pool_row(engine: Engine, problem: Problem, n: int, temperature: float) -> Row:
-    """Samples of one problem; equal texts are kept once."""
-    samples = draw(engine, problem, n, temperature)
+    """Samples of one problem; equal texts are kept once.
+
+    ``likelihood`` is the geometric mean of the probabilities of a sample's tokens.
+    """
+    samples = engine.generate_batch(
+        [problem.prompt],
+        n=n,
+        max_new_tokens=LONGEST,
+        sampling=problem.sampling(temperature),
+        logprobs=0,
+    )
     texts = list(dict.fromkeys(sample.text for sample in samples))
     places = {text: place for place, text in enumerate(texts)}
+    means = [math.fsum(sample.logprobs) / len(sample.logprobs) for sample in samples]
     return {
         "problem": problem.number,
         "expected": problem.answer,
         "texts": texts,
         "text": [places[sample.text] for sample in samples],
-        "answers": [sample.answer for sample in samples],
-        "tokens": [sample.tokens for sample in samples],
-        "likelihood": [round(sample.likelihood, 6) for sample in samples],
+        "answers": [extract_answer(sample.text) for sample in samples],
+        "tokens": [len(sample.token_ids) for sample in samples],
+        "likelihood": [round(math.exp(mean), 6) for mean in means],
     }
 
 

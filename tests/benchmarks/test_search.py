@@ -19,7 +19,7 @@ from tests.runtime.models import KEYS, make_engine
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-from search_pool import _choose, draw  # noqa: E402
+import search_pool  # noqa: E402
 from search_selection import Pool, accuracy, elected, interval, outcomes  # noqa: E402
 from solver_models import Problem  # noqa: E402
 
@@ -95,27 +95,21 @@ def test_the_interval_holds_the_mean() -> None:
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 * 0.75 / 400), rel=0.15)
 
 
-def test_draws_follow_the_probabilities() -> None:
-    logits = np.log(np.array([0.5, 0.3, 0.2, 1e-30]))
-    random = np.random.default_rng(3)
-    for temperature in (1.0, 0.5):
-        chosen, logprobs = _choose(np.tile(logits, (20_000, 1)), temperature, random)
-        weights = np.array([0.5, 0.3, 0.2]) ** (1 / temperature)
-        share = np.bincount(chosen, minlength=4) / 20_000
-        assert share == pytest.approx([*weights / weights.sum(), 0], abs=0.015)
-        assert logprobs[chosen == 1] == pytest.approx(math.log(0.3))
-    assert _choose(logits[None], 0.0, random)[0].tolist() == [0]
-
-
-def test_rows_of_a_draw_keep_to_themselves(engine: Engine) -> None:
-    samples = draw(engine, Problem(1, "he", "5"), 12, 1.0)
-    assert all(sample.tokens <= 128 and 0 < sample.likelihood < 1 for sample in samples)
-    assert len({sample.text for sample in samples}) == 12
-    greedy = draw(engine, Problem(1, "he", "5"), 3, 0.0)
-    expected = engine.generate("he", max_new_tokens=128, logprobs=0)
-    assert {sample.text for sample in greedy} == {expected.text}
-    mean = math.exp(sum(expected.logprobs) / len(expected.logprobs))
-    assert greedy[0].likelihood == pytest.approx(mean, rel=1e-3)
+def test_a_pool_is_what_the_engine_samples(engine: Engine) -> None:
+    problem = Problem(1, "he", "5")
+    row = search_pool.pool_row(engine, problem, 12, 1.0)
+    assert len(set(row["text"])) == len(row["texts"]) == 12
+    fifth = engine.generate_batch(["he"], n=5, max_new_tokens=128, sampling=problem.sampling(1.0))[
+        4
+    ]
+    assert row["texts"][row["text"][4]] == fifth.text
+    assert row["tokens"][4] == len(fifth.token_ids)
+    greedy = search_pool.pool_row(engine, problem, 3, 0.0)
+    (score,) = engine.score("he", greedy["texts"])
+    assert greedy["text"] == [0, 0, 0]
+    assert greedy["likelihood"][0] == pytest.approx(
+        math.exp(score.logprob / len(score.token_ids)), abs=1e-4
+    )
 
 
 @pytest.fixture(scope="module")

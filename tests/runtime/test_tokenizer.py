@@ -129,7 +129,12 @@ def test_a_completion_keeps_the_blank_that_a_text_of_its_own_would_lose(
 
 
 def test_a_piece_keeps_its_blank(metaspace: Tokenizer) -> None:
-    assert [metaspace.piece(token_id) for token_id in (1, 5, 6, 8 + 10)] == [" Once", "ly", " ", "\n"]
+    assert [metaspace.piece(token_id) for token_id in (1, 5, 6, 8 + 10)] == [
+        " Once",
+        "ly",
+        " ",
+        "\n",
+    ]
     assert metaspace.piece(8 + 0xE2) == "\ufffd"
 
 
