@@ -133,14 +133,18 @@ class KVCache:
         tokens: NDArray[Any] = self.data[:, :, row, :, start:stop].copy()
         return tokens
 
-    def append(self, row: int, tokens: NDArray[Any]) -> None:
-        """Add what ``read`` returned to the end of ``row``.
+    def append(self, row: int, *pieces: NDArray[Any]) -> None:
+        """Add what ``read`` returned, once or more, to the end of ``row``.
 
         Raises ValueError where the row has no room for them.
         """
-        start, count = int(self.lengths[row]), tokens.shape[3]
-        self.advance(row, 1, count)
-        self.data[:, :, row, :, start : start + count] = tokens
+        start = int(self.lengths[row])
+        self.advance(row, 1, sum(tokens.shape[3] for tokens in pieces))
+        data = self.data
+        for tokens in pieces:
+            count = tokens.shape[3]
+            data[:, :, row, :, start : start + count] = tokens
+            start += count
 
     def _set_length(self, row: int, length: int) -> None:
         self.lengths[row] = length

@@ -50,9 +50,11 @@ class PrefixCache:
         cache.truncate(row, 0)
         with self._lock:
             self._clock += 1
+            pieces = []
             for edge, count in self._walk(token_ids):
                 edge.used = self._clock
-                cache.append(row, edge.tokens[:, :, :, :count])
+                pieces.append(edge.tokens[:, :, :, :count])
+            cache.append(row, *pieces)
         return int(cache.lengths[row])
 
     def store(self, cache: KVCache, row: int, token_ids: Sequence[int]) -> None:

@@ -1,6 +1,7 @@
 """Paths: generations that grow step by step, branch and are scored."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from gpt2edge.runtime.generation import Generation
@@ -33,6 +34,7 @@ class Path:
         self.generation = generation
         self.key = key
         self.marks: list[int] = []  # lengths in tokens at which steps ended
+        self._ends: list[int] = []  # and in characters, of as many as somebody asked for
         self.scores: tuple[float, ...] = ()
         self.value: float | None = None
 
@@ -56,9 +58,10 @@ class Path:
         token_ids = self.generation.token_ids
         decode = work.tokenizer.decode
         text = self.generation.completion().text if self.is_finished else decode(token_ids)
-        ends = [len(decode(token_ids[:mark])) for mark in self.marks]
-        starts = [0, *ends]
-        pieces = [text[start:end] for start, end in zip(starts, [*ends, len(text)], strict=True)]
+        fresh = self.marks[len(self._ends) :]
+        self._ends += [len(decode(token_ids[:mark])) for mark in fresh]
+        borders = [0, *self._ends, len(text)]
+        pieces = [text[start:end] for start, end in pairwise(borders)]
         return [piece for piece in pieces if piece] or [""]
 
     def candidate(self, extract: Extract) -> Candidate:
@@ -75,6 +78,7 @@ class Path:
     def _twin(self, generation: Generation, key: tuple[int, ...]) -> "Path":
         twin = Path(generation, key)
         twin.marks, twin.scores, twin.value = list(self.marks), self.scores, self.value
+        twin._ends = list(self._ends)
         return twin
 
 
