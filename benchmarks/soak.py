@@ -4,8 +4,8 @@
 
 Streams (read to the end, left half-way, cancelled, past the context's end), batches of ragged
 prompts, several samples of one prompt, beams, forked caches, scores, searches and mistakes on one
-engine; on a second one prompts that a small cache remembers and forgets, with guessed tokens; a
-third is loaded and closed. All are drawn by ``--seed``. The resident size is noted after every so
+engine; on a second one prompts that a small cache remembers and forgets, with guessed tokens. All
+are drawn by ``--seed``. The resident size is noted after every so
 many requests. The first third is warm-up. Of the rest, the script reports the slope by
 Theil and Sen (the median over all pairs) and how much the last third lies above the first; it ends
 with 1 where that is more than ``--allowed`` MB.
@@ -76,10 +76,9 @@ class Load:
     kinds: Counter[str] = field(default_factory=Counter)
 
     def step(self) -> None:
-        """One request; those that cost many forward calls for few tokens come more seldom."""
+        """One request; those that slide cost much for few tokens, and come more seldom."""
         calls = self.calls()
-        seldom = (self.slides, self.reload)
-        (call,) = self.random.choices(calls, [1 if call in seldom else 8 for call in calls])
+        (call,) = self.random.choices(calls, [1 if call == self.slides else 8 for call in calls])
         self.tokens += call()
         self.kinds[call.__name__] += 1
 
@@ -98,7 +97,6 @@ class Load:
             self.forks,
             self.slides,
             self.guesses,
-            self.reload,
         )
 
     def stream(self) -> int:
@@ -200,11 +198,6 @@ class Load:
         rules = " ".join(WORDS[self.random.randrange(3) :] * 2)
         completion = self.guessing.generate(f"{rules} {self._prompt()} {rules}", max_new_tokens=24)
         return len(completion.token_ids)
-
-    def reload(self) -> int:
-        """A model that is opened, used and closed."""
-        with Engine(self.engine.model.path, self.engine.options) as engine:
-            return len(engine.generate(self._prompt(), max_new_tokens=4).token_ids)
 
     def _prompt(self) -> str:
         return " ".join(self.random.choices(WORDS, k=self.random.randint(1, 60)))

@@ -14,6 +14,7 @@ from gpt2edge._checks import whole
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
+from gpt2edge.runtime import memory
 from gpt2edge.runtime.huge_pages import HugePages
 from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.lifetime import Lifetime
@@ -192,6 +193,7 @@ class Session:
         """Refuse every call from now on; memory goes back with the last binding."""
         self.lifetime.close()
         self._session = self._weights = None
+        memory.give_back()  # else the heap of a program that loads models again and again grows
 
     def grow(
         self, inputs: Mapping[str, NDArray[np.int64]], past: Sequence[Any]
