@@ -5,10 +5,10 @@
 Streams (read to the end, left half-way, cancelled, past the context's end), batches of ragged
 prompts, several samples of one prompt, beams, forked caches, scores, searches and mistakes on one
 engine; on a second one prompts that a small cache remembers and forgets, with guessed tokens. All
-are drawn by ``--seed``. The resident size is noted after every so
-many requests. The first third is warm-up. Of the rest, the script reports the slope by
-Theil and Sen (the median over all pairs) and how much the last third lies above the first; it ends
-with 1 where that is more than ``--allowed`` MB.
+are drawn by ``--seed``. The resident size is noted after every so many requests. The first third is
+warm-up. Of the rest, the script reports the slope by Theil and Sen (the median over all pairs) and
+how much the last third lies above the first; it ends with 1 where that is more than ``--allowed``
+MB.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """What several commands share: the model option, options bundled into records, reading text."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -24,6 +25,9 @@ LARGEST_PROMPT: Final = 1 << 24
 """Bytes of a prompt from stdin; far more than any context holds."""
 LARGEST_TEXT: Final = 1 << 28
 """Bytes of a text to measure; more is hours of work."""
+
+_NO_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "1")
+"""numpy multiplies no matrices in an engine; the threads it starts for that spin for 50 ms."""
 
 model_option: Final = click.option(
     "-m",
@@ -118,6 +122,7 @@ class Target:
 
     def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
         """The engine over it, its options as ``change`` makes them."""
+        os.environ.setdefault(*_NO_BLAS_THREADS)
         model = open_model(self.model)
         with model.verified() if self.verify else nullcontext():  # while the libraries load
             from gpt2edge.runtime.opening import Opening
