@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from fingerprint import ROOT, provenance
 from numpy.typing import NDArray
-from report import Row, bits, peer_quality_table, publish, write_rows
+from report import RESULTS, Row, bits, peer_quality_table, publish, read_rows, write_rows
 from systems import PEER_NAMES, System, Worker, engine_system, peer_systems
 from variants import our_folders
 
@@ -88,6 +88,15 @@ def faults(rows: Sequence[Row]) -> list[str]:
     return found
 
 
+def _earlier(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the last publication of systems that were not measured now."""
+    labels = {row["label"] for row in rows}
+    path = RESULTS / "peer_quality.jsonl"
+    return [
+        row for row in (read_rows(path) if path.is_file() else []) if row["label"] not in labels
+    ]
+
+
 def main() -> None:
     """Measure, print, and keep where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -113,14 +122,15 @@ def main() -> None:
     systems += peer_systems(args.peers, args.envs, checkpoint, threads=args.threads)
     measured = [measure(system, token_ids) for system in systems]
     reference = measured[0]
-    options = f"--text HELD_OUT.txt --recipes {' '.join(args.recipes)}"
+    peers = "" if args.peers is None else f" --peers {' '.join(args.peers)}".rstrip()
+    options = f"--text HELD_OUT.txt{peers} --recipes {' '.join(args.recipes)}"
     where = provenance(f"python benchmarks/peer_quality.py {options}", args.threads)
     shared = {"model": "storyteller", **where}
     rows = [{**shared, **row(own, reference)} for own in measured]
     write_rows(args.work / "peer_quality.jsonl", rows)
     print(peer_quality_table(rows))
     if args.publish:
-        publish("peer_quality", rows)
+        publish("peer_quality", [*rows, *_earlier(rows)])
     if found := faults(rows):
         raise SystemExit("\n".join(found))
 

@@ -84,8 +84,8 @@ class Wanted:
             default="int8",
             show_default=True,
             metavar="NAME",
-            help="int8 (fastest prefill), int8-block (most faithful), int8-decode (one sequence at "
-            "a time), int4 (smallest, fastest decoding), int4-mixed (8 bits where they count most, "
+            help="int8 (fastest prefill), int8-block (most faithful), int4 (smallest), int8-decode "
+            "and int4-decode (fastest for one sequence), int4-mixed (8 bits where they count most, "
             "5 on average) or auto (the fastest of int8, int8-block and int4 on this machine that "
             "loses about 1 % at most).",
         )

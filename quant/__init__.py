@@ -10,6 +10,7 @@ from gpt2edge.quant.quantizer import quantize  # noqa: E402
 from gpt2edge.quant.recipes import (  # noqa: E402
     AUTO,
     INT4,
+    INT4_DECODE,
     INT8,
     INT8_BLOCK,
     INT8_DECODE,
@@ -24,6 +25,7 @@ from gpt2edge.quant.sensitivity import mixed_recipe  # noqa: E402
 __all__ = [
     "AUTO",
     "INT4",
+    "INT4_DECODE",
     "INT8",
     "INT8_BLOCK",
     "INT8_DECODE",

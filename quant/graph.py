@@ -13,6 +13,7 @@ from onnx.numpy_helper import from_array
 from gpt2edge._weights_file import WeightsFile
 from gpt2edge.quant.blocks import Blocks
 from gpt2edge.quant.columns import Columns
+from gpt2edge.quant.recipes import QuantRecipe
 from gpt2edge.quant.tensors import same_bytes, write_tensor
 
 MICROSOFT: Final = "com.microsoft"
@@ -148,8 +149,9 @@ class GraphWriter:
         """
         stem, output = _stem(embedding.weight, bits), node.output[0]
         shape, block_size = self._stored[stem].dims, self._block_size(stem, bits)
-        rows = same_bytes(self._stored[stem], f"{stem}.rows", (shape[0], shape[1] * shape[2]))
-        self.initializers.append(rows)
+        if all(tensor.name != f"{stem}.rows" for tensor in self.initializers):
+            rows = same_bytes(self._stored[stem], f"{stem}.rows", (shape[0], shape[1] * shape[2]))
+            self.initializers.append(rows)
         whole = embedding.width % block_size == 0
         self._add(
             "GatherBlockQuantized",
@@ -163,8 +165,35 @@ class GraphWriter:
         if not whole:
             names = [f"{output}/{part}" for part in ("start", "width", "axis")]
             for name, value in zip(names, (0, embedding.width, 2), strict=True):
-                self.initializers.append(from_array(np.array([value], np.int64), name))
+                self._constant(name, np.array([value], np.int64))
             self.nodes.append(make_node("Slice", [f"{output}/padded", *names], [output], output))
+
+    def add_refined_head(
+        self, node: NodeProto, product: Product, recipe: QuantRecipe, embedding: Embedding
+    ) -> None:
+        """The tied head in ``recipe.lm_head`` bits, its ``recipe.refine`` largest logits anew.
+
+        Those are computed from the rows of the embedding, whose bits are more, and put in place.
+        """
+        name, coarse = node.output[0], f"{node.output[0]}/coarse"
+        part = {key: f"{name}/{key}" for key in ("size", "top", "at", "rows", "x", "exact", "new")}
+        plain = NodeProto()
+        plain.CopyFrom(node)
+        plain.output[0] = coarse
+        level = recipe.accuracy_level
+        self.add_block_product(plain, product, bits=recipe.lm_head, accuracy_level=level)
+        size = min(recipe.refine, product.n)
+        self._constant(part["size"], np.array([size], np.int64))
+        self._constant("const/last", np.array([-1], np.int64))
+        top = make_node("TopK", [coarse, part["size"]], [part["top"], part["at"]], part["top"])
+        top.attribute.append(make_attribute("sorted", 0))
+        self.nodes.append(top)  # [rows, size]
+        lookup = make_node("Gather", [product.weight, part["at"]], [part["rows"]])
+        self.add_block_lookup(lookup, embedding, bits=recipe.embedding)  # [rows, size, k]
+        self._standard("Unsqueeze", [node.input[0], "const/last"], part["x"])  # [rows, k, 1]
+        self._standard("MatMul", [part["rows"], part["x"]], part["exact"])
+        self._standard("Squeeze", [part["exact"], "const/last"], part["new"])
+        self._standard("ScatterElements", [coarse, part["at"], part["new"]], name, axis=1)
 
     def add_dynamic_product(
         self, node: NodeProto, product: Product, columns: Columns, *, by_row: bool

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from gpt2edge._checks import whole
 from gpt2edge.errors import QuantizationError
 
 Scheme = Literal["dynamic", "weight_only"]
@@ -34,6 +35,9 @@ class QuantRecipe:
     string of ``wide`` names take 8 bits in blocks whatever ``bits`` says, those that a string of
     ``exclude`` names stay float32; a string names the weights that contain it.
 
+    Where a tied head has fewer bits than the embedding, its ``refine`` largest logits are computed
+    anew from the embedding's rows; the others keep their error.
+
     ``accuracy_level`` 4 multiplies blocks in int8, 0 in float32. ``rounding`` of blocks is
     "nearest", "search" (scales of least error) or "compensate" (later weights make up for earlier
     errors, which takes a calibration text). ``equalize`` moves outliers where that is exact.
@@ -51,6 +55,7 @@ class QuantRecipe:
     accuracy_level: int = 4
     lm_head: int = 8
     embedding: int = 8
+    refine: int = 0
     rounding: Rounding = "nearest"
     equalize: bool = True
     portable: bool = True
@@ -66,6 +71,7 @@ class QuantRecipe:
         _check_one_of("accuracy_level", self.accuracy_level, (0, 1, 4))
         _check_one_of("lm_head", self.lm_head, _END_BITS)
         _check_one_of("embedding", self.embedding, _END_BITS)
+        whole("refine", self.refine, 0, 2**31)
         _check_one_of("rounding", self.rounding, ("nearest", "search", "compensate"))
         _check_one_of("kv_cache", self.kv_cache, ("float32", "int8"))
 
@@ -93,8 +99,19 @@ INT4: Final = QuantRecipe(
 )
 """For size and decoding: 4-bit weights in blocks of 256, 8-bit embedding and head."""
 
+INT4_DECODE: Final = QuantRecipe(
+    name="int4-decode",
+    bits=4,
+    block_size=256,
+    lm_head=4,
+    refine=64,
+    rounding="compensate",
+    wide=INT4.wide,
+)
+"""For single-stream decoding: ``INT4`` with a 4-bit head, whose 64 largest logits take 8 bits."""
+
 RECIPES: Final[Mapping[str, QuantRecipe]] = {
-    recipe.name: recipe for recipe in (INT8, INT8_BLOCK, INT8_DECODE, INT4)
+    recipe.name: recipe for recipe in (INT8, INT8_BLOCK, INT8_DECODE, INT4, INT4_DECODE)
 }
 """The named recipes."""
 

@@ -73,6 +73,7 @@ class Rewriter:
     moments: Moments | None = None
     cache_scales: Mapping[str, CacheScales] = field(default_factory=dict)
     quantized: set[str] = field(default_factory=set)
+    embedded: dict[str, Embedding] = field(default_factory=dict)
 
     def rewrite(self, model: ModelProto) -> ModelProto:
         """The quantized model; tensors go to the writer's file in the order of their use."""
@@ -109,12 +110,16 @@ class Rewriter:
             return True
         if not self.writer.holds_blocks(weight, bits):
             self.writer.add_blocks(weight, self._round(product, bits))
-        self.writer.add_block_product(
-            node,
-            product,
-            bits=bits,
-            accuracy_level=recipe.accuracy_level,
-        )
+        if (
+            product.is_head
+            and bits < recipe.embedding
+            and recipe.refine
+            and weight in self.embedded
+        ):
+            self.writer.add_refined_head(node, product, recipe, self.embedded[weight])
+        else:
+            level = recipe.accuracy_level
+            self.writer.add_block_product(node, product, bits=bits, accuracy_level=level)
         return True
 
     def _replace_lookup(self, node: NodeProto, embedding: Embedding) -> bool:
@@ -125,6 +130,7 @@ class Rewriter:
         rounded = self._round_plainly(self.tensors.read(weight), recipe.embedding)
         self.writer.add_blocks(weight, rounded)
         self.writer.add_block_lookup(node, embedding, bits=recipe.embedding)
+        self.embedded[weight] = embedding
         return True
 
     def _round(self, product: Product, bits: int) -> Blocks:

@@ -29,6 +29,12 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
 
 
 @pytest.fixture(scope="session")
+def odd_tied(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
+    """A tied model with a width of no whole block."""
+    return _export(tmp_path_factory.mktemp("odd_tied"), ODD, tied=True)
+
+
+@pytest.fixture(scope="session")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
     """The even model's function; some LayerNorm channels are 64 times as large, rows as small."""
     tensors = _tensors(SHAPE, tied=True)

@@ -1,10 +1,12 @@
 """quantize: what it writes, what it keeps, what it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 import gpt2edge
 from gpt2edge.errors import ModelDirError, QuantizationError
@@ -48,6 +50,32 @@ def test_the_manifest_says_how(fp32: ModelDir, tmp_path: Path) -> None:
     assert manifest.recipe is not None
     assert manifest.recipe["name"] == "plain"
     assert "config.json" in manifest.files
+
+
+@pytest.mark.parametrize(("name", "refine"), [("fp32", 64), ("odd_tied", 8), ("odd_tied", 200)])
+def test_a_refined_head_takes_its_largest_logits_from_the_embedding(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, refine: int
+) -> None:
+    source = request.getfixturevalue(name)
+
+    def logits(lm_head: int, refine: int) -> NDArray[np.float32]:
+        recipe = replace(PLAIN, lm_head=lm_head, refine=refine)
+        model = quantize(source, tmp_path / f"{lm_head}-{refine}", recipe=recipe)
+        return gpt2edge.load(model.path).logits(TOKENS)  # [tokens, vocab_size]
+
+    coarse, fine, refined = logits(4, 0), logits(8, 0), logits(4, refine)
+    largest = np.zeros(coarse.shape, bool)
+    order = np.argsort(-coarse, axis=1, kind="stable")[:, :refine]
+    np.put_along_axis(largest, order, values=True, axis=1)
+    assert np.array_equal(refined[~largest], coarse[~largest])
+    assert np.abs(refined - fine)[largest].max() < 0.1 * np.abs(coarse - fine)[largest].max()
+
+
+def test_an_untied_head_is_not_refined(odd: ModelDir, tmp_path: Path) -> None:
+    recipe = replace(PLAIN, lm_head=4, refine=8)
+    model = quantize(odd, tmp_path / "out", recipe=recipe)
+    graph = onnx.load(model.graph_path, load_external_data=False).graph
+    assert "TopK" not in {node.op_type for node in graph.node}
 
 
 def test_odd_widths_untied_heads_and_biases(odd: ModelDir, tmp_path: Path) -> None:
