@@ -268,7 +268,7 @@ def _solver_figures(row: Row | None) -> tuple[str, str, str]:
     if row is None:
         return "", "", ""
     increase = f"{row['increase']:+.2%} ± {row['increase_se']:.2%}"
-    return increase, f"{row['kl']:.5f} ± {row['kl_se']:.5f}", _share(row, "solved")
+    return increase, f"{row['kl']:.6f} ± {row['kl_se']:.6f}", _share(row, "solved")
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
