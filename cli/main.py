@@ -28,7 +28,7 @@ INTERRUPTED: Final = 130
 
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
-"""Modules hold some 80,000 objects and no garbage; Python would look through them 100 times."""
+"""Modules hold 25,000 objects and hardly any garbage; looking for it took a start 10 ms."""
 
 
 def main() -> None:

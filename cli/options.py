@@ -27,7 +27,7 @@ LARGEST_TEXT: Final = 1 << 28
 """Bytes of a text to measure; more is hours of work."""
 
 _NO_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "1")
-"""numpy multiplies no matrices in an engine; the threads it starts for that spin for 50 ms."""
+"""numpy multiplies no matrices in an engine; the threads it starts for that spin for 40 ms."""
 
 model_option: Final = click.option(
     "-m",
