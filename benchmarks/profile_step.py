@@ -102,7 +102,7 @@ def _nbytes(tensor: onnx.TensorProto) -> int:
 def run_steps(engine: Engine, test: Test) -> Steps:
     """Greedy steps after ``n_depth`` tokens, all rows at once; warmed up before."""
     decoder = engine.decoder(rows=test.batch, max_length=test.n_depth + test.n_gen)
-    _steps(engine, decoder, test, _WARM_UP_STEPS)
+    _steps(engine, decoder, test, min(_WARM_UP_STEPS, test.n_gen))
     sleep(_SETTLE_S)
     return _steps(engine, decoder, test, test.n_gen)
 

@@ -53,6 +53,18 @@ def test_overhead_and_export_tables(work: Path) -> None:
     assert "Decoder.decode" in table
 
 
+def test_a_profile_adds_up(work: Path) -> None:
+    options = ["--work", str(work), "--recipes", "int8", "int4-decode", "--tests", "tg4@d8/b2"]
+    table = run(str(BENCHMARKS / "profile_step.py"), *options)
+    rows = [json.loads(line) for line in (work / "profile.jsonl").read_text().splitlines()]
+    for label in ("gpt2edge int8", "gpt2edge int4-decode"):
+        own = {row["part"]: row for row in rows if row["label"] == label}
+        step = own.pop("step")
+        assert step["bytes"] == sum(row.get("bytes", 0) for row in own.values())
+        assert own["attention"]["bytes"] == 2 * (8 + 2) * 2 * 2 * 32 * 4
+        assert label in table
+
+
 def test_many_samples_are_compared(work: Path) -> None:
     options = ["--work", str(work), "--samples", "3", "--prompt", "8", "--new", "4", "--json"]
     output = run(str(BENCHMARKS / "many_samples.py"), *options, "--repeats", "1")
