@@ -167,15 +167,21 @@ def rows_of(source: Path, args: argparse.Namespace, folder: Path) -> Iterator[Ro
 
 
 def merged(name: str, rows: list[Row]) -> list[Row]:
-    """The last publication's rows of models there are, with these in the place of their like."""
+    """The last publication's rows of models there are, with these in the place of their like.
+
+    Sorted by model, outliers, and ours before the peers.
+    """
 
     def key(row: Row) -> tuple[str, ...]:
         return row["model"], row["outliers"], row["system"]
 
+    def place(row: Row) -> tuple[str, str, bool]:
+        return row["model"], row["outliers"], not row["system"].startswith("gpt2edge ")
+
     path = RESULTS / f"{name}.jsonl"
     last = read_rows(path) if path.is_file() else []
     kept = {key(row): row for row in last if (ROOT / "training" / "models" / row["model"]).is_dir()}
-    return list({**kept, **{key(row): row for row in rows}}.values())
+    return sorted({**kept, **{key(row): row for row in rows}}.values(), key=place)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -226,7 +226,8 @@ def quality_table(rows: Sequence[Row]) -> str:
         f"standard error; in brackets the difference from float32, paired. {facts}. Peers: "
         f"{', '.join(peers)}."
     )
-    return "\n".join([note, "", *lines, "", source_line(rows[0])])
+    runs = {(row["command"], row["git_commit"]): row for row in rows}
+    return "\n\n".join([note, "\n".join(lines), *map(source_line, runs.values())])
 
 
 def _share(row: Row, name: str) -> str:
