@@ -83,9 +83,7 @@ class QuantRecipe:
 
 # Errors of the first block are amplified by all others: in every model measured it needs most bits.
 
-INT8: Final = QuantRecipe(
-    name="int8", bits=8, scheme="dynamic", block_size=256, by_row=("c_",), wide=("h.0.",)
-)
+INT8: Final = QuantRecipe(name="int8", bits=8, scheme="dynamic", by_row=("c_",), wide=("h.0.",))
 """For long prompts and batches: int8 products, the fastest prefill, safe on every CPU."""
 
 INT8_BLOCK: Final = QuantRecipe(name="int8-block", bits=8, rounding="compensate")
