@@ -1,7 +1,8 @@
 """Train a small solver, or the reward model that judges it, on rows of tokens.
 
-`fit` is what `solvers.py` and the tasks call. Its schedule is a function of wall-clock time, as
-that of `story.py`.
+`fit` is what `solvers.py` and the tasks call. Its schedule is a function of time: on a CPU of the
+processor time of the thread that trains, so that a machine that is shared, or a run that is stopped
+for a while, changes nothing; on a GPU of the wall clock.
 """
 
 from __future__ import annotations
@@ -56,10 +57,13 @@ class Progress:
     batch: int = 0  # of the epoch
 
 
-def new_generator(preset: str, vocab_size: int, n_positions: int = 256) -> GPT:
+def new_generator(
+    preset: str, vocab_size: int, n_positions: int = 256, *, n_head: int | None = None
+) -> GPT:
     """A language model of random weights, the same each time."""
     torch.manual_seed(0)
-    return GPT(GPTConfig(vocab_size=vocab_size, n_positions=n_positions, **PRESETS[preset]))
+    sizes = PRESETS[preset] if n_head is None else {**PRESETS[preset], "n_head": n_head}
+    return GPT(GPTConfig(vocab_size=vocab_size, n_positions=n_positions, **sizes))
 
 
 class Fit:
@@ -163,13 +167,14 @@ def fit(
         run.resume()
     progress, budget = run.progress, plan.minutes * 60
     source = run.batches()
-    clock = shown = saved = time.monotonic()
+    clock = time.monotonic if run.device.type == "cuda" else time.thread_time
+    began = shown = saved = clock()
     before, running = progress.seconds, 0.0
     while progress.seconds < budget:
         loss = run.step(next(source), progress.seconds / budget)
         running = 0.98 * running + 0.02 * loss if running else loss
-        now = time.monotonic()
-        progress.seconds = before + now - clock
+        now = clock()
+        progress.seconds = before + now - began
         if now - shown > 10:
             shown = now
             report(progress, running)

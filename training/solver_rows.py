@@ -46,6 +46,13 @@ class Rows:
     def __getitem__(self, chosen: slice) -> Rows:
         return Rows(self.ids[chosen], self.goals[chosen], self.lengths[chosen])
 
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(
+            np.concatenate([self.ids, other.ids]),
+            np.concatenate([self.goals, other.goals]),
+            np.concatenate([self.lengths, other.lengths]),
+        )
+
     def save(self, path: str) -> None:
         """Write one .npz file."""
         np.savez(path, ids=self.ids, goals=self.goals, lengths=self.lengths)
@@ -70,6 +77,27 @@ def language_rows(
         after = [*solution, end]
         texts.append([*prompt, *solution])
         goals.append([IGNORE] * (len(prompt) - 1) + after)
+    return stack(texts, goals, width)
+
+
+def drill_rows(
+    drills: Iterable[Sequence[tuple[str, str]]], tokenizer: Tokenizer, width: int
+) -> Rows:
+    """Rows of lines, each of what is given and what should follow: only that is a goal."""
+    items = list(drills)
+    parts = iter(
+        encode_all(tokenizer, [part for lines in items for line in lines for part in line])
+    )
+    texts, goals = [], []
+    for lines in items:
+        text: list[int] = []
+        goal: list[float] = []
+        for _ in lines:
+            given, wanted = next(parts), next(parts)
+            text += given + wanted
+            goal += [IGNORE] * (len(given) - 1) + wanted + [IGNORE]
+        texts.append(text)
+        goals.append(goal)
     return stack(texts, goals, width)
 
 

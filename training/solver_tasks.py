@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import stepmath
+import stepmath_drills
 
 
 class Problem(Protocol):
@@ -30,6 +31,9 @@ class Task:
     is_right: Callable[..., bool]  # (problem, text)
     judge_steps: Callable[..., list[bool]]  # (problem, steps)
     split: Callable[[str], Sequence[str]]
+    drill: Callable[[int], list[tuple[str, str]]]  # lines: what is given, what should follow
+    judged_drill: Callable[[int], list[tuple[str, str, str]]]  # the same, and the right result
+    right_result: Callable[..., str | None]  # (problem, steps before, step): of a right question
     vocab_size: int = 512
     n_positions: int = 256
     max_new_tokens: int = 128
@@ -42,5 +46,8 @@ TASKS = {
         stepmath.is_right,
         stepmath.judge_steps,
         stepmath.split_solution,
+        stepmath_drills.drill,
+        stepmath_drills.judged_drill,
+        stepmath.right_result,
     )
 }

@@ -18,7 +18,8 @@ from hf_folder import export_folder
 from model import GPT, load_weights
 from reward import RewardModel, load_reward
 from solver import Plan, fit, new_generator
-from solver_rows import IGNORE, Example, Judged, Rows, language_rows, value_rows
+from solver_labels import judged_lines, judged_steps, judged_whole
+from solver_rows import Example, Judged, Rows, drill_rows, language_rows, value_rows
 from solver_tasks import TASKS, Task
 from tokenizer import train_digit_tokenizer
 from tokenizers import Tokenizer
@@ -30,6 +31,7 @@ MODELS = Path(__file__).resolve().parent / "models"
 GREEDY: dict[str, object] = {"do_sample": False}
 HARVEST_FROM = 10_000_000  # numbers of problems that no generator was trained on
 SAMPLE_FROM = 20_000_000
+JUDGED_DRILLS_FROM = 10_000_000
 TEMPERATURE = 1.0
 MORE_LAYERS = 2  # of a verifier: to compare a token with what the body foretold of it
 PROMPTS_AT_ONCE = 32
@@ -37,11 +39,15 @@ PROMPTS_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A generator: how long it is trained, from nothing or grown from a smaller one."""
+    """A generator: how long it is trained, from nothing or grown from a smaller one.
+
+    Minutes are of one core's time, or of a GPU's.
+    """
 
     minutes: float
     grown_from: str | None = None
     layers: int = 0  # when grown
+    n_head: int | None = None  # of a new one; the preset's, if None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Recipe:
 
     generators: dict[str, Size]  # preset, or name of a grown one
     examples: int  # to train the generators on
+    drills: int  # beside them
     body: str  # the generator that becomes the verifiers
     verifier_minutes: float
     problems: int  # to sample solutions of, from the first generator
@@ -60,17 +67,18 @@ class Recipe:
 
 FULL = Recipe(
     generators={
-        "0.1m": Size(6),
-        "0.5m": Size(10, "0.1m", layers=4),
-        "3.7m": Size(15, "0.5m", layers=8),
+        "0.1m": Size(14, n_head=3),  # of 16 channels: half as much attention as with 8
+        "0.5m": Size(28, "0.1m", layers=4),
+        "3.7m": Size(30, "0.5m", layers=8),
     },
-    examples=80_000,
+    examples=200_000,
+    drills=100_000,
     body="0.5m",
-    verifier_minutes=15,
-    problems=2600,
+    verifier_minutes=24,
+    problems=6000,
     per_problem=12,
-    harvest=2000,
-    harvest_minutes=3,
+    harvest=6000,
+    harvest_minutes=5,
 )
 ON_GPU = replace(
     FULL, generators={"0.5m": Size(3), "3m": Size(6), "30m": Size(15)}, examples=1_000_000
@@ -78,6 +86,7 @@ ON_GPU = replace(
 SMOKE = Recipe(
     generators={"smoke": Size(0.3), "grown": Size(0.1, "smoke", layers=3)},
     examples=2000,
+    drills=500,
     body="grown",
     verifier_minutes=0.1,
     problems=64,
@@ -151,7 +160,8 @@ class Pipeline:
         """A model to train: random, or what a smaller one has learnt."""
         size = self.recipe.generators[name]
         if size.grown_from is None:
-            return new_generator(name, self.task.vocab_size, self.task.n_positions)
+            task = self.task
+            return new_generator(name, task.vocab_size, task.n_positions, n_head=size.n_head)
         smaller = load_weights(self.out / size.grown_from / "hf")
         return deepened(widened(smaller), size.layers)
 
@@ -166,7 +176,10 @@ class Pipeline:
         texts = (problem.prompt + problem.solution for problem in problems[:20_000])
         tokenizer = train_digit_tokenizer(texts, self.tokenizer_file, self.task.vocab_size)
         examples = (Example(problem.prompt, problem.solution) for problem in problems)
-        language_rows(examples, tokenizer, self.task.n_positions).save(self.stages["data"])
+        drills = (self.task.drill(at) for at in range(self.recipe.drills))
+        width = self.task.n_positions
+        rows = language_rows(examples, tokenizer, width) + drill_rows(drills, tokenizer, width)
+        rows.save(self.stages["data"])
 
     def fit(self, model: GPT | RewardModel, rows: Rows, name: str, minutes: float) -> None:
         """Train, and write the Hugging Face folder."""
@@ -175,8 +188,8 @@ class Pipeline:
             plan = Plan(minutes, 2048, muon_lr=0.02, adam_lr=0.004)
         else:  # a model that knows much already
             plan = Plan(minutes, 1024, muon_lr=0.01, adam_lr=0.002)
-        if isinstance(model, RewardModel):  # few labels a row: larger batches, smaller steps
-            plan = Plan(minutes, 4096, muon_lr=0.004, adam_lr=0.002)
+        if isinstance(model, RewardModel):
+            plan = Plan(minutes, 2048, muon_lr=0.01, adam_lr=0.002)
         fitted = fit(model, rows, self.out / name, plan, resume=True)
         assert isinstance(fitted, GPT | RewardModel)
         folder = self.out / name / "hf"
@@ -214,34 +227,20 @@ class Pipeline:
         self.stages["samples"].touch()
 
     def judged(self, kind: str) -> Iterator[Judged]:
-        """Each wrong sample beside the reference: whole, with the outcome as the label of all its
-        tokens, or up to its first wrong step, of which alone the result's tokens are labelled.
-
-        Beginnings that differ only in being right are as often right as wrong, so that how hard a
-        problem is says nothing about the label.
-        """
-        task, seen = self.task, set()
+        """What a verifier learns from: wrong and right in equal parts."""
+        samples: dict[int, list[str]] = {}
         for line in self.samples_file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            number, text = row["problem"], row["text"]
-            if (number, text) in seen:
-                continue
-            seen.add((number, text))
-            problem = task.training_problem(number)
+            samples.setdefault(row["problem"], []).append(row["text"])
+        for number, texts in samples.items():
+            problem, different = self.task.training_problem(number), [*dict.fromkeys(texts)]
             if kind == "outcome":
-                if not task.is_right(problem, text):
-                    yield Judged(problem.prompt, [text], [0.0])
-                    yield Judged(problem.prompt, [problem.solution], [1.0])
-                continue
-            labels = task.judge_steps(problem, task.split(text))
-            if False in labels:
-                at = labels.index(False)
-                for label, other in ((0.0, text), (1.0, problem.solution)):
-                    steps = task.split(other)[: at + 1]
-                    if len(steps) > at:
-                        left, sign, result = steps[at].rpartition("=")
-                        parts = [*steps[:at], left + sign, result]  # no sign: an empty part
-                        yield Judged(problem.prompt, parts, [IGNORE] * (at + 1) + [label])
+                yield from judged_whole(self.task, problem, different)
+            else:
+                yield from judged_steps(self.task, problem, different)
+        if kind == "process":
+            for number in range(JUDGED_DRILLS_FROM, JUDGED_DRILLS_FROM + self.recipe.drills // 2):
+                yield judged_lines(self.task.judged_drill(number))
 
     def improve(self) -> None:
         """One round of expert iteration on the first generator: it is trained on, with nothing

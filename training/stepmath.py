@@ -150,6 +150,20 @@ def _matching(problem: Problem, done: set[int], line: re.Match[str]) -> int | No
     return None
 
 
+def right_result(problem: Problem, before: Sequence[str], step: str) -> str | None:
+    """What should stand behind the equals sign of a step, with the newline, where all is right
+    until then; None where something is not. `before` are the steps before it, all right."""
+    if step.startswith("Answer:"):
+        whole = step.partition(":")[0] + f": {problem.answer}\n"
+    elif line := _LINE.fullmatch(step):
+        value = calculate(int(line[2]), line[3], int(line[4]))
+        whole = f"{step.rpartition('=')[0]}= {value}\n"
+    else:
+        return None
+    right = judge_steps(problem, [*before, whole])[-1]
+    return whole[len(whole.rpartition("=" if "=" in whole else ":")[0]) + 1 :] if right else None
+
+
 def split_solution(text: str) -> list[str]:
     """The lines of a solution, each with its newline."""
     return text.splitlines(keepends=True) or [""]

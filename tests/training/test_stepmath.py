@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 import stepmath
+import stepmath_drills
 from stepmath import Problem, judge_steps, split_solution
 from stepmath_stories import DAYS, HE, ITEMS, PACKS, SHE, WORDS, Equation, calculate, is_held_out
 
@@ -136,3 +137,37 @@ def test_held_out_whatever_the_order_of_a_sum() -> None:
     pairs = [(a, b) for a in range(2, 80) for b in range(2, 80)]
     assert all(is_held_out(a, "+", b) == is_held_out(b, "+", a) for a, b in pairs)
     assert 0.05 < sum(is_held_out(a, "+", b) for a, b in pairs) / len(pairs) < 0.11
+
+
+def test_drills_are_right_and_hold_nothing_held_out() -> None:
+    for number in range(100):
+        for given, result in stepmath_drills.drill(number):
+            _, left, sign, right, equals = given.split()
+            assert equals == "="
+            assert calculate(int(left), sign, int(right)) == int(result)
+            assert not is_held_out(int(left), sign, int(right))
+
+
+def test_half_of_the_judged_lines_are_wrong() -> None:
+    lines = [line for number in range(50) for line in stepmath_drills.judged_drill(number)]
+    for given, _, right in lines:
+        _, left, sign, operand, _ = given.split()
+        assert calculate(int(left), sign, int(operand)) == int(right)
+    assert 0.4 < sum(result == right for _, result, right in lines) / len(lines) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("before", "step", "expected"),
+    [
+        ([], "1. 3 * 4 = 99\n", " 12\n"),
+        ([], "1. 4 * 3 = 12\n", " 12\n"),
+        ([], "1. 3 + 4 = 7\n", None),  # not what is asked
+        ([], "2. 3 * 4 = 12\n", None),  # the wrong number of a step
+        ([], "nonsense", None),
+        (["1. 3 * 4 = 12\n", "2. 5 * 7 = 35\n"], "3. 35 + 12 = 1\n", " 47\n"),
+        ([], "Answer: 53\n", None),  # not computed yet
+        (split_solution(TREE.solution)[:4], "Answer: 5\n", " 53\n"),
+    ],
+)
+def test_right_result(before: list[str], step: str, expected: str | None) -> None:
+    assert stepmath.right_result(TREE, before, step) == expected

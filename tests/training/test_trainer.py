@@ -17,6 +17,7 @@ from solver_rows import (  # noqa: E402
     Example,
     Judged,
     batches,
+    drill_rows,
     language_rows,
     padded,
     value_rows,
@@ -59,6 +60,19 @@ def test_value_rows_label_the_ends_of_steps() -> None:
     counted = np.flatnonzero(rows.goals[0] != IGNORE)
     assert counted.tolist() == newlines[1:3].tolist()
     assert rows.goals[0, counted].tolist() == [1, 0]
+
+
+def test_drill_rows_ask_for_the_results() -> None:
+    rows = drill_rows([[("1. 3 + 1 =", " 4\n"), ("2. 9 + 1 =", " 10\n")]], TOKENIZER, 64)
+    text = rows.ids[0, : rows.lengths[0]]
+    asked = rows.goals[0] != IGNORE
+    wanted = TOKENIZER.decode([int(goal) for goal in rows.goals[0][asked]])
+    assert wanted == " 4\n 10\n"
+    places = np.flatnonzero(asked) + 1
+    assert (text[places] == rows.goals[0][asked]).all()
+    both = rows + language_rows(EXAMPLES, TOKENIZER, 64)
+    assert len(both) == 1 + len(EXAMPLES)
+    assert both.lengths[0] == rows.lengths[0]
 
 
 def test_batches_hold_every_row_once_and_keep_to_the_limit() -> None:
