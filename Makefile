@@ -19,7 +19,7 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -76,7 +76,9 @@ train-stepmath: .venv-interop/installed ## Those of stepmath alone (an hour)
 train-game24: .venv-interop/installed ## Train the Game of 24 models again (three quarters of an hour)
 	.venv-interop/bin/python training/train_game24.py --out runs/game24
 
-train-smoke: stepmath-smoke game24-smoke ## Train everything at a tiny size, two minutes each
+train-smoke: story-smoke stepmath-smoke game24-smoke ## Train everything at a tiny size, two minutes each
+
+story-smoke: .venv-interop/installed
 	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/smoke --smoke
 
 stepmath-smoke: .venv-interop/installed

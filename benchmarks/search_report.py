@@ -25,12 +25,12 @@ VOTES: Final = (
 )
 OUTCOME: Final = ("best by orm", "weighted by orm")
 PROCESS: Final = (
-    "best by prm last",
-    "best by prm min",
     "best by prm prod",
-    "weighted by prm last",
-    "weighted by prm min",
+    "best by prm min",
+    "best by prm last",
     "weighted by prm prod",
+    "weighted by prm min",
+    "weighted by prm last",
 )
 SEARCHES: Final = (
     "checked beam",
@@ -51,16 +51,16 @@ PROMISED: Final = (
     "weighted by check",
     "checked beam",
     "best by orm",
-    "best by prm last",
+    "best by prm prod",
     "beam",
 )
 COMPARED: Final = 64
 COMPARISONS: Final = (
     JUDGED,
     "best by orm",
-    "best by prm last",
+    "best by prm prod",
     "weighted by orm",
-    "weighted by prm last",
+    "weighted by prm prod",
 )
 """Ways to choose that are compared problem by problem at one N."""
 
@@ -238,7 +238,7 @@ def promise_table(table: Table) -> str:
         "weighted by check",
         "checked beam",
         "best by orm",
-        "best by prm last",
+        "best by prm prod",
         "beam",
     )
     for method in shown:
@@ -268,7 +268,7 @@ def process_table(table: Table, n: int = COMPARED) -> str:
     ]
     for how in ("best", "weighted"):
         for generator in table.generators:
-            names = (JUDGED, f"{how} by orm", f"{how} by prm last")
+            names = (JUDGED, f"{how} by orm", f"{how} by prm prod")
             found = [table.get(generator, name, n) for name in names]
             if all(found):
                 majority, outcome, process = [row for row in found if row]

@@ -83,8 +83,8 @@ def greedy_figures(problems: Sequence[Problem], texts: Sequence[str]) -> dict[st
         words = "new words" if problem.new_words else "usual words"
         for name in (words, problem.size, problem.story, f"{len(problem.equations)} steps"):
             groups.setdefault(name, []).append(good)
-        if len(problem.equations) == 8 and problem.size == "large":
-            groups.setdefault("8 steps, large", []).append(good)
+        if len(problem.equations) == 8 and problem.size == "huge":
+            groups.setdefault("8 steps, huge", []).append(good)
         labels = judge_steps(problem, split_solution(text))
         steps += labels[: labels.index(False) + 1] if False in labels else labels
     return {

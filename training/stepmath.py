@@ -20,8 +20,8 @@ from stepmath_stories import SIZES, STORIES, DeadEndError, Equation, Teller, cal
 STEP = "\n"
 STEPS = range(2, 9)
 TEST_SIZE = 1000
-TEST_SIZES = {"small": 0.55, "medium": 0.3, "large": 0.15}
-TRAIN_SIZES = {"small": 0.65, "medium": 0.31, "large": 0.04}
+TEST_SIZES = {"small": 0.15, "medium": 0.3, "large": 0.45, "huge": 0.1}
+TRAIN_SIZES = {"small": 0.34, "medium": 0.3, "large": 0.32, "huge": 0.04}
 TRAIN_STEPS = (0.20, 0.19, 0.17, 0.14, 0.12, 0.10, 0.08)  # more of those that are soon read
 LONGEST = 192  # tokens of a problem and its solution
 

@@ -11,7 +11,7 @@ import random
 from stepmath_stories import SIZES, DeadEndError, Equation, Teller, change
 
 LINES = 12
-TRAIN_SIZES = {"small": 0.60, "medium": 0.36, "large": 0.04}
+TRAIN_SIZES = {"small": 0.26, "medium": 0.3, "large": 0.4, "huge": 0.04}
 
 
 def drill(number: int) -> list[tuple[str, str]]:

@@ -129,7 +129,12 @@ class Size:
     most: int  # of any value
 
 
-SIZES = {"small": Size(12, 5, 60), "medium": Size(60, 9, 300), "large": Size(999, 99, 99_999)}
+SIZES = {
+    "small": Size(12, 5, 60),
+    "medium": Size(60, 9, 300),
+    "large": Size(300, 12, 2000),
+    "huge": Size(999, 99, 99_999),
+}
 
 
 @dataclass(frozen=True, slots=True)
