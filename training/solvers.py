@@ -68,20 +68,24 @@ class Recipe:
 FULL = Recipe(
     generators={
         "0.1m": Size(14, n_head=3),  # of 16 channels: half as much attention as with 8
-        "0.5m": Size(28, "0.1m", layers=4),
-        "3.7m": Size(30, "0.5m", layers=8),
+        "0.5m": Size(17, "0.1m", layers=4),
+        "3.7m": Size(20, "0.5m", layers=8),
     },
     examples=200_000,
     drills=100_000,
-    body="0.5m",
-    verifier_minutes=24,
-    problems=6000,
+    body="0.1m",
+    verifier_minutes=18,
+    problems=4000,
     per_problem=12,
-    harvest=6000,
-    harvest_minutes=5,
+    harvest=4000,
+    harvest_minutes=2,
 )
 ON_GPU = replace(
-    FULL, generators={"0.5m": Size(3), "3m": Size(6), "30m": Size(15)}, examples=1_000_000
+    FULL,
+    generators={"0.5m": Size(3), "3m": Size(6), "30m": Size(15)},
+    examples=1_000_000,
+    drills=500_000,
+    body="0.5m",
 )
 SMOKE = Recipe(
     generators={"smoke": Size(0.3), "grown": Size(0.1, "smoke", layers=3)},
