@@ -118,7 +118,7 @@ class Steps:
             diverse="dvts" in self.method,
             lookahead=int("lookahead" in self.method),
             prune_below=0.5 if self.is_checked else None,
-            aggregate="min" if self.is_checked else "last",
+            aggregate="min" if self.is_checked else "prod",
             step=STEP,
             choose="weighted",
         )

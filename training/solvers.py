@@ -58,7 +58,7 @@ class Recipe:
     examples: int  # to train the generators on
     drills: int  # beside them
     body: str  # the generator that becomes the verifiers
-    verifier_minutes: float
+    verifier_minutes: dict[str, float]  # about three passes each
     problems: int  # to sample solutions of, from the first generator
     per_problem: int  # samples
     harvest: int  # problems for the round of self-improvement of the first generator
@@ -74,7 +74,7 @@ FULL = Recipe(
     examples=200_000,
     drills=100_000,
     body="0.1m",
-    verifier_minutes=18,
+    verifier_minutes={"outcome": 8, "process": 18},
     problems=4000,
     per_problem=12,
     harvest=4000,
@@ -92,7 +92,7 @@ SMOKE = Recipe(
     examples=2000,
     drills=500,
     body="grown",
-    verifier_minutes=0.1,
+    verifier_minutes={"outcome": 0.1, "process": 0.1},
     problems=64,
     per_problem=4,
     harvest=64,
@@ -158,7 +158,7 @@ class Pipeline:
             body = load_weights(self.out / recipe.body / "hf")
             model = RewardModel.on(deepened(body, body.config.n_layer + MORE_LAYERS))
             rows = value_rows(self.judged(name), self.tokenizer, self.task.n_positions, where="all")
-            self.fit(model, rows, name, recipe.verifier_minutes)
+            self.fit(model, rows, name, recipe.verifier_minutes[name])
 
     def new_generator(self, name: str) -> GPT:
         """A model to train: random, or what a smaller one has learnt."""
