@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import cycle
 
 from solver_rows import IGNORE, Judged
 from solver_tasks import Problem, Task
@@ -17,14 +16,16 @@ PIECE = re.compile(r" ?\d|\D+?(?= ?\d|\n|$)|\n")
 
 
 def judged_whole(task: Task, problem: Problem, texts: Sequence[str]) -> Iterator[Judged]:
-    """For an outcome reward model (Cobbe et al. 2021): each wrong solution, and a right one with
-    it; all tokens have the label of the whole."""
-    right = [text for text in texts if task.is_right(problem, text)]
-    partners = cycle(right or [problem.solution])
-    for text in texts:
-        if not task.is_right(problem, text):
-            yield Judged(problem.prompt, [text], [0.0])
-            yield Judged(problem.prompt, [next(partners)], [1.0])
+    """For an outcome reward model (Cobbe et al. 2021): as many wrong solutions as right ones; all
+    tokens have the label of the whole.
+
+    None occurs twice, or it would be known by heart. The reference stands in where none is right.
+    """
+    right = [text for text in texts if task.is_right(problem, text)] or [problem.solution]
+    wrong = [text for text in texts if not task.is_right(problem, text)]
+    for bad, good in zip(wrong, right, strict=False):
+        yield Judged(problem.prompt, [bad], [0.0])
+        yield Judged(problem.prompt, [good], [1.0])
 
 
 def judged_steps(task: Task, problem: Problem, texts: Sequence[str]) -> Iterator[Judged]:

@@ -58,7 +58,7 @@ class Recipe:
     examples: int  # to train the generators on
     drills: int  # beside them
     body: str  # the generator that becomes the verifiers
-    verifier_minutes: dict[str, float]  # about three passes each
+    verifier_minutes: dict[str, float]  # a few passes
     problems: int  # to sample solutions of, from the first generator
     per_problem: int  # samples
     harvest: int  # problems for the round of self-improvement of the first generator
@@ -74,11 +74,11 @@ FULL = Recipe(
     examples=200_000,
     drills=100_000,
     body="0.1m",
-    verifier_minutes={"outcome": 8, "process": 18},
+    verifier_minutes={"outcome": 2, "process": 18},
     problems=4000,
     per_problem=12,
     harvest=4000,
-    harvest_minutes=2,
+    harvest_minutes=0.6,
 )
 ON_GPU = replace(
     FULL,
@@ -192,6 +192,8 @@ class Pipeline:
             plan = Plan(minutes, 2048, muon_lr=0.02, adam_lr=0.004)
         else:  # a model that knows much already
             plan = Plan(minutes, 1024, muon_lr=0.01, adam_lr=0.002)
+        if name == "star":  # what it knows must stay
+            plan = Plan(minutes, 1024, muon_lr=0.002, adam_lr=0.0005)
         if isinstance(model, RewardModel):
             plan = Plan(minutes, 2048, muon_lr=0.01, adam_lr=0.002)
         fitted = fit(model, rows, self.out / name, plan, resume=True)
@@ -260,6 +262,7 @@ class Pipeline:
             print("nothing to train on: the round is left out", file=sys.stderr)
             return
         rows = language_rows(examples.values(), self.tokenizer, self.task.n_positions)
+        rows += Rows.load(self.stages["data"])[: len(rows)]
         body = load_weights(self.out / first / "hf")
         self.fit(body, rows, "star", self.recipe.harvest_minutes)
 

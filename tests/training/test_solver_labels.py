@@ -67,13 +67,13 @@ def test_a_text_that_is_no_solution() -> None:
     assert told(good)[-1] == ("\n", 1.0)
 
 
-def test_each_wrong_solution_has_a_right_one_with_it() -> None:
+def test_wrong_solutions_stand_beside_as_many_right_ones() -> None:
     swapped = RIGHT.replace("3 * 4", "4 * 3")
     wrong = [RIGHT.replace("Answer: 47", f"Answer: {number}") for number in (1, 2, 3)]
     rows = list(judged_whole(TASK, PROBLEM, [*wrong, RIGHT, swapped]))
-    assert [row.labels for row in rows] == [[0.0], [1.0]] * 3
-    assert [row.steps[0] for row in rows[1::2]] == [RIGHT, swapped, RIGHT]
-    assert [row.steps for row in judged_whole(TASK, PROBLEM, wrong[:1])] == [[wrong[0]], [RIGHT]]
+    assert [row.labels for row in rows] == [[0.0], [1.0]] * 2
+    assert [row.steps[0] for row in rows] == [wrong[0], RIGHT, wrong[1], swapped]
+    assert [row.steps for row in judged_whole(TASK, PROBLEM, wrong)] == [[wrong[0]], [RIGHT]]
 
 
 def test_lines_of_a_drill() -> None:
