@@ -12,12 +12,14 @@ from typing import Any
 
 from fingerprint import ROOT, provenance
 from plan import median
+from quality import chosen_recipe
 from report import Row, publish, source_line, write_rows
 from variants import prepare
 
 import gpt2edge
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.quant import RECIPES, quantize
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.quant import quantize
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.threads import available_threads
 
@@ -66,7 +68,7 @@ def main() -> None:
     """Measure, print, and keep where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="124M")
-    parser.add_argument("--recipe", choices=RECIPES, default="int8")
+    parser.add_argument("--recipes", nargs="+", default=["int8", "int8+int8-cache"])
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--prompt", type=int, nargs="+", default=[16, 200])
     parser.add_argument("--new", type=int, default=64)
@@ -76,16 +78,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="rows instead of the table")
     parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
     args = parser.parse_args()
-    folder = args.work / f"{args.recipe}-{args.size}"
-    if not (folder / "manifest.json").is_file():
-        _, fp32 = prepare(args.work, args.size)
-        quantize(fp32, folder, recipe=RECIPES[args.recipe], overwrite=True)
-    engine = gpt2edge.load(folder, threads=args.threads)
     made = provenance("python benchmarks/many_samples.py", args.threads)
     rows = []
-    for prompt in args.prompt:
-        row = measure(engine, args.samples, prompt, args.new, args.repeats)
-        rows.append({"model": f"{args.size} {args.recipe}, random weights", **made, **row})
+    for name in args.recipes:
+        folder = args.work / f"{name}-{args.size}"
+        if not (folder / "manifest.json").is_file():
+            _, fp32 = prepare(args.work, args.size)
+            recipe = chosen_recipe(ModelDir.open(fp32), name)
+            quantize(fp32, folder, recipe=recipe, overwrite=True)
+        engine = gpt2edge.load(folder, threads=args.threads)
+        for prompt in args.prompt:
+            row = measure(engine, args.samples, prompt, args.new, args.repeats)
+            rows.append({"model": f"{args.size} {name}, random weights", **made, **row})
     print("\n".join(map(json.dumps, rows)) if args.json else samples_table(rows))
     write_rows(args.work / "many_samples.jsonl", rows)
     if args.publish:
