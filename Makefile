@@ -70,7 +70,7 @@ train-story: .venv-interop/installed ## Train the bundled storyteller again (an 
 
 train-solvers: train-stepmath train-game24 ## Train the models that solve problems again (two hours)
 
-train-stepmath: .venv-interop/installed ## Those of stepmath alone (an hour)
+train-stepmath: .venv-interop/installed ## Those of stepmath alone (an hour and a half)
 	.venv-interop/bin/python training/solvers.py --task stepmath --out runs/stepmath
 
 train-game24: .venv-interop/installed ## Train the Game of 24 models again (three quarters of an hour)

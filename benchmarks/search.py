@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from fingerprint import ROOT, provenance
 from search_pool import Log, Row, Steps, greedy_rows, pool_row, score_row, steps_row
-from search_report import publish, result_rows, show
+from search_report import SEARCHES, publish, result_rows, show
 from solver_models import LONGEST, STEP, Family, Problem, problems
 
 from gpt2edge import GREEDY
@@ -34,14 +34,6 @@ from gpt2edge.runtime.threads import available_threads
 
 WORK: Final = ROOT / "build" / "search"
 TEMPERATURE: Final = 1.0
-METHODS: Final = (
-    "checked beam",
-    "checked dvts",
-    "checked lookahead",
-    "beam",
-    "dvts",
-    "lookahead",
-)
 LOOKAHEAD_MOST: Final = 16
 """Paths of the largest search with lookahead, which costs twice those of one without."""
 TIMED: Final = (1, 4, 16, 64, 256)
@@ -190,7 +182,7 @@ def arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--greedy", type=int, default=1000, help="problems for greedy decoding")
     parser.add_argument("--samples", type=int, nargs="+", default=[256, 256, 64], help="by size")
     parser.add_argument("--only", nargs="*", help="these generators, such as stepmath-0.1m")
-    parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
+    parser.add_argument("--methods", nargs="*", default=SEARCHES, choices=SEARCHES)
     parser.add_argument("--searches", type=int, nargs="*", default=[4, 16, 64], help="sizes")
     parser.add_argument("--round", type=int, default=20, help="problems a round")
     parser.add_argument("--timed", type=int, default=6, help="problems for the clock")

@@ -233,15 +233,7 @@ def promise_table(table: Table) -> str:
     ]
     for generator in (smallest, *larger):
         lines.append(_promise_line(table.get(generator, "greedy", 1), table.count))
-    shown = (
-        "majority",
-        "weighted by check",
-        "checked beam",
-        "best by orm",
-        "best by prm prod",
-        "beam",
-    )
-    for method in shown:
+    for method in PROMISED:
         for n in SHOWN[1:]:
             if row := table.get(smallest, method, n):
                 lines.append(_promise_line(row, table.count))

@@ -34,7 +34,7 @@ Solutions = list[list[str]]  # of each problem
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, help="what export_solvers.py wrote")
-    parser.add_argument("--generators", nargs="+", default=["0.1m", "0.7m", "3m"])
+    parser.add_argument("--generators", nargs="+", default=["0.1m", "0.5m", "3.7m"])
     parser.add_argument("--problems", type=int, default=250, help="to sample: the first N")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--temperature", type=float, default=1.0)

@@ -188,14 +188,14 @@ class Pipeline:
     def fit(self, model: GPT | RewardModel, rows: Rows, name: str, minutes: float) -> None:
         """Train, and write the Hugging Face folder."""
         size = self.recipe.generators.get(name)
-        if size is not None and size.grown_from is None:
+        if isinstance(model, RewardModel):
+            plan = Plan(minutes, 2048, muon_lr=0.01, adam_lr=0.002)
+        elif name == "star":  # what it knows must stay
+            plan = Plan(minutes, 1024, muon_lr=0.002, adam_lr=0.0005)
+        elif size is not None and size.grown_from is None:
             plan = Plan(minutes, 2048, muon_lr=0.02, adam_lr=0.004)
         else:  # a model that knows much already
             plan = Plan(minutes, 1024, muon_lr=0.01, adam_lr=0.002)
-        if name == "star":  # what it knows must stay
-            plan = Plan(minutes, 1024, muon_lr=0.002, adam_lr=0.0005)
-        if isinstance(model, RewardModel):
-            plan = Plan(minutes, 2048, muon_lr=0.01, adam_lr=0.002)
         fitted = fit(model, rows, self.out / name, plan, resume=True)
         assert isinstance(fitted, GPT | RewardModel)
         folder = self.out / name / "hf"
@@ -249,8 +249,8 @@ class Pipeline:
                 yield judged_lines(self.task.judged_drill(number))
 
     def improve(self) -> None:
-        """One round of expert iteration on the first generator: it is trained on, with nothing
-        but its own accepted solutions of new problems."""
+        """One round of expert iteration on the first generator: it is trained on, with its own
+        accepted solutions of new problems and as many of its examples."""
         first = next(iter(self.recipe.generators))
         examples = {}
         for number, text in self.solutions(first, HARVEST_FROM, self.recipe.harvest, 8):
