@@ -13,7 +13,8 @@ from typing import Final
 from fidelity import Reference, engine_logits, windows
 from fingerprint import provenance
 from outlier_twin import make_twin
-from report import Row, publish
+from report import publish
+from result_files import Row
 
 import gpt2edge
 from gpt2edge.export import export_checkpoint

@@ -18,7 +18,8 @@ from typing import Final
 import numpy as np
 from fidelity import Reference, engine_logits, windows
 from fingerprint import provenance
-from report import Row, publish
+from report import publish
+from result_files import Row
 
 import gpt2edge
 from gpt2edge.model_dir import ModelDir

@@ -18,7 +18,8 @@ from typing import Any
 from checkpoint import SIZES, Shape, write_checkpoint
 from fingerprint import ROOT, provenance
 from peers.worker import peak_rss
-from report import export_table, publish, write_rows
+from report import export_table, publish
+from result_files import write_rows
 from safetensors import safe_open
 
 from gpt2edge.export import export_checkpoint

@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from fingerprint import provenance
 from plan import DEFAULT_TESTS, Test, summary
-from report import Row, latency_table, publish, write_rows
+from report import latency_table, publish
+from result_files import Row, write_rows
 from systems import System, Worker
 from variants import add_arguments, all_systems, quality_of, size_and_recipes
 

@@ -13,7 +13,8 @@ from typing import Any
 from fingerprint import ROOT, provenance
 from plan import median
 from quality import chosen_recipe
-from report import Row, publish, source_line, write_rows
+from report import publish
+from result_files import Row, source_line, write_rows
 from variants import prepare
 
 import gpt2edge

@@ -17,7 +17,8 @@ from typing import Any
 
 from fingerprint import ROOT, provenance
 from plan import Test
-from report import Row, overhead_table, publish, write_rows
+from report import overhead_table, publish
+from result_files import Row, write_rows
 from variants import prepare
 
 from gpt2edge.runtime.bundled import BUNDLED_MODEL

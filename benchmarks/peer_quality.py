@@ -19,7 +19,8 @@ from typing import Any, Final
 import numpy as np
 from fingerprint import ROOT, provenance
 from numpy.typing import NDArray
-from report import RESULTS, Row, bits, peer_quality_table, publish, read_rows, write_rows
+from report import bits, peer_quality_table, publish
+from result_files import RESULTS, Row, read_rows, write_rows
 from systems import PEER_NAMES, System, Worker, engine_system, peer_systems
 from variants import our_folders
 

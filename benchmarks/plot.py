@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from report import RESULTS, Row, read_rows
+from result_files import RESULTS, Row, read_rows
 
 OURS, PEER = "#1b6ca8", "#b8b8b8"
 

@@ -6,7 +6,7 @@ python benchmarks/plot_quality.py          # writes results/quality.svg; needs m
 from pathlib import Path
 
 import matplotlib as mpl
-from report import RESULTS, Row, read_rows
+from result_files import RESULTS, Row, read_rows
 
 mpl.use("Agg")
 from matplotlib import pyplot

@@ -28,7 +28,8 @@ import onnx
 from fingerprint import provenance
 from overhead import Steps, run_clock
 from plan import Test
-from report import Row, profile_table, publish, write_rows
+from report import profile_table, publish
+from result_files import Row, write_rows
 from variants import add_arguments, our_folders, prepare, size_and_recipes
 
 from gpt2edge.model_dir import ModelDir

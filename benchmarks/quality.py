@@ -34,7 +34,8 @@ from fidelity import (
 )
 from fingerprint import ROOT, provenance
 from outlier_twin import make_twin
-from report import RESULTS, Row, publish, read_rows
+from report import publish
+from result_files import RESULTS, Row, read_rows
 from solver_exam import Solved, Writer, engine_writer, exam_of, logits_writer
 from systems import environment_python
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from checkpoint import SIZES, Shape, write_checkpoint
 from fingerprint import provenance
-from report import Row, publish
+from report import publish
+from result_files import Row
 
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir

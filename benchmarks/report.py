@@ -1,29 +1,23 @@
-"""Result rows as JSON lines, and the tables that ``README.md`` shows of them.
+"""The tables that ``README.md`` shows of the rows in ``results/``.
 
 python benchmarks/report.py        # write the tables again from results/*.jsonl
 """
 
-import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Final
 
-Row: TypeAlias = dict[str, Any]
-_FOLDER: Final = Path(__file__).resolve().parent
-README: Final = _FOLDER / "README.md"
-RESULTS: Final = _FOLDER / "results"
+from quality_tables import (
+    ablation_table,
+    cache_contexts_table,
+    quality_solvers_table,
+    quality_speed_table,
+    quality_table,
+    quantize_table,
+)
+from result_files import RESULTS, Row, line, read_rows, source_line, write_rows
 
-
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """One JSON object a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a file that ``write_rows`` wrote."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+README: Final = RESULTS.parent / "README.md"
 
 
 def latency_table(rows: Sequence[Row]) -> str:
@@ -31,13 +25,13 @@ def latency_table(rows: Sequence[Row]) -> str:
     tests = list(dict.fromkeys(row["test"] for row in rows))
     cells = {(row["label"], row["test"]): row for row in rows}
     lines = [
-        _line(["system", "perplexity", *tests]),
-        _line(["---", "---:", *["---:"] * len(tests)]),
+        line(["system", "perplexity", *tests]),
+        line(["---", "---:", *["---:"] * len(tests)]),
     ]
     for label in dict.fromkeys(row["label"] for row in rows):
         own = [cells[label, test] for test in tests]
         speeds = [f"{row['p50_ts']:,.1f} ({row['p95_ts']:,.1f})" for row in own]
-        lines.append(_line([label, increase(own[0]), *speeds]))
+        lines.append(line([label, increase(own[0]), *speeds]))
     note = (
         "Tokens per second, p50 of the repetitions (p95, the slow side, in brackets). Perplexity "
         "is the increase over float32 on the trained storyteller, for the same recipe or format."
@@ -49,11 +43,11 @@ def latency_table(rows: Sequence[Row]) -> str:
 def ratio_table(rows: Sequence[Row]) -> str:
     """The fastest variant of ours over the fastest peer, of as many bits and of any."""
     classes: Final = {"32 bit": (32,), "8 bit": (8,), "4 bit": (4,), "any": (4, 8, 32)}
-    lines = [_line(["test", *classes]), _line(["---", *["---"] * len(classes)])]
+    lines = [line(["test", *classes]), line(["---", *["---"] * len(classes)])]
     for test in dict.fromkeys(row["test"] for row in rows):
         of_test = [row for row in rows if row["test"] == test]
         found = [_ratio([row for row in of_test if bits(row) in some]) for some in classes.values()]
-        lines.append(_line([test, *found]))
+        lines.append(line([test, *found]))
     note = "gpt2edge's fastest variant divided by the fastest peer (named); under 1 is a loss."
     return "\n".join([note, "", *lines])
 
@@ -85,10 +79,10 @@ def _ratio(rows: Sequence[Row]) -> str:
 def overhead_table(rows: Sequence[Row]) -> str:
     """Where the time of a decode step goes, by model."""
     head = ["model", "call", "step, us", "in onnxruntime, us", "in Python, us", "Python's share"]
-    lines = [_line(head), _line(["---", "---", *["---:"] * 4])]
+    lines = [line(head), line(["---", "---", *["---:"] * 4])]
     for row in rows:
         figures = [f"{row[key]:.0f}" for key in ("step_us", "run_us", "python_us")]
-        lines.append(_line([row["model"], row["call"], *figures, f"{row['python_share']:.2%}"]))
+        lines.append(line([row["model"], row["call"], *figures, f"{row['python_share']:.2%}"]))
     note = "Medians over the steps of all repetitions."
     return "\n".join([note, "", *lines, "", source_line(rows[0])])
 
@@ -106,11 +100,11 @@ def profile_table(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row["label"] == label]
         tests = list(dict.fromkeys(row["test"] for row in own))
         cells = {(row["part"], row["test"]): row for row in own}
-        lines += ["", _line([f"{label}, us", *tests]), _line(["---", *["---:"] * len(tests)])]
+        lines += ["", line([f"{label}, us", *tests]), line(["---", *["---:"] * len(tests)])]
         for part in dict.fromkeys(row["part"] for row in own):
-            lines.append(_line([part, *(_part(cells[part, test]) for test in tests)]))
+            lines.append(line([part, *(_part(cells[part, test]) for test in tests)]))
         floors = [f"{cells['step', test]['bytes'] / bus * 1e6:,.0f}" for test in tests]
-        lines.append(_line(["at the bus", *floors]))
+        lines.append(line(["at the bus", *floors]))
     return "\n".join([*lines, "", source_line(rows[0])])
 
 
@@ -122,11 +116,11 @@ def _part(row: Row) -> str:
 def export_table(rows: Sequence[Row]) -> str:
     """What an export costs."""
     head = ["model", "export, s (p50)", "peak memory / checkpoint", "folder / parameter bytes"]
-    lines = [_line(head), _line(["---", "---:", "---:", "---:"])]
+    lines = [line(head), line(["---", "---:", "---:", "---:"])]
     for row in rows:
         memory = f"{row['peak_rss_bytes'] / row['checkpoint_bytes']:.2f}"
         size = f"{row['folder_bytes'] / row['parameter_bytes']:.4f}"
-        lines.append(_line([row["model"], f"{row['p50_s']:.1f}", memory, size]))
+        lines.append(line([row["model"], f"{row['p50_s']:.1f}", memory, size]))
     note = "Peak memory is that of the whole process, Python and its libraries included."
     return "\n".join([note, "", *lines, "", source_line(rows[0])])
 
@@ -134,12 +128,12 @@ def export_table(rows: Sequence[Row]) -> str:
 def peer_quality_table(rows: Sequence[Row]) -> str:
     """What each peer's format loses on the trained storyteller."""
     head = ["system", "perplexity", "increase", "greedy tokens as gpt2edge fp32"]
-    lines = [_line(head), _line(["---", "---:", "---:", "---:"])]
+    lines = [line(head), line(["---", "---:", "---:", "---:"])]
     for row in rows:
         found = row["perplexity_increase"]
         change = f"{found['value']:+.3%} ± {found['standard_error']:.3%}"
         lines.append(
-            _line([row["label"], f"{row['perplexity']:.3f}", change, f"{row['greedy_same']:.1%}"])
+            line([row["label"], f"{row['perplexity']:.3f}", change, f"{row['greedy_same']:.1%}"])
         )
     return "\n".join([*lines, "", source_line(rows[0])])
 
@@ -147,22 +141,22 @@ def peer_quality_table(rows: Sequence[Row]) -> str:
 def startup_table(rows: Sequence[Row]) -> str:
     """Cold starts and memory, slowest last."""
     head = ["system", "perplexity", "to the first token, s (p95)", "peak memory, MB"]
-    lines = [_line(head), _line(["---", "---:", "---:", "---:"])]
+    lines = [line(head), line(["---", "---:", "---:", "---:"])]
     for row in sorted(rows, key=lambda row: row["p50_s"]):
         peak = row["peak_rss_bytes"]
         seconds = f"{row['p50_s']:.3f} ({row['p95_s']:.3f})"
         memory = "-" if peak is None else f"{peak / 1e6:.0f}"
-        lines.append(_line([row["label"], increase(row), seconds, memory]))
+        lines.append(line([row["label"], increase(row), seconds, memory]))
     return "\n".join([*lines, "", source_line(rows[0])])
 
 
 def shortcuts_table(rows: Sequence[Row]) -> str:
     """Work that need not be done, beside doing it."""
     head = ["", "plain, tokens/s", "shortcut, tokens/s", "ratio"]
-    lines = [_line(head), _line(["---", "---:", "---:", "---:"])]
+    lines = [line(head), line(["---", "---:", "---:", "---:"])]
     for row in rows:
         speeds = (f"{row[name]:.0f}" for name in ("plain_ts", "shortcut_ts"))
-        lines.append(_line([row["case"], *speeds, f"{row['ratio']:.2f}"]))
+        lines.append(line([row["case"], *speeds, f"{row['ratio']:.2f}"]))
     return "\n".join([*lines, "", f"Model: {rows[0]['model']}. {source_line(rows[0])}"])
 
 
@@ -183,145 +177,8 @@ def soak_table(rows: Sequence[Row]) -> str:
         "slope": f"{row['slope_bytes_per_hour'] / 1e6:+.3f} MB an hour, "
         f"{row['slope_bytes_per_token']:+.3f} bytes a token",
     }
-    lines = [_line(["soak", ""]), _line(["---", "---"]), *map(_line, facts.items())]
+    lines = [line(["soak", ""]), line(["---", "---"]), *map(line, facts.items())]
     return "\n".join([*lines, "", source_line(row)])
-
-
-def quality_table(rows: Sequence[Row]) -> str:
-    """What each system's quantization costs in fidelity, on the same tokens."""
-    head = ["model", "system", "MB", "perplexity increase", "KL, nats", "top-1", "BLiMP"]
-    lines = [_line(head), _line(["---", "---", *["---:"] * 5])]
-    for row in rows:
-        twin = ", outlier twin" if row["outliers"] == "twin" else ""
-        lines.append(
-            _line(
-                [
-                    row["model"] + twin,
-                    row["system"],
-                    f"{row['bytes'] / 1e6:.2f}",
-                    f"{row['increase']:+.3%} ± {row['increase_se']:.3%}",
-                    f"{row['kl']:.6f} ± {row['kl_se']:.6f}",
-                    f"{row['top1']:.2%}",
-                    _share(row, "blimp"),
-                ]
-            )
-        )
-    first = {(row["model"], row["outliers"]): row for row in rows}
-    facts = "; ".join(
-        f"{model}: {row['tokens']:,} tokens in windows of {row['context']}, perplexity "
-        f"{row['perplexity_fp32']:.3f} in float32"
-        + (
-            f", {row['blimp_pairs']:,} pairs of BLiMP, {row['blimp_fp32']:.1%} in float32"
-            if "blimp" in row
-            else ""
-        )
-        for (model, outliers), row in first.items()
-        if outliers == "plain"
-    )
-    peers = sorted(
-        {f"{name} {found}" for row in rows for name, found in row.get("peer_versions", {}).items()}
-    )
-    note = (
-        "MB are those of graph and weights. The increase is paired, token by token; ± is one "
-        f"standard error; in brackets the difference from float32, paired. {facts}. Peers: "
-        f"{', '.join(peers)}."
-    )
-    runs = {(row["command"], row["git_commit"]): row for row in rows}
-    return "\n\n".join([note, "\n".join(lines), *map(source_line, runs.values())])
-
-
-def _share(row: Row, name: str) -> str:
-    """A share of right answers, and its paired difference from float32."""
-    if name not in row:
-        return ""
-    value, error, change, change_error = (
-        row[name + suffix] for suffix in ("", "_se", "_change", "_change_se")
-    )
-    return f"{value:.1%} ± {error:.1%} ({change:+.1%} ± {change_error:.1%})"
-
-
-def quality_solvers_table(rows: Sequence[Row]) -> str:
-    """What each system's quantization costs the solvers, plain and with outliers."""
-    columns = ["perplexity increase", "KL, nats", "solved"]
-    head = ["model", "system", "MB", *columns, *(f"{name}, twin" for name in columns)]
-    lines = [_line(head), _line(["---", "---", *["---:"] * 7])]
-    cells = {(row["model"], row["system"], row["outliers"]): row for row in rows}
-    for model, system in dict.fromkeys((row["model"], row["system"]) for row in rows):
-        pair = [cells.get((model, system, outliers)) for outliers in ("plain", "twin")]
-        size = f"{next(row for row in pair if row)['bytes'] / 1e6:.3f}"
-        figures = [figure for row in pair for figure in _solver_figures(row)]
-        lines.append(_line([model, system, size, *figures]))
-    facts = "; ".join(
-        f"{row['model']}: {row['problems']:,} problems, {row['solved_fp32']:.1%} solved in "
-        f"float32, {row['tokens']:,} tokens, perplexity {row['perplexity_fp32']:.3f}"
-        for row in {row["model"]: row for row in rows}.values()
-    )
-    note = (
-        "Greedy answers, judged by the task's checker; in brackets the difference from float32, "
-        "paired. Perplexity and KL are those of reference solutions; the prompts before them were "
-        f"never trained on. {facts}."
-    )
-    sources = dict.fromkeys(source_line(row) for row in {r["command"]: r for r in rows}.values())
-    return "\n\n".join([note, "\n".join(lines), *sources])
-
-
-def _solver_figures(row: Row | None) -> tuple[str, str, str]:
-    if row is None:
-        return "", "", ""
-    increase = f"{row['increase']:+.2%} ± {row['increase_se']:.2%}"
-    return increase, f"{row['kl']:.6f} ± {row['kl_se']:.6f}", _share(row, "solved")
-
-
-def ablation_table(rows: Sequence[Row]) -> str:
-    """What each part of a recipe adds, on the plain model and on its outlier twin."""
-    head = ["step", "MB", "KL", "increase", "KL, outlier twin", "increase, outlier twin"]
-    lines = [_line(head), _line(["---", *["---:"] * 5])]
-    plain = [row for row in rows if row["outliers"] == "plain"]
-    twins = [row for row in rows if row["outliers"] == "twin"]
-    for pair in zip(plain, twins, strict=True):
-        cells = [pair[0]["step"], f"{pair[0]['bytes'] / 1e6:.2f}"]
-        for row in pair:
-            change = f"{row['increase']:+.2%} ± {row['increase_se']:.2%}"
-            cells += [f"{row['kl']:.6f}", change]
-        lines.append(_line(cells))
-    return "\n".join([*lines, "", source_line(rows[0])])
-
-
-def cache_contexts_table(rows: Sequence[Row]) -> str:
-    """What an int8 cache costs, by context."""
-    caches = ("float32", "int8")
-    head = ["context", *(f"KL, {cache} cache" for cache in caches), "increase by the int8 cache"]
-    lines = [_line(head), _line(["---:"] * 4)]
-    for row in rows:
-        kl = [f"{row[f'kl_{cache}']:.6f} ± {row[f'kl_se_{cache}']:.6f}" for cache in caches]
-        more = (1 + row["increase_int8"]) / (1 + row["increase_float32"]) - 1
-        lines.append(_line([f"{row['context']:,}", *kl, f"{more:+.3%}"]))
-    return "\n".join([*lines, "", f"Model: {rows[0]['model']}. {source_line(rows[0])}"])
-
-
-def quantize_table(rows: Sequence[Row]) -> str:
-    """What quantizing costs."""
-    head = ["model", "recipe", "seconds", "processor seconds", "peak memory, MB", "MB written"]
-    lines = [_line(head), _line(["---", "---", *["---:"] * 4])]
-    for row in rows:
-        figures = [f"{row[key]:.1f}" for key in ("wall_s", "cpu_s")]
-        figures += [f"{row[key] / 1e6:,.0f}" for key in ("peak_rss_bytes", "bytes")]
-        lines.append(_line([row["model"], row["recipe"], *figures]))
-    same = [row["same_bytes"] for row in rows if "same_bytes" in row]
-    note = f"A second run gave the same bytes for {sum(same)} of {len(same)}." if same else ""
-    return "\n".join([note, "", *lines, "", source_line(rows[0])])
-
-
-def quality_speed_table(rows: Sequence[Row]) -> str:
-    """How fast each recipe is."""
-    head = ["model", "system", "MB", "decode, tok/s", "prefill, tok/s"]
-    lines = [_line(head), _line(["---", "---", *["---:"] * 3])]
-    for row in rows:
-        figures = [f"{row['bytes'] / 1e6:.2f}"]
-        figures += [f"{row[key]:,.0f}" for key in ("decode_tps", "prefill_tps")]
-        lines.append(_line([row["model"], row["system"], *figures]))
-    note = "Medians of five requests: 64 tokens after 256, and those 256."
-    return "\n".join([note, "", *lines, "", source_line(rows[0])])
 
 
 TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
@@ -350,19 +207,6 @@ def publish(
     _replace(name, (table or TABLES[name])(rows))
 
 
-def source_line(row: Row) -> str:
-    """The command, the machine and the versions behind a table."""
-    machine = row["machine"]
-    features = ", ".join(machine["cpu_features"])
-    versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-    return (
-        f"`{row['command']}` at commit {row['git_commit']}, {row['test_time']}; {machine['cpu']} "
-        f"({features}), {machine['cores']} cores, {row['threads']} threads, governor "
-        f"{machine['governor'] or 'not readable'}, {machine['system']}, "
-        f"Python {machine['python']}; {versions}."
-    )
-
-
 def _systems(rows: Sequence[Row]) -> str:
     """What ran, by versions and settings; behind each the greedy tests with the first's tokens."""
     groups: dict[str, list[str]] = {}
@@ -378,10 +222,6 @@ def _systems(rows: Sequence[Row]) -> str:
     lines = [f"- {', '.join(labels)}: {facts}." for facts, labels in groups.items()]
     head = "In brackets: in how many greedy tests a system gave the first one's tokens."
     return "\n".join([head, "", *lines])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _replace(name: str, table: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import report
+from result_files import RESULTS, source_line
 from search_adaptive import adaptive_rows
 from search_plots import plot
 from search_pool import Log, scored
@@ -325,7 +326,7 @@ def tables(rows: Sequence[Row]) -> str:
             "",
         ]
     parts += ["### A policy by difficulty", "", adaptive_table(table), ""]
-    parts += ["### Every method", "", methods_table(table), report.source_line(rows[0])]
+    parts += ["### Every method", "", methods_table(table), source_line(rows[0])]
     if rows[0]["clock"]:
         parts.append(f"Seconds: `{rows[0]['seconds_command']}`, medians.")
     return "\n".join(parts)
@@ -339,7 +340,7 @@ def show(rows: Sequence[Row]) -> None:
 def publish(rows: Sequence[Row]) -> None:
     """Rows to ``results``, tables to ``README.md``, plots beside it."""
     report.publish("search", [_compact(row) for row in rows], tables)
-    plot(rows, report.RESULTS)
+    plot(rows, RESULTS)
 
 
 def _compact(row: Row) -> Row:

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 import numpy as np
 from fingerprint import ROOT, provenance
-from report import Row, publish, shortcuts_table, write_rows
+from report import publish, shortcuts_table
+from result_files import Row, write_rows
 from variants import prepare
 
 from gpt2edge.runtime.batching import decode_all

@@ -21,7 +21,8 @@ from typing import Any
 
 from fingerprint import ROOT, provenance
 from plan import Test
-from report import Row, publish, startup_table, write_rows
+from report import publish, startup_table
+from result_files import Row, write_rows
 from systems import System, Worker, installed_environment
 from variants import add_arguments, all_systems, quality_of, size_and_recipes
 

@@ -9,7 +9,7 @@ from typing import Any
 from checkpoint import SIZES, Shape, write_checkpoint
 from fingerprint import ROOT
 from quality import chosen_recipe
-from report import RESULTS, read_rows
+from result_files import RESULTS, read_rows
 from systems import PEER_NAMES, System, engine_system, peer_systems
 
 from gpt2edge.export import export_checkpoint

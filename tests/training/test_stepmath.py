@@ -8,7 +8,8 @@ import pytest
 import stepmath
 import stepmath_drills
 from stepmath import Problem, judge_steps, split_solution
-from stepmath_stories import DAYS, HE, ITEMS, PACKS, SHE, WORDS, Equation, calculate, is_held_out
+from stepmath_stories import Equation, calculate, is_held_out
+from stepmath_words import DAYS, HE, ITEMS, PACKS, SHE, WORDS
 
 TRAINING = [stepmath.training_problem(number) for number in range(600)]
 TEST = stepmath.heldout_problems()

@@ -1,0 +1,38 @@
+"""Result rows as JSON lines, and what every table of them needs."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+Row: TypeAlias = dict[str, Any]
+RESULTS: Final = Path(__file__).resolve().parent / "results"
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """One JSON object a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file that ``write_rows`` wrote."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def source_line(row: Row) -> str:
+    """The command, the machine and the versions behind a table."""
+    machine = row["machine"]
+    features = ", ".join(machine["cpu_features"])
+    versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+    return (
+        f"`{row['command']}` at commit {row['git_commit']}, {row['test_time']}; {machine['cpu']} "
+        f"({features}), {machine['cores']} cores, {row['threads']} threads, governor "
+        f"{machine['governor'] or 'not readable'}, {machine['system']}, "
+        f"Python {machine['python']}; {versions}."
+    )
+
+
+def line(cells: Iterable[str]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
