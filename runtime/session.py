@@ -19,6 +19,7 @@ from gpt2edge.runtime.huge_pages import HugePages
 from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.lifetime import Lifetime
 from gpt2edge.runtime.mapped_weights import MappedWeights
+from gpt2edge.runtime.node_order import head_first
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
 from gpt2edge.runtime.threads import available_threads
 
@@ -157,7 +158,7 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    source = model.graph_path.read_bytes()
+                    source = head_first(model.graph_path.read_bytes())
                 session = ort.InferenceSession(
                     source,
                     session_options,
