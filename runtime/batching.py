@@ -113,9 +113,11 @@ def decode_all(
 def _slide(decoder: Decoder, active: Sequence[Generation]) -> None:
     """Make room in full rows, which only those have that may slide: enter anew what stays."""
     cache = decoder.cache
-    for row in np.flatnonzero(cache.lengths[: len(active)] == cache.max_length).tolist():
-        cache.truncate(row, 0)
-        decoder.prefill(row, active[row].slide(cache.max_length))
+    context = cache.max_length
+    for row, length in enumerate(cache.lengths[: len(active)].tolist()):
+        if length == context:
+            cache.truncate(row, 0)
+            decoder.prefill(row, active[row].slide(context))
 
 
 def _release(decoder: Decoder, active: list[Generation]) -> None:

@@ -4,6 +4,7 @@ The order is transformers': temperature, top-k, top-p (the nucleus of Holtzman e
 typical-p (Meister et al. 2022). No row's token depends on
 another row, nor on how many there are. The cuts seldom sort the vocabulary: a bound on the k-th
 largest logit, or on what a nucleus can hold, picks the candidates first, and only they are sorted.
+Of 50,257 logits a row, reading them is what costs: top-k reads them once.
 """
 
 import math
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 Rows = NDArray[np.float32]
 """[rows, n]"""
 
+CELLS: Final = 1 << 16
+"""Numbers worked on at once: with all that is made of them they fit a processor's cache."""
+
 _BLOCK: Final = 64
 _LARGEST_GROUP: Final = 128
+_SLICES: Final = 16
 _NEGLIGIBLE: Final = np.float32(1e-4)
 
 
@@ -49,8 +54,13 @@ def draw(params: "SamplingParams", logits: Rows, shares: NDArray[np.float64]) ->
     """Token ids [rows], one of each row of ``logits`` [rows, vocab_size], which stay as they are.
 
     ``shares`` [rows] in [0, 1) are the random numbers: how much of each row's probability is
-    passed over.
+    passed over. Raises ValueError where the largest logit of a row is not finite.
     """
+    rows, size = logits.shape
+    at_once = max(1, CELLS // size)
+    if rows > at_once and not _groups(size, params.top_k):  # then more is made that is as large
+        parts = [slice(first, first + at_once) for first in range(0, rows, at_once)]
+        return np.concatenate([draw(params, logits[part], shares[part]) for part in parts])
     kept, weights = _candidates(params, logits)
     places = places_of(shares, weights)
     if kept is None:
@@ -64,11 +74,13 @@ def _candidates(params: "SamplingParams", logits: Rows) -> tuple[NDArray[np.int6
     kept = None
     descending = 0 < params.top_k < logits.shape[1]
     if descending:
-        kept, logits = _top_k(logits, params.top_k)
-    top = logits[:, :1] if descending else logits.max(axis=1, keepdims=True)
+        kept, logits, top = _top_k(logits, params.top_k)
+    else:
+        top = logits.max(axis=1, keepdims=True)
+    check_finite(top)
     if not descending and params.top_p == 1 and params.min_p > 0:
         bound = np.float32(params.temperature * math.log(params.min_p))
-        kept, logits = _packed(logits, logits >= top + bound, -np.inf)
+        kept, logits = _packed(logits, np.flatnonzero(logits >= top + bound), -np.inf)
     weights = np.subtract(logits, top, out=SCRATCH.array("weights", logits.shape))
     if params.temperature != 1:
         weights /= np.float32(params.temperature)
@@ -88,6 +100,12 @@ def _candidates(params: "SamplingParams", logits: Rows) -> tuple[NDArray[np.int6
     return kept, weights
 
 
+def check_finite(largest: Rows) -> None:
+    """Raise ValueError where one of the ``largest`` logits of rows is not finite."""
+    if not all(map(math.isfinite, largest.ravel().tolist())):
+        raise ValueError("no token is left to draw: the largest processed logit is not finite")
+
+
 def places_of(shares: NDArray[np.float64], weights: Rows) -> NDArray[np.int64]:
     """The place [rows] where the running sum of each row passes ``shares`` [rows] of its total.
 
@@ -102,6 +120,8 @@ def places_of(shares: NDArray[np.float64], weights: Rows) -> NDArray[np.int64]:
         start = number * _BLOCK
         within, _ = _first_above(weights[0, start : start + _BLOCK], rest)
         return np.array([start + within])
+    if len(starts) == 1:
+        return _first_above_in_rows(weights, _targets(shares, sums[:, 0]) / sums[:, 0])[0]
     numbers, rests = _first_above_in_rows(sums, shares)
     inner = starts[numbers][:, None] + np.arange(_BLOCK)  # [rows, block]
     weights = weights[np.arange(rows)[:, None], np.minimum(inner, size - 1)]
@@ -130,56 +150,106 @@ def _first_above_in_rows(
     """Each row's first place whose running sum is above its share, and the share passed there."""
     running = amounts.astype(np.float64).cumsum(axis=1)
     total = running[:, -1]
-    target = np.minimum(shares * total, np.nextafter(total, 0))  # rounding may reach the total
+    target = _targets(shares, total)
     place = (running > target[:, None]).argmax(axis=1)
     at = np.arange(len(amounts)), place
     amount = amounts[at].astype(np.float64)
     return place, (target - (running[at] - amount)) / amount
 
 
+def _targets(shares: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What of ``total`` [rows] is passed over: ``shares`` of it, less than all."""
+    return np.minimum(shares * total, np.nextafter(total, 0))  # rounding may reach the total
+
+
 def top_k_indices(values: Rows, k: int) -> NDArray[np.int64]:
-    """Indices [rows, k] of the ``k`` largest of each row, the largest first, ties by lower index.
+    """Indices [rows, k] of the ``k`` largest of each row, in descending order, then by index."""
+    return _top_k(values, k)[0]
+
+
+def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows, Rows]:
+    """``top_k_indices``, the values there, and the largest value of each row [rows, 1].
 
     The k-th largest of the maxima of groups is no larger than the k-th largest value, so every
     value of the answer is at least that, and few others are.
     """
-    return _top_k(values, k)[0]
-
-
-def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows]:
-    """``top_k_indices`` and the values there."""
     rows, size = values.shape
-    members = min(_LARGEST_GROUP, size // (4 * k))
     numbers = np.arange(rows)[:, None]
-    if members <= 1:
+    groups = _groups(size, k)
+    if not groups:
         order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-        return order, values[numbers, order]
-    groups = size // members
-    maxima = values[:, : members * groups].reshape(rows, members, groups).max(axis=1)
-    bound = np.partition(maxima, groups - k, axis=1)[:, groups - k, None]
-    found, largest = _packed(values, values >= bound, -np.inf)
+        return order, values[numbers, order], values.max(axis=1, keepdims=True)
+    few = values.size <= CELLS
+    maxima = values if few else _maxima(values, max(groups, size // _SLICES))
+    highest = np.partition(_maxima(maxima, groups), groups - k, axis=1)[:, groups - k :]
+    bound = highest[:, :1]  # and the last of them is the largest value, or a NaN where one is
+    flat = np.flatnonzero(values >= bound) if few else _at_least(values, maxima, bound)
+    found, largest = _packed(values, flat, -np.inf)
     order = np.argsort(-largest, axis=1, kind="stable")[:, :k]
-    return found[numbers, order], largest[numbers, order]
+    return found[numbers, order], largest[numbers, order], highest.max(axis=1, keepdims=True)
+
+
+def _groups(size: int, k: int) -> int:
+    """How many groups of ``size`` values: several to each of k, or 0 where that is no gain."""
+    members = min(_LARGEST_GROUP, size // (4 * k)) if k else 1
+    return size // members if members > 1 else 0
+
+
+def _maxima(values: Rows, groups: int) -> Rows:
+    """The largest of each group [rows, groups]; group g has the values at g, groups + g and so on.
+
+    They lie apart because the maximum of whole slices is what numpy is quick at.
+    """
+    rows, size = values.shape
+    members, rest = divmod(size, groups)
+    slices = values[:, : size - rest].reshape(rows, members, groups)
+    maxima: Rows = slices.max(axis=1)
+    if rest:
+        head = maxima[:, :rest]
+        np.maximum(head, values[:, size - rest :], out=head)
+    return maxima
+
+
+def _at_least(values: Rows, maxima: Rows, bound: Rows) -> NDArray[np.int64]:
+    """Ascending places, in ``values`` as one line, of those that reach their row's ``bound``.
+
+    Only the groups whose maximum reaches it are read, which are few.
+    """
+    size, groups = values.shape[1], maxima.shape[1]
+    members, rest = divmod(size, groups)
+    inside = size - rest
+    found = np.flatnonzero(~(maxima < bound))  # a NaN hides what else is in its group
+    rows, hits = np.divmod(found, groups)
+    slices = values[:, :inside].reshape(len(values), members, groups)
+    reaching = np.flatnonzero(slices[rows, :, hits] >= bound[rows])  # of [found, members]
+    at, steps = np.divmod(reaching, members)
+    places: NDArray[np.int64] = rows[at] * size + steps * groups + hits[at]
+    if rest:
+        rows, columns = np.divmod(np.flatnonzero(values[:, inside:] >= bound), rest)
+        places = np.concatenate((places, rows * size + inside + columns))
+    places.sort()
+    return places
 
 
 def _packed(
-    values: Rows, mask: NDArray[np.bool_], padding: float
+    values: Rows, flat: NDArray[np.int64], padding: float
 ) -> tuple[NDArray[np.int64], Rows]:
-    """Indices and values where ``mask`` is, row by row; ``padding`` behind those of short rows."""
+    """Indices and values, row by row, at the places ``flat`` of ``values`` as one line, ascending.
+
+    ``padding`` stands behind those of short rows, under indices that mean nothing.
+    """
     rows, size = values.shape
-    flat = np.flatnonzero(mask)
     if rows == 1:
         return flat[None], values[:, flat]
-    numbers = np.arange(rows)
-    starts = flat.searchsorted(numbers * size)
-    counts = np.diff(starts, append=len(flat))
-    longest = int(counts.max())
-    indices = np.zeros((rows, longest), np.int64)
-    packed = np.full((rows, longest), padding, np.float32)
-    target = np.arange(len(flat)) + np.repeat(numbers * longest - starts, counts)
-    indices.reshape(-1)[target] = flat - np.repeat(numbers * size, counts)
-    packed.reshape(-1)[target] = values.take(flat)
-    return indices, packed
+    firsts = np.arange(rows + 1) * size
+    edges = flat.searchsorted(firsts)
+    ends = edges[1:, None]
+    longest = int((edges[1:] - edges[:-1]).max())
+    places = edges[:-1, None] + np.arange(longest)  # [rows, longest]
+    taken = flat.take(places, mode="clip")
+    packed = values.take(taken)
+    np.copyto(packed, padding, where=places >= ends)
+    return taken - firsts[:-1, None], packed
 
 
 def _outside_nucleus(weights: Rows, needed: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -190,7 +260,7 @@ def _outside_nucleus(weights: Rows, needed: NDArray[np.float64]) -> NDArray[np.b
     """
     largest = weights
     if weights.shape[1] > _LARGEST_GROUP:
-        _, largest = _packed(weights, weights >= _NEGLIGIBLE, 0)
+        _, largest = _packed(weights, np.flatnonzero(weights >= _NEGLIGIBLE), 0)
         if (largest.sum(axis=1, dtype=np.float64) < needed).any():
             largest = weights
     largest = np.sort(largest, axis=1)[:, ::-1]

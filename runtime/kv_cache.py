@@ -81,7 +81,8 @@ class KVCache:
 
     def check_room(self, first: int, count: int, tokens: int) -> None:
         """Raise ValueError where ``tokens`` more do not fit one of the rows."""
-        longest = int(self.lengths[first : first + count].max()) + tokens
+        # of a list: between two steps of a model each function of numpy leaves the cache
+        longest = max(self.lengths[first : first + count].tolist()) + tokens
         if longest > self.max_length:
             raise ValueError(f"{longest} tokens do not fit a cache of {self.max_length}")
 

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._checks import real, whole
-from gpt2edge.runtime.draws import SCRATCH, draw
+from gpt2edge.runtime.draws import CELLS, SCRATCH, check_finite, draw
 from gpt2edge.runtime.processors import Logits, LogitsProcessor, Processing, Scope
 from gpt2edge.runtime.random_stream import RandomStream
 
 MAX_BEAMS: Final = 1024
 """The most beams of one prompt."""
 
-_CELLS: Final = 1 << 16
-"""Logits that are worked on at once: with all that is made of them they fit a processor's cache."""
+_AT_ONCE: Final = 1 << 20
+"""Logits that are drawn from at once, which bounds the memory that a draw takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +128,11 @@ def choose(
     """The next token of each of ``samplers``, from its row of ``logits`` [rows, vocab_size].
 
     ``token_ids`` and ``banned`` are those of each, as one sampler takes them. Rows are computed
-    together, as many as fit a processor's cache, and no token depends on how many there are.
+    together, and no token depends on how many there are. A writable array has its banned logits
+    changed meanwhile; it is what it was at the return, also where that is an error.
     """
     chosen: list[int] = []
-    size = max(1, _CELLS // logits.shape[1])
+    size = max(1, _AT_ONCE // logits.shape[1])
     for first in range(0, len(samplers), size):
         part = slice(first, first + size)
         chosen += _choose(samplers[part], logits[part], token_ids[part], banned[part])
@@ -148,19 +149,47 @@ def _choose(
     if any(sampler.params is not params for sampler in samplers):
         rows = zip(samplers, logits, token_ids, banned, strict=True)
         return [sampler(*row) for sampler, *row in rows]
-    if params.is_greedy:
+    if any(sampler.process.is_needed for sampler in samplers):
+        return _pick(samplers, _processed(samplers, logits, token_ids, banned))
+    if params.is_greedy:  # then a ban seldom matters
         likeliest: list[int] = logits.argmax(axis=1).tolist()
-        barred = [token_id in ids for token_id, ids in zip(likeliest, banned, strict=True)]
-    else:
-        barred = [len(ids) > 0 for ids in banned]
-    changed = [at for at, each in enumerate(samplers) if barred[at] or each.process.is_needed]
-    if changed:
-        logits = _processed(samplers, logits, token_ids, banned, changed)
+        if not any(token_id in ids for token_id, ids in zip(likeliest, banned, strict=True)):
+            return likeliest
+    return _pick_allowed(samplers, logits, banned) if any(banned) else _pick(samplers, logits)
+
+
+def _pick(samplers: Sequence[Sampler], logits: NDArray[np.float32]) -> list[int]:
+    """The tokens of ``samplers``, all of the same parameters, from ``logits`` as they are."""
+    params = samplers[0].params
     if params.is_greedy:
-        return logits.argmax(axis=1).tolist() if changed else likeliest
-    shares = np.array([sampler.stream.next() for sampler in samplers])
-    chosen: list[int] = draw(params, logits, shares).tolist()
+        places = logits.argmax(axis=1)
+        check_finite(logits[np.arange(len(logits)), places])
+    else:
+        shares = np.array([sampler.stream.next() for sampler in samplers])
+        places = draw(params, logits, shares)
+    chosen: list[int] = places.tolist()
     return chosen
+
+
+def _pick_allowed(
+    samplers: Sequence[Sampler], logits: NDArray[np.float32], banned: Sequence[Sequence[int]]
+) -> list[int]:
+    """What ``_pick`` returns where no token of ``banned`` is possible.
+
+    Those logits are changed and put back: a copy of a large vocabulary costs as much as the draw.
+    """
+    if not logits.flags.writeable:  # such as one row that stands for many
+        logits = logits.copy()
+    held = [
+        (row, token_id, logits[row, token_id]) for row, ids in enumerate(banned) for token_id in ids
+    ]
+    try:
+        for row, token_id, _ in held:
+            logits[row, token_id] = -np.inf
+        return _pick(samplers, logits)
+    finally:
+        for row, token_id, logit in held:
+            logits[row, token_id] = logit
 
 
 def _processed(
@@ -168,24 +197,15 @@ def _processed(
     logits: NDArray[np.float32],
     token_ids: Sequence[Sequence[int]],
     banned: Sequence[Sequence[int]],
-    changed: Sequence[int],
 ) -> NDArray[np.float32]:
-    """A copy of ``logits`` [rows, vocab_size] in which the rows ``changed`` are processed."""
+    """A copy of ``logits`` [rows, vocab_size], processed."""
     if samplers[0].process.hands_out:  # to code that may keep it, or draw tokens of its own
         processed = np.empty_like(logits)
     else:
         processed = SCRATCH.array("processed", logits.shape)
     np.copyto(processed, logits)
-    ids = banned[changed[0]]
-    if any(sampler.process.is_needed for sampler in samplers) or any(
-        each != ids for each in banned
-    ):
-        for row in changed:
-            samplers[row].process(processed[row], token_ids[row], banned[row])
-    else:
-        processed[:, list(ids)] = -np.inf
-    if not np.isfinite(processed[changed].max(axis=1)).all():
-        raise ValueError("no token is left to draw: the largest processed logit is not finite")
+    for row, sampler in enumerate(samplers):
+        sampler.process(processed[row], token_ids[row], banned[row])
     return processed
 
 
@@ -202,7 +222,7 @@ def log_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     A logit less that is the token's log-probability.
     """
     masses = np.empty(len(logits))
-    size = max(1, _CELLS // logits.shape[1])
+    size = max(1, CELLS // logits.shape[1])
     for first in range(0, len(logits), size):
         part = logits[first : first + size]
         top = part.max(axis=1, keepdims=True)

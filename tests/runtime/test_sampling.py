@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -149,6 +149,24 @@ def test_top_k_is_the_head_of_a_stable_sort(seed: int, k: int, ties: bool) -> No
     )
 
 
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([4096, 17_001, 20_011]),
+    k=st.sampled_from([1, 3, 60, 500]),
+    decimals=st.sampled_from([0, 1, 7]),
+    possible=st.sampled_from([1.0, 0.01, 0.0001]),
+)
+@settings(max_examples=40)
+def test_top_k_of_many_rows_is_that_of_each(
+    seed: int, size: int, k: int, decimals: int, possible: float
+) -> None:
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(17, size)).astype(np.float32).round(decimals)
+    values[1, random.random(size) > possible] = -np.inf
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    assert top_k_indices(values, k).tolist() == expected.tolist()
+
+
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([1, 128, 129, 1000]))
 def test_a_draw_lands_where_the_running_sum_passes_it(seed: int, size: int) -> None:
     rng = np.random.default_rng(seed)
@@ -191,9 +209,31 @@ def test_a_seed_draws_for_ever_what_it_drew_first(name: str) -> None:
     assert choose(samplers, logits, [[3, 4]] * 10, [(5,)] * 10) == expected
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "expected"),
+    [
+        ({"temperature": 0.8, "top_k": 50}, [12341, 8998, 3290, 6300, 13243, 19919]),
+        (
+            {"temperature": 0.8, "top_k": 50, "top_p": 0.9},
+            [12341, 18821, 4321, 10554, 13243, 7557],
+        ),
+        ({"top_k": 300}, [4028, 13840, 11931, 8614, 11679, 497]),
+        ({"min_p": 0.05}, [3830, 11549, 8640, 19550, 11207, 13182]),
+    ],
+)
+def test_rows_of_a_large_vocabulary_draw_what_they_drew_alone(
+    kwargs: dict[str, float], expected: list[int]
+) -> None:
+    params = SamplingParams(**kwargs)  # type: ignore[arg-type]
+    logits = np.random.default_rng(8).normal(0, 3, (6, 20_011)).astype(np.float32).round(1)
+    samplers = [Sampler(params, (), (12, row)) for row in range(6)]
+    likeliest = [(token_id,) for token_id in logits.argmax(axis=1).tolist()]
+    assert choose(samplers, logits, [[3, 4]] * 6, likeliest) == expected
+
+
 @given(
     seed=st.integers(0, 10**6),
-    size=st.sampled_from([5, 130, 600, 5000]),
+    size=st.sampled_from([5, 130, 600, 5000, 20_011]),
     rows=st.integers(1, 9),
     top_k=st.sampled_from([0, 3, 40]),
     top_p=st.sampled_from([1.0, 0.9, 0.05]),
@@ -287,6 +327,38 @@ def test_banned_tokens_are_never_drawn() -> None:
     assert Sampler(GREEDY)(FOUR, [], [1]) == 3
     with pytest.raises(ValueError, match="no token is left"):
         Sampler(GREEDY)(FOUR, [], [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize("params", [GREEDY, SamplingParams(), SamplingParams(top_k=2)])
+def test_banned_logits_are_what_they_were(params: SamplingParams) -> None:
+    logits = np.tile(FOUR, (2, 1))
+    samplers = [Sampler(params), Sampler(params)]
+    tokens = choose(samplers, logits, [()] * 2, [(1, 3, 1), (0, 1)])
+    assert tokens[0] in (0, 2)
+    assert tokens[1] in (2, 3)
+    with pytest.raises(ValueError, match="no token is left"):
+        choose(samplers, logits, [()] * 2, [(1,), (3, 1, 0, 2, 1)])
+    assert logits.tolist() == [FOUR.tolist()] * 2
+
+
+def test_a_row_that_stands_for_many_is_only_read() -> None:
+    logits = np.broadcast_to(FOUR, (3, 4))
+    samplers = [Sampler(SamplingParams(top_k=1)) for _ in range(3)]
+    assert choose(samplers, logits, [()] * 3, [(1,)] * 3) == [3, 3, 3]
+    assert FOUR.argmax() == 1
+
+
+@pytest.mark.parametrize("top_k", [0, 2, 50])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_numbers_are_an_error(value: float, top_k: int) -> None:
+    logits = np.zeros((3, 30_000), np.float32)
+    logits[1] = value
+    samplers = [Sampler(SamplingParams(top_k=top_k)) for _ in range(3)]
+    with pytest.raises(ValueError, match="largest processed logit is not finite"):
+        choose(samplers, logits, [()] * 3, [()] * 3)
+    logits[1, 1:] = 0
+    if value == -np.inf:
+        assert len(choose(samplers, logits, [()] * 3, [()] * 3)) == 3
 
 
 def test_streams_differ_by_index_and_repeat_by_key() -> None:
