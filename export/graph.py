@@ -178,7 +178,7 @@ class Gpt2Graph:
             make_node("GatherND", ["kept/3d", "kept/index"], ["kept/gathered"], batch_dims=1),
             make_node("Reshape", ["kept/gathered", self._rows()], ["kept/chosen"]),
         ]
-        everything = [make_node("Identity", [hidden], ["kept/all"])]
+        everything = [make_node("Reshape", [hidden, self._rows()], ["kept/all"])]
         branches = {"then_branch": self._branch(chosen), "else_branch": self._branch(everything)}
         return add("If", [fed], "kept", attributes=branches)
 

@@ -37,6 +37,18 @@ class InputStatistics:
     sample: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class InputMoments:
+    """A product's input x over a text: the mean of x^T x, ``second`` [k, k], and its ``spread``.
+
+    That is how much larger the largest magnitude of 512 rows is than that of the middle one of
+    them: what each row would lose under a scale that all share.
+    """
+
+    second: FloatArray
+    spread: float
+
+
 class Observer:
     """Runs a float32 model over windows of tokens and hands out its products' inputs."""
 
@@ -64,19 +76,26 @@ class Observer:
             for name in self.products
         }
 
-    def second_moments(
-        self, names: Sequence[str], progress: Progress | None = None
-    ) -> dict[str, FloatArray]:
-        """Mean of x^T x over all rows x of each product's input, [k, k]."""
-        moments = {name: np.zeros((self.products[name].k,) * 2, np.float32) for name in names}
+    def moments(
+        self,
+        names: Sequence[str],
+        factors: Mapping[str, FloatArray],
+        progress: Progress | None = None,
+    ) -> dict[str, InputMoments]:
+        """Moments of each product's input; where it has ``factors`` [k], they divide it before."""
+        second = {name: np.zeros((self.products[name].k,) * 2, np.float32) for name in names}
+        spreads: dict[str, list[float]] = {name: [] for name in names}
         count = 0
         for found in self._inputs_by_pass(names, progress):
-            for name, rows in found.items():
-                moments[name] += rows.T @ rows
+            for name, inputs in found.items():
+                rows = inputs / factors[name] if name in factors else inputs
+                second[name] += rows.T @ rows
+                magnitudes = np.abs(rows).max(axis=1)
+                spreads[name].append(float(magnitudes.max() / (np.median(magnitudes) or 1)))
             count += len(rows)
-        for moment in moments.values():
+        for moment in second.values():
             moment /= count
-        return moments
+        return {name: InputMoments(second[name], max(spreads[name])) for name in names}
 
     def _inputs_by_pass(
         self, names: Sequence[str], progress: Progress | None

@@ -16,7 +16,8 @@ FloatArray = NDArray[np.float32]
 
 PAIR_LIMIT: Final = 128
 """Largest sum of two neighbouring weights' magnitudes that cannot saturate."""
-_LIMIT: Final = 127
+COLUMN_LIMIT: Final = 127
+"""Largest magnitude of an int8 weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,20 @@ class Columns:
 
 def round_to_columns(weight: FloatArray, *, portable: bool) -> Columns:
     """Round ``weight`` [k, n] to int8; ``portable`` keeps every pair within ``PAIR_LIMIT``."""
-    scales = np.abs(weight).max(axis=0) / np.float32(_LIMIT)
-    if portable:
-        # both of a pair may round up, by half a step each: so one less than the limit
-        scales = np.maximum(scales, largest_pairs(weight) / np.float32(PAIR_LIMIT - 1))
+    scales = column_scales(weight, portable=portable)
     inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
-    values = np.rint(weight * inverse).clip(-_LIMIT, _LIMIT).astype(np.int8)
-    return Columns(values, scales.astype(np.float32))
+    values = np.rint(weight * inverse).clip(-COLUMN_LIMIT, COLUMN_LIMIT).astype(np.int8)
+    return Columns(values, scales)
+
+
+def column_scales(weight: FloatArray, *, portable: bool) -> FloatArray:
+    """The steps [n] that fit the largest of each column of ``weight`` [k, n], or its pairs."""
+    scales: FloatArray = np.abs(weight).max(axis=0) / np.float32(COLUMN_LIMIT)
+    if not portable:
+        return scales
+    # both of a pair may round up, by half a step each: so one less than the limit
+    np.maximum(scales, largest_pairs(weight) / np.float32(PAIR_LIMIT - 1), out=scales)
+    return scales
 
 
 def largest_pairs(weight: FloatArray) -> FloatArray:

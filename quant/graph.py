@@ -19,6 +19,9 @@ from gpt2edge.quant.tensors import same_bytes, write_tensor
 MICROSOFT: Final = "com.microsoft"
 _SCALE_INPUT: Final = 12  # of GroupQueryAttention: the keys' scale, then the values'
 _TINY: Final = "const/tiny"
+_REACH: Final = "const/gelu_reach"
+GELU_REACH: Final = 0.171
+"""GELU, exact or by tanh, is nowhere below -0.1701."""
 _FEWEST_OUTPUTS: Final = 16  # a classification head of a few labels gains nothing
 
 
@@ -196,12 +199,19 @@ class GraphWriter:
         self._standard("ScatterElements", [coarse, part["at"], part["new"]], name, axis=1)
 
     def add_dynamic_product(
-        self, node: NodeProto, product: Product, columns: Columns, *, by_row: bool
+        self,
+        node: NodeProto,
+        product: Product,
+        columns: Columns,
+        *,
+        by_row: bool,
+        behind_gelu: bool = False,
     ) -> None:
         """DynamicQuantizeMatMul in the place of ``node``.
 
         It has one activation scale for all rows; ``by_row`` divides each row by its largest
         magnitude before and multiplies it back behind, so that no row pays for another's outliers.
+        ``behind_gelu`` says that none is below ``-GELU_REACH``: there the largest value will do.
         """
         stem, x, output = f"{product.weight}.int8", node.input[0], node.output[0]
         weight = [self.add_tensor(stem, columns.values)]
@@ -209,11 +219,13 @@ class GraphWriter:
         if not by_row:
             self._add("DynamicQuantizeMatMul", [x, *weight, "", product.bias], output)
             return
-        self._constant(_TINY, np.array([1e-30], np.float32))
         part = f"{output}/row"
-        self._standard("Abs", [x], f"{part}/abs")
-        self._standard("ReduceMax", [f"{part}/abs"], f"{part}/max", axes=[-1], keepdims=1)
-        self._standard("Max", [f"{part}/max", _TINY], f"{part}/scale")
+        least, magnitude = (_REACH, x) if behind_gelu else (_TINY, f"{part}/abs")
+        self._constant(least, np.array([GELU_REACH if behind_gelu else 1e-30], np.float32))
+        if not behind_gelu:
+            self._standard("Abs", [x], magnitude)
+        self._standard("ReduceMax", [magnitude], f"{part}/max", axes=[-1], keepdims=1)
+        self._standard("Max", [f"{part}/max", least], f"{part}/scale")
         self._standard("Div", [x, f"{part}/scale"], f"{part}/input")
         product_output = f"{part}/product"
         self._add("DynamicQuantizeMatMul", [f"{part}/input", *weight, "", ""], product_output)

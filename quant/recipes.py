@@ -29,7 +29,8 @@ class QuantRecipe:
     ``scheme`` "weight_only" stores blocks of ``block_size`` weights that share a scale
     (MatMulNBits), halved down to 32 for a weight whose inputs they do not divide; "dynamic" int8
     columns that multiply int8 activations (DynamicQuantizeMatMul), each row of them with its own
-    scale in the products that ``by_row`` names. ``bits`` are those of the products inside the
+    scale in the products that ``by_row`` names and those where compensation finds a row that stands
+    out. ``bits`` are those of the products inside the
     model, ``lm_head`` and ``embedding`` those of the blocks at its ends, where 32 means left as it
     is; where these two agree and the model ties them, one tensor serves both. Weights that a
     string of ``wide`` names take 8 bits in blocks whatever ``bits`` says, those that a string of
@@ -83,7 +84,14 @@ class QuantRecipe:
 
 # Errors of the first block are amplified by all others: in every model measured it needs most bits.
 
-INT8: Final = QuantRecipe(name="int8", bits=8, scheme="dynamic", by_row=("c_",), wide=("h.0.",))
+INT8: Final = QuantRecipe(
+    name="int8",
+    bits=8,
+    scheme="dynamic",
+    rounding="compensate",
+    by_row=("c_proj",),
+    wide=("h.0.attn.",),
+)
 """For long prompts and batches: int8 products, the fastest prefill, safe on every CPU."""
 
 INT8_BLOCK: Final = QuantRecipe(name="int8-block", bits=8, rounding="compensate")

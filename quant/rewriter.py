@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from gpt2edge.quant.blocks import Blocks, fitting_block_size, round_to_blocks
-from gpt2edge.quant.calibrate import Observer, Progress
-from gpt2edge.quant.columns import round_to_columns
+from gpt2edge.quant.calibrate import InputMoments, Observer, Progress
+from gpt2edge.quant.columns import Columns, round_to_columns
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.graph import (
     CacheScales,
@@ -22,15 +22,22 @@ from gpt2edge.quant.graph import (
 )
 from gpt2edge.quant.kv_cache import declare_int8_cache
 from gpt2edge.quant.recipes import FLOAT_BITS, QuantRecipe, names_any
-from gpt2edge.quant.rounding import round_with_compensation, round_with_search
+from gpt2edge.quant.rounding import (
+    columns_with_compensation,
+    round_with_compensation,
+    round_with_search,
+)
+from gpt2edge.quant.shapes import in_three_dimensions
 
 FloatArray = NDArray[np.float32]
 
 _MOMENT_BYTES: Final = 600 << 20
+_UNEVEN: Final = 2.5
+"""From this spread of its input on a product scales row by row, named by the recipe or not."""
 
 
 class Moments:
-    """Second moments of products' inputs, measured for as many products as fit in memory."""
+    """Moments of products' inputs, measured for as many products as fit in memory."""
 
     def __init__(
         self, observer: Observer, tensors: EqualizedTensors, progress: Progress | None
@@ -39,15 +46,14 @@ class Moments:
         self._factors = tensors.input_factors
         self._progress = progress
         self._names = list(observer.products)
-        self._held: dict[str, FloatArray] = {}
+        self._held: dict[str, InputMoments] = {}
 
-    def take(self, weight: str) -> FloatArray:
-        """Mean of x^T x [k, k] over the inputs x of a product, after equalization."""
+    def take(self, weight: str) -> InputMoments:
+        """The moments of a product's input after equalization."""
         if weight not in self._held:
-            self._held = self._observer.second_moments(self._group(weight), self._progress)
-        moments = self._held.pop(weight)
-        factors = self._factors.get(weight)
-        return moments if factors is None else moments / np.outer(factors, factors)
+            names = self._group(weight)
+            self._held = self._observer.moments(names, self._factors, self._progress)
+        return self._held.pop(weight)
 
     def _group(self, first: str) -> Sequence[str]:
         names: list[str] = []
@@ -74,10 +80,12 @@ class Rewriter:
     cache_scales: Mapping[str, CacheScales] = field(default_factory=dict)
     quantized: set[str] = field(default_factory=set)
     embedded: dict[str, Embedding] = field(default_factory=dict)
+    gelus: set[str] = field(default_factory=set)
 
     def rewrite(self, model: ModelProto) -> ModelProto:
         """The quantized model; tensors go to the writer's file in the order of their use."""
         nodes = model.graph.node
+        self.gelus = {node.output[0] for node in nodes if node.op_type in ("FastGelu", "Gelu")}
         products = find_products(nodes, self.tensors)
         embeddings = find_embeddings(nodes, self.tensors)
         kept: set[str] = set()
@@ -104,9 +112,11 @@ class Rewriter:
             return False
         self.quantized.add(weight)
         if recipe.scheme == "dynamic" and not product.is_head and not wide:
-            columns = round_to_columns(self._read(product).T, portable=recipe.portable)
-            by_row = names_any(recipe.by_row, weight)
-            self.writer.add_dynamic_product(node, product, columns, by_row=by_row)
+            columns, by_row = self._round_columns(product)
+            behind_gelu = node.input[0] in self.gelus
+            self.writer.add_dynamic_product(
+                node, product, columns, by_row=by_row, behind_gelu=behind_gelu
+            )
             return True
         if not self.writer.holds_blocks(weight, bits):
             self.writer.add_blocks(weight, self._round(product, bits))
@@ -137,9 +147,19 @@ class Rewriter:
         weight = self._read(product)
         if self.moments is None or product.is_head:
             return self._round_plainly(weight, bits)
-        moments = self.moments.take(product.weight)
+        moments = self.moments.take(product.weight).second
         size = fitting_block_size(product.k, self.recipe.block_size)
         return round_with_compensation(weight, bits, size, moments)
+
+    def _round_columns(self, product: Product) -> tuple[Columns, bool]:
+        """The columns, and whether their activations are scaled row by row."""
+        weight, recipe = self._read(product).T, self.recipe
+        by_row = names_any(recipe.by_row, product.weight)
+        if self.moments is None:
+            return round_to_columns(weight, portable=recipe.portable), by_row
+        moments = self.moments.take(product.weight)
+        columns = columns_with_compensation(weight, moments.second, portable=recipe.portable)
+        return columns, by_row or moments.spread > _UNEVEN
 
     def _round_plainly(self, weight: FloatArray, bits: int) -> Blocks:
         """Nearest, or with searched scales where few bits make it worth the time."""
@@ -156,7 +176,7 @@ class Rewriter:
         model = ModelProto()
         model.CopyFrom(original)
         del model.graph.node[:], model.graph.initializer[:]
-        model.graph.node.extend(self.writer.nodes)
+        model.graph.node.extend(in_three_dimensions(self.writer.nodes))
         model.graph.initializer.extend(self.writer.initializers)
         if self.cache_scales:
             declare_int8_cache(model)

@@ -4,7 +4,7 @@
 squared error; a least-squares fit of the scale to the rounded values comes last.
 ``round_with_compensation`` rounds one input channel after the other and lets the channels still to
 come make up for the error, as far as the inputs' second moments say they can (GPTQ, Frantar et
-al. 2022, arXiv:2210.17323).
+al. 2022, arXiv:2210.17323); ``columns_with_compensation`` does so to int8 columns.
 """
 
 from typing import Final
@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.quant.blocks import Blocks, extreme_scales, quantize_values, row_chunks, split_blocks
+from gpt2edge.quant.columns import COLUMN_LIMIT, PAIR_LIMIT, Columns, column_scales
 
 FloatArray = NDArray[np.float32]
 
 _SHRINKS: Final = {4: (1.0, 0.96, 0.92, 0.88, 0.84, 0.78, 0.72), 8: (1.0, 0.99, 0.98)}  # by bits
 _SMALL: Final = 64
+_STRIDE: Final = 128
+"""Channels whose errors are handed on together, by one product."""
 _DAMPING: Final = 0.01  # of the mean diagonal
 
 
@@ -80,6 +83,36 @@ def round_with_compensation(
         rest[stop:] -= upper[start:stop, stop:].T @ errors
         scales[:, at] = scale
     return Blocks(values, scales, bits)
+
+
+def columns_with_compensation(
+    weight: FloatArray, moments: FloatArray, *, portable: bool
+) -> Columns:
+    """Round ``weight`` [k, n] to int8 columns for inputs as ``round_with_compensation`` has them.
+
+    The scales are ``round_to_columns``'; ``portable`` keeps pairs within ``PAIR_LIMIT`` when the
+    weights have moved, and the channels to come make up for what that takes away.
+    """
+    k, n = weight.shape
+    upper = _inverse_root(moments)  # [k, k]
+    rest = np.array(weight, np.float32, order="C")  # what is left to be represented
+    scales = column_scales(weight, portable=portable)
+    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
+    values = np.zeros((k, n), np.int8)
+    reach: FloatArray | np.float32 = np.float32(COLUMN_LIMIT)
+    for start in range(0, k, _STRIDE):
+        stop = min(start + _STRIDE, k)
+        errors = np.empty((stop - start, n), np.float32)
+        for i in range(start, stop):
+            value = np.rint(rest[i] * inverse).clip(-reach, reach)
+            values[i] = value
+            if portable:  # the second of a pair has what the first leaves
+                free = np.minimum(PAIR_LIMIT - np.abs(value), COLUMN_LIMIT)
+                reach = np.float32(COLUMN_LIMIT) if i % 2 else free
+            errors[i - start] = (rest[i] - value * scales) / upper[i, i]
+            rest[i + 1 : stop] -= upper[i, i + 1 : stop, None] * errors[i - start]
+        rest[stop:] -= upper[start:stop, stop:].T @ errors
+    return Columns(values, scales)
 
 
 def _inverse_root(moments: FloatArray) -> FloatArray:

@@ -35,6 +35,18 @@ def odd_tied(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
 
 
 @pytest.fixture(scope="session")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
+    """The even model, but token 7 is far larger than all others, in a single channel.
+
+    As first tokens are in trained models (Sun et al. 2024, arXiv:2402.17762).
+    """
+    tensors = _tensors(SHAPE, tied=True)
+    tensors["wte.weight"][7] = 0
+    tensors["wte.weight"][7, 5] = 1000
+    return _export(tmp_path_factory.mktemp("uneven"), SHAPE, tied=True, tensors=tensors)
+
+
+@pytest.fixture(scope="session")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
     """The even model's function; some LayerNorm channels are 64 times as large, rows as small."""
     tensors = _tensors(SHAPE, tied=True)

@@ -1,5 +1,6 @@
 """quantize: what it writes, what it keeps, what it refuses."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from gpt2edge.errors import ModelDirError, QuantizationError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT4, INT8, INT8_BLOCK, Calibration, QuantRecipe, quantize
+from gpt2edge.quant.graph import GELU_REACH
+from gpt2edge.quant.recipes import Rounding
 
 TOKENS = list(range(3, 40))
 PLAIN = QuantRecipe(name="plain", bits=4, rounding="search")
@@ -35,6 +38,47 @@ def test_the_same_input_gives_the_same_bytes(
         quantize(fp32, tmp_path / name, recipe=recipe, calibration=text) for name in "ab"
     )
     assert first.manifest == second.manifest
+
+
+def test_a_row_that_stands_out_gets_a_scale_of_its_own(
+    uneven: ModelDir, fp32: ModelDir, tmp_path: Path
+) -> None:
+    """Also in products that the recipe does not name, where calibration shows it."""
+    recipe, text = replace(INT8, equalize=False), Calibration(token_ids=[7, *TOKENS])
+    scaled = _row_scaled(quantize(uneven, tmp_path / "uneven", recipe=recipe, calibration=text))
+    even = _row_scaled(quantize(fp32, tmp_path / "even", recipe=recipe, calibration=text))
+    assert even == {"h.0/mlp/c_proj", "h.1/attn/c_proj", "h.1/mlp/c_proj"}
+    assert scaled == even | {"h.0/mlp/c_fc", "h.1/attn/c_attn", "h.1/mlp/c_fc"}
+
+    def error(rounding: Rounding) -> float:
+        own = replace(recipe, rounding=rounding)
+        model = quantize(uneven, tmp_path / rounding, recipe=own, calibration=text)
+        found, expected = (gpt2edge.load(it.path).logits([7, *TOKENS]) for it in (model, uneven))
+        return float(np.linalg.norm(found[1:] - expected[1:]) / np.linalg.norm(expected[1:]))
+
+    assert error("compensate") < 0.75 * error("nearest")
+
+
+def _row_scaled(model: ModelDir) -> set[str]:
+    graph = onnx.load(model.graph_path, load_external_data=False).graph
+    return {node.name.removesuffix("/row/scale") for node in graph.node if node.op_type == "Max"}
+
+
+def test_gelu_is_never_below_what_row_scales_assume() -> None:
+    x = np.linspace(-6, 6, 100_001)
+    exact = x * np.array([math.erfc(-value / math.sqrt(2)) for value in x]) / 2
+    by_tanh = x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+    assert -GELU_REACH < min(exact.min(), by_tanh.min()) < -0.99 * GELU_REACH
+
+
+def test_activations_are_flattened_only_for_gemm(fp32: ModelDir, tmp_path: Path) -> None:
+    def reshapes(model: ModelDir) -> int:
+        graph = onnx.load(model.graph_path, load_external_data=False).graph
+        return sum(node.op_type == "Reshape" for node in graph.node)
+
+    some = replace(INT8_BLOCK, exclude=("h.1.mlp.c_fc",))
+    assert reshapes(quantize(fp32, tmp_path / "some", recipe=some)) == reshapes(fp32)
+    assert reshapes(quantize(fp32, tmp_path / "all", recipe=INT8_BLOCK)) == 1  # the logits
 
 
 def test_a_model_can_write_its_own_calibration_text(fp32: ModelDir, tmp_path: Path) -> None:

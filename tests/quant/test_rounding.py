@@ -13,6 +13,7 @@ from gpt2edge.quant.columns import (
 )
 from gpt2edge.quant.recipes import QuantRecipe
 from gpt2edge.quant.rounding import (
+    columns_with_compensation,
     inverse_of_triangular,
     round_with_compensation,
     round_with_search,
@@ -81,6 +82,31 @@ def test_compensation_halves_the_output_error(weight: FloatArray, inputs: FloatA
     assert _output_error(compensated, weight, inputs) < 0.5 * _output_error(
         searched, weight, inputs
     )
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_compensation_halves_the_output_error_of_columns(
+    weight: FloatArray, inputs: FloatArray, portable: bool
+) -> None:
+    moments = inputs.T @ inputs / len(inputs)
+    plain = round_to_columns(weight.T, portable=portable)
+    columns = columns_with_compensation(weight.T, moments, portable=portable)
+    before, after = (
+        np.square(inputs @ (found.dequantized - weight.T)).sum() for found in (plain, columns)
+    )
+    assert after < 0.5 * before
+    assert np.array_equal(columns.scales, plain.scales)
+
+
+def test_pairs_stay_portable_when_compensation_moves_them(inputs: FloatArray) -> None:
+    weight = np.linspace(0.9, 1, 70, dtype=np.float32)[:, None] * np.ones(8, np.float32)
+    moments = inputs.T @ inputs / len(inputs)
+    largest = np.full((1, 70), 255, np.uint8)
+    for portable in (False, True):
+        values = columns_with_compensation(weight, moments, portable=portable).values
+        assert (largest_pairs(values.astype(np.float32)).max() <= PAIR_LIMIT) == portable
+        exact = largest.astype(np.int32) @ values.astype(np.int32)
+        assert np.array_equal(multiply_saturating(largest, values), exact) == portable
 
 
 def test_compensation_takes_inputs_that_are_always_zero(weight: FloatArray) -> None:
