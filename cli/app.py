@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gpt2edge.cli.main import COMMANDS, INTERRUPTED
+from gpt2edge.cli.main import COMMANDS, INTERRUPTED, is_interrupt
 from gpt2edge.errors import Gpt2EdgeError
 
 
@@ -33,7 +33,7 @@ class LazyGroup(click.Group):
         except (Gpt2EdgeError, ValueError) as error:
             raise click.ClickException(_one_line(error)) from error
         except (KeyboardInterrupt, ImportError) as error:
-            if not _is_interrupt(error):
+            if not is_interrupt(error):
                 raise
             click.echo(err=True)
             ctx.exit(INTERRUPTED)
@@ -64,13 +64,6 @@ def cli(ctx: click.Context) -> None:
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is at the root; a compiled module that it stops says ImportError."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _one_line(error: Exception) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpt2edge.cli.graph_facts import GraphFacts, read_graph
-from gpt2edge.cli.options import json_option, open_model
+from gpt2edge.cli.loading import open_model
+from gpt2edge.cli.options import json_option
 from gpt2edge.cli.output import note, print_facts, print_json, print_table, size
 from gpt2edge.errors import MissingExtraError, ModelDirError
 

@@ -38,10 +38,35 @@ def main() -> None:
         # a terminal without a character shows a mark in its place; it does not end the story
         sys.stdout.reconfigure(errors="replace")
     try:
-        from gpt2edge.cli.app import cli
-
-        cli(prog_name="gpt2edge")
-    except KeyboardInterrupt:  # while click itself was loaded
+        code = _run()
+    except (KeyboardInterrupt, ImportError) as error:  # while packages were loaded
+        if not is_interrupt(error):
+            raise
         if sys.stderr is not None:  # the shell may have closed it
             print(file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
+    from gpt2edge.cli.loading import leave
+
+    leave(code)
+    sys.exit(code)
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is at the root; a compiled module that it stops says ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _run() -> int:
+    """The exit code of the command that the arguments name."""
+    from gpt2edge.cli.loading import begin
+
+    begin(sys.argv[1:])
+    from gpt2edge.cli.app import cli  # and click with it, while the model loads
+
+    try:
+        cli(prog_name="gpt2edge")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

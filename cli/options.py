@@ -1,9 +1,7 @@
 """What several commands share: the model option, options bundled into records, reading text."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -11,10 +9,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
+from gpt2edge.cli.loading import Loading, Wanted, take
 from gpt2edge.cli.output import is_terminal
 
 if TYPE_CHECKING:
-    from gpt2edge.model_dir import ModelDir
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.session import RuntimeOptions
 
@@ -25,9 +23,6 @@ LARGEST_PROMPT: Final = 1 << 24
 """Bytes of a prompt from stdin; far more than any context holds."""
 LARGEST_TEXT: Final = 1 << 28
 """Bytes of a text to measure; more is hours of work."""
-
-_NO_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "1")
-"""numpy multiplies no matrices in an engine; the threads it starts for that spin for 40 ms."""
 
 model_option: Final = click.option(
     "-m",
@@ -122,19 +117,8 @@ class Target:
 
     def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
         """The engine over it, its options as ``change`` makes them."""
-        os.environ.setdefault(*_NO_BLAS_THREADS)
-        model = open_model(self.model)
-        with model.verified() if self.verify else nullcontext():  # while the libraries load
-            from gpt2edge.runtime.opening import Opening
-            from gpt2edge.runtime.session import RuntimeOptions
-
-            options = RuntimeOptions(
-                threads=self.threads, providers=self.providers, verify=self.verify
-            )
-            opening = Opening(model, change(options) if change else options, verified=True)
-            from gpt2edge.runtime.engine import Engine  # while the session is made
-
-            return Engine(opening)
+        wanted = Wanted(self.model, self.threads, self.providers, self.verify)
+        return (Loading(wanted, change) if change else take(wanted)).engine()
 
     @staticmethod
     def options() -> Decorator:
@@ -202,11 +186,3 @@ def checked(text: str) -> str:
     except UnicodeEncodeError:
         raise ValueError("an argument is not UTF-8 text") from None
     return text
-
-
-def open_model(path: Path | None) -> "ModelDir":
-    """The model folder given, or the bundled one."""
-    from gpt2edge.model_dir import ModelDir
-    from gpt2edge.runtime.bundled import BUNDLED_MODEL
-
-    return ModelDir.open(path or BUNDLED_MODEL)

@@ -54,7 +54,8 @@ class Shortcuts:
         path = self.prompt_cache
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{str(path.parent)!r} is no folder: choose another --prompt-cache")
-        engine = target.load(self._change)
+        asked = path is not None or self.prompt_lookup or self.draft_model is not None
+        engine = target.load(self._change if asked else None)
         if path is not None and path.exists():
             assert engine.prefixes is not None
             engine.prefixes.load(path)

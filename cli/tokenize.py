@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from gpt2edge.cli.options import checked, json_option, model_option, open_model, read_stdin
+from gpt2edge.cli.loading import open_model
+from gpt2edge.cli.options import checked, json_option, model_option, read_stdin
 from gpt2edge.cli.output import note, print_json, print_table, quoted
 
 
