@@ -80,7 +80,7 @@ def _candidates(params: "SamplingParams", logits: Rows) -> tuple[NDArray[np.int6
     check_finite(top)
     if not descending and params.top_p == 1 and params.min_p > 0:
         bound = np.float32(params.temperature * math.log(params.min_p))
-        kept, logits = _packed(logits, np.flatnonzero(logits >= top + bound), -np.inf)
+        kept, logits = _packed(logits, _where(logits >= top + bound), -np.inf)
     weights = np.subtract(logits, top, out=SCRATCH.array("weights", logits.shape))
     if params.temperature != 1:
         weights /= np.float32(params.temperature)
@@ -120,21 +120,22 @@ def places_of(shares: NDArray[np.float64], weights: Rows) -> NDArray[np.int64]:
         start = number * _BLOCK
         within, _ = _first_above(weights[0, start : start + _BLOCK], rest)
         return np.array([start + within])
-    if len(starts) == 1:
-        return _first_above_in_rows(weights, _targets(shares, sums[:, 0]) / sums[:, 0])[0]
-    numbers, rests = _first_above_in_rows(sums, shares)
+    if size <= _BLOCK:
+        return _places_above(weights, _targets(shares, sums[:, 0]) / sums[:, 0])
+    running = sums.cumsum(axis=1)
+    numbers, targets = _passed(running, shares)
+    at = np.arange(rows), numbers
+    rests = (targets - (running[at] - sums[at])) / sums[at]
     inner = starts[numbers][:, None] + np.arange(_BLOCK)  # [rows, block]
-    weights = weights[np.arange(rows)[:, None], np.minimum(inner, size - 1)]
+    weights = weights[at[0][:, None], np.minimum(inner, size - 1)]
     weights[inner >= size] = 0  # behind the end of the last block
-    within_rows, _ = _first_above_in_rows(weights, rests)
-    return starts[numbers] + within_rows
+    return starts[numbers] + _places_above(weights, rests)
 
 
 def _first_above(amounts: NDArray[np.floating], share: float) -> tuple[int, float]:
     """The first place whose running sum is above ``share`` of it all, and the share passed there.
 
-    What ``_first_above_in_rows`` computes, bit by bit, for one row: there the calls of numpy are
-    most of the time.
+    What is computed for many rows, bit by bit: for one, calls of numpy are most of the time.
     """
     running = amounts.cumsum(dtype=np.float64)
     total = float(running[-1])
@@ -144,17 +145,17 @@ def _first_above(amounts: NDArray[np.floating], share: float) -> tuple[int, floa
     return place, (target - (float(running[place]) - amount)) / amount
 
 
-def _first_above_in_rows(
-    amounts: NDArray[np.floating], shares: NDArray[np.float64]
+def _places_above(weights: Rows, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Each row's first place whose running sum is above its share of all its ``weights``."""
+    return _passed(weights.cumsum(axis=1, dtype=np.float64), shares)[0]
+
+
+def _passed(
+    running: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Each row's first place whose running sum is above its share, and the share passed there."""
-    running = amounts.astype(np.float64).cumsum(axis=1)
-    total = running[:, -1]
-    target = _targets(shares, total)
-    place = (running > target[:, None]).argmax(axis=1)
-    at = np.arange(len(amounts)), place
-    amount = amounts[at].astype(np.float64)
-    return place, (target - (running[at] - amount)) / amount
+    """Each row's first place in ``running`` sums above its share of the last, and that share."""
+    targets = _targets(shares, running[:, -1])
+    return (running > targets[:, None]).argmax(axis=1), targets
 
 
 def _targets(shares: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -177,15 +178,17 @@ def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows, Rows]:
     numbers = np.arange(rows)[:, None]
     groups = _groups(size, k)
     if not groups:
-        order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+        order = (-values).argsort(axis=1, kind="stable")[:, :k]
         return order, values[numbers, order], values.max(axis=1, keepdims=True)
     few = values.size <= CELLS
     maxima = values if few else _maxima(values, max(groups, size // _SLICES))
-    highest = np.partition(_maxima(maxima, groups), groups - k, axis=1)[:, groups - k :]
-    bound = highest[:, :1]  # and the last of them is the largest value, or a NaN where one is
-    flat = np.flatnonzero(values >= bound) if few else _at_least(values, maxima, bound)
+    coarse = _maxima(maxima, groups)
+    coarse.partition(groups - k, axis=1)
+    highest = coarse[:, groups - k :]  # their largest is the row's, or a NaN where one is
+    bound = highest[:, :1]
+    flat = _where(values >= bound) if few else _at_least(values, maxima, bound)
     found, largest = _packed(values, flat, -np.inf)
-    order = np.argsort(-largest, axis=1, kind="stable")[:, :k]
+    order = (-largest).argsort(axis=1, kind="stable")[:, :k]
     return found[numbers, order], largest[numbers, order], highest.max(axis=1, keepdims=True)
 
 
@@ -218,17 +221,22 @@ def _at_least(values: Rows, maxima: Rows, bound: Rows) -> NDArray[np.int64]:
     size, groups = values.shape[1], maxima.shape[1]
     members, rest = divmod(size, groups)
     inside = size - rest
-    found = np.flatnonzero(~(maxima < bound))  # a NaN hides what else is in its group
+    found = _where(~(maxima < bound))  # a NaN hides what else is in its group
     rows, hits = np.divmod(found, groups)
     slices = values[:, :inside].reshape(len(values), members, groups)
-    reaching = np.flatnonzero(slices[rows, :, hits] >= bound[rows])  # of [found, members]
+    reaching = _where(slices[rows, :, hits] >= bound[rows])  # of [found, members]
     at, steps = np.divmod(reaching, members)
     places: NDArray[np.int64] = rows[at] * size + steps * groups + hits[at]
     if rest:
-        rows, columns = np.divmod(np.flatnonzero(values[:, inside:] >= bound), rest)
+        rows, columns = np.divmod(_where(values[:, inside:] >= bound), rest)
         places = np.concatenate((places, rows * size + inside + columns))
     places.sort()
     return places
+
+
+def _where(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Places of the true ones, in ``mask`` as one line: numpy's flatnonzero by shorter ways."""
+    return mask.reshape(-1).nonzero()[0]
 
 
 def _packed(
@@ -260,7 +268,7 @@ def _outside_nucleus(weights: Rows, needed: NDArray[np.float64]) -> NDArray[np.b
     """
     largest = weights
     if weights.shape[1] > _LARGEST_GROUP:
-        _, largest = _packed(weights, np.flatnonzero(weights >= _NEGLIGIBLE), 0)
+        _, largest = _packed(weights, _where(weights >= _NEGLIGIBLE), 0)
         if (largest.sum(axis=1, dtype=np.float64) < needed).any():
             largest = weights
     largest = np.sort(largest, axis=1)[:, ::-1]

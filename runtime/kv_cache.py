@@ -109,9 +109,11 @@ class KVCache:
         moved = [target for target in targets if target != row]
         if not moved:
             return
-        data = self.data
-        for target in moved:
-            data[:, :, target, :, start:length] = data[:, :, row, :, start:length]
+        for layer in self.data[..., start:length, :]:
+            for part in layer:  # which stays in the processor's cache for all of its copies
+                source = part[row]
+                for target in moved:
+                    part[target] = source
         self.lengths[moved] = length
         self.attention_mask[moved, :length] = 1
         self.attention_mask[moved, length:] = 0
