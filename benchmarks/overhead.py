@@ -2,14 +2,15 @@
 
     python benchmarks/overhead.py [FOLDER ...]     # default: 124M fp32, and the bundled model
 
-Two calls are taken apart: ``Engine.stream``, all that an application's loop costs, and
-``Decoder.decode`` with numpy's argmax, the least that one can do. The clock runs around the one
-call into onnxruntime (``Binding.run``); it is itself counted as Python.
+Three calls are taken apart: ``Engine.stream``, all that an application's loop costs,
+``Decoder.decode`` with numpy's argmax, the least that one can do, and ``Engine.generate_batch``.
+The clock runs around the one call into onnxruntime (``Binding.run``), and counts as Python itself.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -52,6 +53,39 @@ def run_clock() -> Iterator[Callable[[], float]]:
         Binding.run = run  # type: ignore[method-assign]
 
 
+@contextmanager
+def run_spans() -> Iterator[list[tuple[float, float]]]:
+    """Within the block, the yielded list grows by the beginning and end of each forward call."""
+    spans: list[tuple[float, float]] = []
+    run = Binding.run
+
+    def timed(self: Binding) -> None:
+        started = perf_counter()
+        run(self)
+        spans.append((started, perf_counter()))
+
+    Binding.run = timed  # type: ignore[method-assign]
+    try:
+        yield spans
+    finally:
+        Binding.run = run  # type: ignore[method-assign]
+
+
+def batch_steps(
+    engine: Engine, prompts: list[list[int]], new: int, sampling: SamplingParams, n: int = 1
+) -> Steps:
+    """The steps of one ``Engine.generate_batch``, each from the end of the one before."""
+    with run_spans() as spans:
+        engine.generate_batch(
+            prompts,
+            n=n,
+            max_new_tokens=new + 1,
+            sampling=sampling,
+            stop=StopParams(ignore_eos=True),
+        )
+    return [(end - before, end - begun) for (_, before), (begun, end) in pairwise(spans[-new:])]
+
+
 def stream_steps(engine: Engine, prompt: list[int], new: int, sampling: SamplingParams) -> Steps:
     """The steps of one ``Engine.stream``, after its first token."""
     steps: Steps = []
@@ -88,10 +122,17 @@ def figures(folder: Path, name: str, args: argparse.Namespace) -> list[Row]:
     engine = Engine(folder, RuntimeOptions(threads=args.threads))
     test = Test.of(f"tg{args.new}@d{args.depth}")
     (prompt,) = test.request(engine.config.vocab_size)["prompts"]
+    others = Test.of(f"tg{args.new}@d{args.depth}/b8").request(engine.config.vocab_size)["prompts"]
     calls: dict[str, Callable[[], Steps]] = {
         "Engine.stream, greedy": lambda: stream_steps(engine, prompt, args.new, GREEDY),
         "Engine.stream, sampled": lambda: stream_steps(engine, prompt, args.new, SAMPLED),
         "Decoder.decode + argmax": lambda: decode_steps(engine, prompt, args.new),
+        "Engine.generate_batch, 8 prompts, greedy": lambda: batch_steps(
+            engine, others, args.new, GREEDY
+        ),
+        "Engine.generate_batch, n=16, sampled": lambda: batch_steps(
+            engine, [prompt], args.new, SAMPLED, n=16
+        ),
     }
     for call in calls.values():
         call()
