@@ -26,6 +26,7 @@ CELLS: Final = 1 << 16
 _BLOCK: Final = 64
 _LARGEST_GROUP: Final = 128
 _SLICES: Final = 16
+_SOON_SORTED: Final = 512
 _NEGLIGIBLE: Final = np.float32(1e-4)
 
 
@@ -177,7 +178,7 @@ def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows, Rows]:
     rows, size = values.shape
     numbers = np.arange(rows)[:, None]
     groups = _groups(size, k)
-    if not groups:
+    if not groups or values.size <= _SOON_SORTED:
         order = (-values).argsort(axis=1, kind="stable")[:, :k]
         return order, values[numbers, order], values.max(axis=1, keepdims=True)
     few = values.size <= CELLS
@@ -193,9 +194,11 @@ def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows, Rows]:
 
 
 def _groups(size: int, k: int) -> int:
-    """How many groups of ``size`` values: several to each of k, or 0 where that is no gain."""
-    members = min(_LARGEST_GROUP, size // (4 * k)) if k else 1
-    return size // members if members > 1 else 0
+    """How many groups of ``size`` values: several to each of k, each value alone where these would
+    be too few, or 0 where a sort of all is as quick."""
+    if not 0 < 2 * k <= size:
+        return 0
+    return size // min(_LARGEST_GROUP, max(1, size // (4 * k)))
 
 
 def _maxima(values: Rows, groups: int) -> Rows:
