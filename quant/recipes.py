@@ -33,7 +33,8 @@ class QuantRecipe:
     out. ``bits`` are those of the products inside the
     model, ``lm_head`` and ``embedding`` those of the blocks at its ends, where 32 means left as it
     is; where these two agree and the model ties them, one tensor serves both. Weights that a
-    string of ``wide`` names take 8 bits in blocks whatever ``bits`` says, those that a string of
+    string of ``wide`` names take 8 bits in blocks whatever ``bits`` says, of ``wide_block_size``
+    where it is given; those that a string of
     ``exclude`` names stay float32; a string names the weights that contain it.
 
     Where a tied head has fewer bits than the embedding, its ``refine`` largest logits are computed
@@ -53,6 +54,7 @@ class QuantRecipe:
     bits: int
     scheme: Scheme = "weight_only"
     block_size: int = 32
+    wide_block_size: int | None = None
     accuracy_level: int = 4
     lm_head: int = 8
     embedding: int = 8
@@ -69,12 +71,18 @@ class QuantRecipe:
         _check_one_of("scheme", self.scheme, ("dynamic", "weight_only"))
         _check_one_of("bits", self.bits, (8,) if self.scheme == "dynamic" else (4, 8))
         _check_one_of("block_size", self.block_size, _BLOCK_SIZES)
+        _check_one_of("wide_block_size", self.wide_block_size, (None, *_BLOCK_SIZES))
         _check_one_of("accuracy_level", self.accuracy_level, (0, 1, 4))
         _check_one_of("lm_head", self.lm_head, _END_BITS)
         _check_one_of("embedding", self.embedding, _END_BITS)
         whole("refine", self.refine, 0, 2**31)
         _check_one_of("rounding", self.rounding, ("nearest", "search", "compensate"))
         _check_one_of("kv_cache", self.kv_cache, ("float32", "int8"))
+
+    def block_size_of(self, weight: str) -> int:
+        """The blocks of the weight of that name, where they divide it."""
+        own = self.wide_block_size if names_any(self.wide, weight) else None
+        return own or self.block_size
 
     @property
     def variant(self) -> str:
@@ -88,6 +96,8 @@ INT8: Final = QuantRecipe(
     name="int8",
     bits=8,
     scheme="dynamic",
+    block_size=128,
+    wide_block_size=32,
     rounding="compensate",
     by_row=("c_proj",),
     wide=("h.0.attn.",),

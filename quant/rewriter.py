@@ -137,19 +137,18 @@ class Rewriter:
         if recipe.embedding == FLOAT_BITS or names_any(recipe.exclude, weight):
             return False
         self.quantized.add(weight)
-        rounded = self._round_plainly(self.tensors.read(weight), recipe.embedding)
+        rounded = self._round_plainly(weight, self.tensors.read(weight), recipe.embedding)
         self.writer.add_blocks(weight, rounded)
         self.writer.add_block_lookup(node, embedding, bits=recipe.embedding)
         self.embedded[weight] = embedding
         return True
 
     def _round(self, product: Product, bits: int) -> Blocks:
-        weight = self._read(product)
+        name, weight = product.weight, self._read(product)
         if self.moments is None or product.is_head:
-            return self._round_plainly(weight, bits)
-        moments = self.moments.take(product.weight).second
-        size = fitting_block_size(product.k, self.recipe.block_size)
-        return round_with_compensation(weight, bits, size, moments)
+            return self._round_plainly(name, weight, bits)
+        moments = self.moments.take(name).second
+        return round_with_compensation(weight, bits, self._block_size(name, weight), moments)
 
     def _round_columns(self, product: Product) -> tuple[Columns, bool]:
         """The columns, and whether their activations are scaled row by row."""
@@ -161,11 +160,14 @@ class Rewriter:
         columns = columns_with_compensation(weight, moments.second, portable=recipe.portable)
         return columns, by_row or moments.spread > _UNEVEN
 
-    def _round_plainly(self, weight: FloatArray, bits: int) -> Blocks:
+    def _round_plainly(self, name: str, weight: FloatArray, bits: int) -> Blocks:
         """Nearest, or with searched scales where few bits make it worth the time."""
         searched = self.recipe.rounding != "nearest" and bits < 8
-        size = fitting_block_size(weight.shape[1], self.recipe.block_size)
-        return (round_with_search if searched else round_to_blocks)(weight, bits, size)
+        round_weight = round_with_search if searched else round_to_blocks
+        return round_weight(weight, bits, self._block_size(name, weight))
+
+    def _block_size(self, name: str, weight: FloatArray) -> int:
+        return fitting_block_size(weight.shape[1], self.recipe.block_size_of(name))
 
     def _read(self, product: Product) -> FloatArray:
         """The weight as [n, k]."""

@@ -113,5 +113,6 @@ def _bits(model: ModelDir, recipe: QuantRecipe) -> float:
             if recipe.scheme == "dynamic" and not wide:
                 total += (8 * k + 32) * n
             else:
+                scale = 32 / recipe.block_size_of(f"h.{layer}.{name}.weight")
                 total += k * n * ((8 if wide else recipe.bits) + scale)
     return total

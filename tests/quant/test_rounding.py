@@ -155,7 +155,14 @@ def test_which_cpus_saturate() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("bits", 3), ("block_size", 48), ("lm_head", 16), ("rounding", "up"), ("scheme", "qdq")],
+    [
+        ("bits", 3),
+        ("block_size", 48),
+        ("wide_block_size", 8),
+        ("lm_head", 16),
+        ("rounding", "up"),
+        ("scheme", "qdq"),
+    ],
 )
 def test_recipes_refuse_what_they_cannot_do(field: str, value: object) -> None:
     keys = {"name": "own", "bits": 8, field: value}
