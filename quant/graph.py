@@ -167,7 +167,7 @@ class GraphWriter:
         )
         if not whole:
             names = [f"{output}/{part}" for part in ("start", "width", "axis")]
-            for name, value in zip(names, (0, embedding.width, 2), strict=True):
+            for name, value in zip(names, (0, embedding.width, -1), strict=True):
                 self._constant(name, np.array([value], np.int64))
             self.nodes.append(make_node("Slice", [f"{output}/padded", *names], [output], output))
 
@@ -196,7 +196,7 @@ class GraphWriter:
         self._standard("Unsqueeze", [node.input[0], "const/last"], part["x"])  # [rows, k, 1]
         self._standard("MatMul", [part["rows"], part["x"]], part["exact"])
         self._standard("Squeeze", [part["exact"], "const/last"], part["new"])
-        self._standard("ScatterElements", [coarse, part["at"], part["new"]], name, axis=1)
+        self._standard("ScatterElements", [coarse, part["at"], part["new"]], name, axis=-1)
 
     def add_dynamic_product(
         self,

@@ -178,7 +178,8 @@ class Rewriter:
         model = ModelProto()
         model.CopyFrom(original)
         del model.graph.node[:], model.graph.initializer[:]
-        model.graph.node.extend(in_three_dimensions(self.writer.nodes))
+        outputs = [value.name for value in original.graph.output]
+        model.graph.node.extend(in_three_dimensions(self.writer.nodes, outputs))
         model.graph.initializer.extend(self.writer.initializers)
         if self.cache_scales:
             declare_int8_cache(model)

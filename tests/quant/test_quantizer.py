@@ -78,7 +78,9 @@ def test_activations_are_flattened_only_for_gemm(fp32: ModelDir, tmp_path: Path)
 
     some = replace(INT8_BLOCK, exclude=("h.1.mlp.c_fc",))
     assert reshapes(quantize(fp32, tmp_path / "some", recipe=some)) == reshapes(fp32)
-    assert reshapes(quantize(fp32, tmp_path / "all", recipe=INT8_BLOCK)) == 1  # the logits
+    assert reshapes(quantize(fp32, tmp_path / "all", recipe=INT8_BLOCK)) == 0
+    float_head = replace(INT8_BLOCK, lm_head=32, embedding=32)
+    assert reshapes(quantize(fp32, tmp_path / "head", recipe=float_head)) == 1  # the logits
 
 
 def test_a_model_can_write_its_own_calibration_text(fp32: ModelDir, tmp_path: Path) -> None:
