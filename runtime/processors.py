@@ -123,7 +123,7 @@ def ngram_ends(token_ids: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 def word_ends(token_ids: NDArray[np.int64], words: Sequence[Sequence[int]]) -> list[int]:
     """The last tokens of those ``words`` whose other tokens end ``token_ids``."""
     longest = max(map(len, words)) - 1
-    tail = tuple(token_ids[len(token_ids) - longest :].tolist() if longest else ())
+    tail = tuple(token_ids[max(0, len(token_ids) - longest) :].tolist() if longest else ())
     return [
         word[-1]
         for word in words

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpt2edge.runtime.processors import Processing, Scope, ngram_ends, word_ends
@@ -32,6 +32,7 @@ def test_no_ngram_comes_twice(history: list[int], size: int) -> None:
     assert set(ngram_ends(np.array(history, np.int64), size).tolist()) == expected
 
 
+@example([0, 0], [[0, 0, 0], [0, 0, 0, 0]])  # a word longer than all that was written
 @given(HISTORIES, st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1))
 def test_no_bad_word_is_completed(history: list[int], words: list[list[int]]) -> None:
     def ends_with(tokens: list[int], word: list[int]) -> bool:
