@@ -48,6 +48,7 @@ def main() -> None:
     from gpt2edge.cli.loading import leave
 
     leave(code)
+    gc.freeze()  # or the end looks through every object again and again: 24 ms
     sys.exit(code)
 
 

@@ -18,12 +18,12 @@ class Beside(Generic[Result]):
         self._call = call
         self._returned: list[Result] = []
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._run).start()
 
     def result(self) -> Result:
         """What the call returned; once, as an error's traceback grows by each raise."""
-        self._thread.join()
+        self._ended.wait()  # a join that Ctrl-C ends would have Python forget the thread
         if self._error is not None:
             raise self._error
         return self._returned.pop()
@@ -33,3 +33,5 @@ class Beside(Generic[Result]):
             self._returned.append(self._call())
         except BaseException as error:
             self._error = error
+        finally:
+            self._ended.set()

@@ -153,6 +153,9 @@ class ModelDir:
         Raises ModelDirError at the end of the block, or in the place of its error, where a file is
         damaged.
         """
+        import hashlib  # noqa: F401  in a thread, it may wait for good: for what an import that
+        import mmap  # noqa: F401  Ctrl-C ended has left locked
+
         check = Beside(self.damaged_files)
         try:
             yield
