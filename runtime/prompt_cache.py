@@ -19,8 +19,9 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.checksums import sha256
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir, sha256
+from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.prefix_cache import Edge, PrefixCache
 from gpt2edge.runtime.session import ONNXRUNTIME

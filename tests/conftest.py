@@ -1,6 +1,7 @@
 """Fixtures for every room: data beside the repository, and a tiny exported model."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,15 @@ from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, write_checkpoint
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the tests' own, for their child processes too, in place of the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPT2EDGE_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -13,17 +13,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from gpt2edge._beside import Beside
 from gpt2edge._files import umask
 from gpt2edge._optimum import OPTIMUM, check_not_legacy
+from gpt2edge.checksums import damaged, sha256, unproven
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError
 
 FORMAT_VERSION: Final = 1
-_BLOCK_BYTES: Final = 1 << 24
 _PARTIAL: Final = ".partial"
 _LEFTOVER_SECONDS: Final = 86_400
 GRAPH_FILE: Final = "model.onnx"
@@ -140,32 +141,41 @@ class ModelDir:
         return sum(record.bytes for record in self.manifest.files.values())
 
     def damaged_files(self) -> list[str]:
-        """Names of the files whose sha256 is not the manifest's, where that has one."""
-        records = {name: record.sha256 for name, record in self.manifest.files.items()}
-        return [
-            name for name, wanted in records.items() if wanted not in ("", sha256(self.path / name))
-        ]
+        """Names of the files whose sha256 is not the manifest's, where that has one.
+
+        Every file is hashed, whatever was found before.
+        """
+        return [path.name for path in damaged(self._checksums())]
 
     @contextmanager
     def verified(self) -> Iterator[None]:
         """Compare every file's sha256 with the manifest's in a thread beside the block.
 
-        Raises ModelDirError at the end of the block, or in the place of its error, where a file is
-        damaged.
+        What was compared by an earlier start, and has not changed since, is not hashed again
+        (``gpt2edge.checksums``). Raises ModelDirError at the end of the block, or in the place of
+        its error, where a file is damaged.
         """
+        wanted = unproven(self._checksums())
+        if not wanted:
+            yield
+            return
         import hashlib  # noqa: F401  in a thread, it may wait for good: for what an import that
         import mmap  # noqa: F401  Ctrl-C ended has left locked
 
-        check = Beside(self.damaged_files)
+        check = Beside(partial(damaged, wanted))
         try:
             yield
         finally:
-            damaged = check.result()
-            if damaged:
+            wrong = check.result()
+            if wrong:
                 raise ModelDirError(
-                    f"{self.path / damaged[0]} is damaged: its sha256 is not the one in "
-                    "manifest.json; make the folder again"
+                    f"{wrong[0]} is damaged: its sha256 is not the one in manifest.json; make the "
+                    "folder again"
                 ) from None
+
+    def _checksums(self) -> dict[Path, str]:
+        files = self.manifest.files.items()
+        return {self.path / name: record.sha256 for name, record in files if record.sha256 != ""}
 
     def _check_files(self) -> None:
         homes = _homes(self.path)
@@ -249,23 +259,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object, indented, keys in the order given."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, in hex, by long blocks: a thread waits for Python's lock at each."""
-    import hashlib  # and with it OpenSSL, which only this needs
-    import mmap
-
-    digest, forget = hashlib.sha256(), getattr(mmap, "MADV_DONTNEED", None)
-    if path.stat().st_size == 0:  # which cannot be mapped
-        return digest.hexdigest()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for start in range(0, len(data), _BLOCK_BYTES):
-            with memoryview(data) as whole, whole[start : start + _BLOCK_BYTES] as block:
-                digest.update(block)
-            if forget is not None:
-                data.madvise(forget)
-    return digest.hexdigest()
 
 
 def _exchange(staging: Path, target: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any, Final
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
-from gpt2edge.model_dir import FileRecord, ModelDir, sha256
+from gpt2edge.checksums import sha256
+from gpt2edge.model_dir import FileRecord, ModelDir
 
 Damage = Callable[[Path], None]
 

@@ -5,6 +5,7 @@ was found. The input that made a finding is written to runs/fuzz.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0)
     args = parser.parse_args()
     corpus = Path("runs", "fuzz", args.target)
+    os.environ["GPT2EDGE_CACHE"] = str(corpus.parent / "cache")
     corpus.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(seeds(args.target)):
         (corpus / f"seed-{number}").write_bytes(data)
