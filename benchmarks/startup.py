@@ -4,9 +4,10 @@
 
 A cold start runs from the start of the process to the arrival of its first token, after a prompt
 of 32: interpreter, libraries, model and prefill. Files are in the system's cache, and modules are
-compiled, as pip installs them. gpt2edge is there twice: as a command, and as a Python process like
-the peers. Peak memory is that of such a process after 64 more tokens, one sequence; a cache or a
-context is no longer than the model's.
+compiled, as pip installs them; the first turn, which is not counted, compares our model's files
+with their checksums. gpt2edge is there twice: as a command, and as a Python process like the peers.
+Peak memory is that of such a process after 64 more tokens, one sequence; a cache or a context is no
+longer than the model's.
 """
 
 import argparse

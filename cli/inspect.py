@@ -25,7 +25,10 @@ def inspect(model: Path | None, as_json: bool) -> None:
 
     Sizes and checksums of the files, the model's shape, and how each layer's weights are stored,
     with the graph's operators, inputs and outputs. Without MODEL, the bundled one. A file whose
-    checksum is wrong makes the exit code 1. The graph is read by onnx, from the export extra.
+    checksum is wrong makes the exit code 1. All files are hashed, also those that other commands
+    take on trust, as they were intact at an earlier start and have not changed since; which ones is
+    noted in verified.json in GPT2EDGE_CACHE, by default in gpt2edge of the user's cache folder
+    (XDG_CACHE_HOME, or ~/.cache). The graph is read by onnx, from the export extra.
 
     With --json: path, task, variant, profile, source, recipe, config, parameters, bytes, files,
     graph (null without onnx).

@@ -42,7 +42,8 @@ threads_option: Final = click.option(
 verify_option: Final = click.option(
     "--verify/--no-verify",
     default=True,
-    help="Compare the files with their checksums while they load.  [default: verify]",
+    help="Compare the files with their checksums while they load, but for those that an earlier "
+    "start compared and that have not changed since (inspect compares all).  [default: verify]",
 )
 provider_option: Final = click.option(
     "--provider",

@@ -50,8 +50,9 @@ class RuntimeOptions:
     enter the cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of
     one batched call. ``huge_pages`` moves the weights to huge pages when decoding begins, where
     the system allows it (Linux). With ``verify`` every file's checksum is compared with the
-    manifest's while the model loads. ``prefix_cache_bytes`` keeps the keys and values of that many
-    bytes of prompts: one that begins like an earlier one costs its new tokens only.
+    manifest's while the model loads, unless an earlier start found it intact and it has not changed
+    since (``ModelDir.damaged_files`` hashes all). ``prefix_cache_bytes`` keeps the keys and values
+    of that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
     ``speculation`` guesses tokens of a generation that is decoded alone.
     """
 
