@@ -141,8 +141,9 @@ def test_a_file_written_while_it_is_hashed_is_not_kept(
     (folder / "b.txt").write_text("new")
 
     def meanwhile(path: Path) -> str:
-        found = real_sha256(path)
-        path.write_text("bad")
+        found, before = real_sha256(path), path.stat().st_ctime_ns
+        while path.stat().st_ctime_ns == before:  # the file system's clock has ticks
+            path.write_text("bad")
         return found
 
     with monkeypatch.context() as patch:
