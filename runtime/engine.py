@@ -375,7 +375,7 @@ class Engine:
         session, chunk = self._session, self.options.prefill_chunk
         session.lifetime.check()
         if session.in_place:
-            cache = KVCache(rows, max_length, session.cache_layout)
+            cache = KVCache(rows, max_length, session.cache_layout, session.spare)
             return Decoder(session, cache, prefill_chunk=chunk)
         growing = GrowingCache(rows, max_length, session.cache_layout, session)
         return GrowingDecoder(session, growing, prefill_chunk=chunk)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._checks import whole
+from gpt2edge.runtime.spare_memory import SpareMemory
 
 _FLOAT32: Final = np.dtype(np.float32)
 
@@ -36,15 +37,18 @@ class KVCache:
     ``data`` is [n_layer, 2, rows, n_head, max_length, head_dim]; pages that no token has reached
     are reserved, not used. ``lengths`` [rows] says how many tokens each row holds, and
     ``attention_mask`` [rows, max_length] int64 says the same in ones and zeros for the graph.
-    Change lengths only through the methods.
+    Change lengths only through the methods. Where ``spare`` lends the memory, ``data`` is valid as
+    long as this object.
     """
 
-    def __init__(self, rows: int, max_length: int, layout: CacheLayout) -> None:
+    def __init__(
+        self, rows: int, max_length: int, layout: CacheLayout, spare: SpareMemory | None = None
+    ) -> None:
         whole("rows", rows, 1, 2**31)
         whole("max_length", max_length, 1, 2**31)
         self.layout = layout
         shape = (layout.n_layer, 2, rows, layout.n_head, max_length, layout.head_dim)
-        self.data: NDArray[Any] = np.empty(shape, layout.dtype)
+        self.data: NDArray[Any] = (spare or SpareMemory()).array(self, shape, layout.dtype)
         self.lengths: NDArray[np.int64] = np.zeros(rows, np.int64)
         self.attention_mask: NDArray[np.int64] = np.zeros((rows, max_length), np.int64)
 

@@ -21,6 +21,7 @@ from gpt2edge.runtime.lifetime import Lifetime
 from gpt2edge.runtime.mapped_weights import MappedWeights
 from gpt2edge.runtime.node_order import head_first
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
+from gpt2edge.runtime.spare_memory import SpareMemory
 from gpt2edge.runtime.threads import available_threads
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Session:
         if (model.manifest.recipe or {}).get("kv_cache") == "int8":
             require_int8_cache()
         self.providers = requested(options.device, options.providers, ort.get_available_providers())
+        self.spare = SpareMemory()
+        """Where caches get their memory."""
         self._pages = HugePages()
         self._settling = threading.Lock()
         self._settled = not options.huge_pages
@@ -197,6 +200,7 @@ class Session:
         """Refuse every call from now on; memory goes back with the last binding."""
         self.lifetime.close()
         self._session = self._weights = None
+        self.spare.clear()
         memory.give_back()  # else the heap of a program that loads models again and again grows
 
     def grow(
