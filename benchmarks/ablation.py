@@ -23,7 +23,8 @@ from gpt2edge.quant import INT4, INT8, INT8_BLOCK, QuantRecipe, quantize
 from gpt2edge.runtime.threads import available_threads
 
 _INT4: Final = replace(INT4, rounding="nearest", equalize=False, wide=())
-_INT8: Final = replace(INT8, equalize=False, by_row=(), wide=())
+_INT8: Final = replace(INT8, rounding="nearest", equalize=False, by_row=(), wide=(), block_size=32)
+_SCALED: Final = replace(_INT8, equalize=True, by_row=INT8.by_row, wide=INT8.wide)
 _BLOCK: Final = replace(INT8_BLOCK, rounding="nearest", equalize=False)
 STEPS: Final[tuple[tuple[str, QuantRecipe], ...]] = (
     ("int4, nearest", _INT4),
@@ -31,10 +32,12 @@ STEPS: Final[tuple[tuple[str, QuantRecipe], ...]] = (
     ("+ scale search", replace(_INT4, equalize=True, rounding="search")),
     ("+ error compensation", replace(_INT4, equalize=True, rounding="compensate")),
     ("+ first attention in 8 bits = int4", INT4),
-    ("int8", _INT8),
+    ("int8, nearest", _INT8),
     ("+ equalization", replace(_INT8, equalize=True)),
-    ("+ a scale for each row", replace(_INT8, equalize=True, by_row=INT8.by_row)),
-    ("+ first layer in blocks = int8", INT8),
+    ("+ a scale for each row behind attention and GELU", replace(_SCALED, wide=())),
+    ("+ first attention in blocks", _SCALED),
+    ("+ error compensation", replace(_SCALED, rounding=INT8.rounding)),
+    ("+ head in blocks of 128 = int8", INT8),
     ("int8-block, nearest", _BLOCK),
     ("+ equalization", replace(_BLOCK, equalize=True)),
     ("+ error compensation = int8-block", INT8_BLOCK),
