@@ -48,7 +48,11 @@ class KVCache:
         whole("max_length", max_length, 1, 2**31)
         self.layout = layout
         shape = (layout.n_layer, 2, rows, layout.n_head, max_length, layout.head_dim)
-        self.data: NDArray[Any] = (spare or SpareMemory()).array(self, shape, layout.dtype)
+        self.data: NDArray[Any] = (
+            np.empty(shape, layout.dtype)
+            if spare is None
+            else spare.array(self, shape, layout.dtype)
+        )
         self.lengths: NDArray[np.int64] = np.zeros(rows, np.int64)
         self.attention_mask: NDArray[np.int64] = np.zeros((rows, max_length), np.int64)
 

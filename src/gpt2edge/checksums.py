@@ -7,13 +7,14 @@ or cannot be written, everything is hashed.
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import time_ns
 from typing import Any, Final
+
+from gpt2edge._user_dirs import user_dir
 
 CACHE_VARIABLE: Final = "GPT2EDGE_CACHE"
 RECORD_FILE: Final = "verified.json"
@@ -47,13 +48,7 @@ def cache_dir() -> Path:
     That is ``XDG_CACHE_HOME`` where it is an absolute path, ``LOCALAPPDATA`` on Windows, else
     ``~/.cache``. Raises RuntimeError where the user has no home.
     """
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if not Path(cache).is_absolute() and sys.platform == "win32":
-        cache = os.environ.get("LOCALAPPDATA", "")
-    return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "gpt2edge"
+    return user_dir("gpt2edge", variable=CACHE_VARIABLE, xdg="XDG_CACHE_HOME", fallback=".cache")
 
 
 def unproven(wanted: Mapping[Path, str]) -> dict[Path, str]:

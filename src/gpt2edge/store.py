@@ -6,14 +6,13 @@ A reference is ``owner/name`` or ``owner/name:variant``, such as ``openai-commun
 owner may be missing, as on the Hub.
 """
 
-import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gpt2edge._user_dirs import user_dir
 from gpt2edge.errors import ModelDirError
 
 STORE_VARIABLE: Final = "GPT2EDGE_STORE"
@@ -42,14 +41,9 @@ def store_dir() -> Path:
     The data folder is ``XDG_DATA_HOME`` where that is an absolute path, ``LOCALAPPDATA`` on
     Windows, else ``~/.local/share``.
     """
-    named = os.environ.get(STORE_VARIABLE)
-    if named:
-        return Path(named).expanduser().absolute()
-    data = os.environ.get("XDG_DATA_HOME", "")
-    if not Path(data).is_absolute() and sys.platform == "win32":
-        data = os.environ.get("LOCALAPPDATA", "")
-    home = Path(data) if Path(data).is_absolute() else Path.home() / ".local" / "share"
-    return home / "gpt2edge" / "models"
+    return user_dir(
+        "gpt2edge/models", variable=STORE_VARIABLE, xdg="XDG_DATA_HOME", fallback=".local/share"
+    )
 
 
 def parse_reference(text: str) -> tuple[str, str | None] | None:
