@@ -2,9 +2,9 @@
 
     python benchmarks/products.py [--publish]
 
-Twenty-four products of 768 x 3,072 and back, one behind the other, as in the layers of GPT-2 124M: so
-many weights that a processor's cache does not hold them. The least of the times is given, and the
-products of numbers in a second that it comes to.
+Twenty-four products of 768 x 3,072 and back, one behind the other, as in the layers of GPT-2 124M:
+so many weights that a processor's cache does not hold them all. The least of the times is given,
+and the products of numbers in a second that it comes to.
 """
 
 import argparse
@@ -81,9 +81,7 @@ def table(rows: Sequence[Row]) -> str:
         cells = [found[count, kind] for kind in kinds]
         shown = [f"{cell['seconds'] * 1e3:.2f} ({cell['macs_per_s'] / 1e9:.0f})" for cell in cells]
         lines.append(line([f"{count}", *shown]))
-    note = (
-        "Milliseconds of the 24 products; in brackets 10^9 multiplications with addition a second."
-    )
+    note = "Milliseconds of the 24 products; in brackets 10^9 multiply-adds a second."
     return "\n".join([note, "", *lines, "", source_line(rows[0])])
 
 

@@ -1,7 +1,7 @@
 """Where a decode step's time goes: each product, attention, the rest, and how far from the bus.
 
     python benchmarks/profile_step.py --recipes int4 int8             # 124M, made on the spot
-    python benchmarks/profile_step.py --variant LABEL=FOLDER --tests tg64@d944 --publish
+    python benchmarks/profile_step.py --variant LABEL=FOLDER --tests pp512 tg64@d944 --publish
 
 A step is timed as it is. onnxruntime's own profiler then times products and attention in another
 engine; as it costs some 10 microseconds an operator, all smaller operators and the threads'
@@ -38,8 +38,10 @@ from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.session import RuntimeOptions
 
-TESTS: Final = ("tg64@d32", "tg64@d944", "tg64@d32/b8", "tg64@d200/b16")
+TESTS: Final = ("pp512", "tg64@d32", "tg64@d944", "tg64@d32/b8", "tg64@d200/b16")
 _WARM_UP_STEPS: Final = 16
+_PREFILLS: Final = 10
+"""Of a test that reads a prompt, each of which is a step here."""
 _SETTLE_S: Final = 0.5
 """The weights move to huge pages in the background when the first steps run."""
 _BUS_BYTES: Final = 1 << 28
@@ -101,7 +103,9 @@ def _nbytes(tensor: onnx.TensorProto) -> int:
 
 
 def run_steps(engine: Engine, test: Test) -> Steps:
-    """Greedy steps after ``n_depth`` tokens, all rows at once; warmed up before."""
+    """Greedy steps after ``n_depth`` tokens, all rows at once, or prompts; warmed up before."""
+    if test.n_prompt:
+        return _prefills(engine, test)
     decoder = engine.decoder(rows=test.batch, max_length=test.n_depth + test.n_gen)
     _steps(engine, decoder, test, min(_WARM_UP_STEPS, test.n_gen))
     sleep(_SETTLE_S)
@@ -124,6 +128,19 @@ def _steps(engine: Engine, decoder: Decoder, test: Test, count: int) -> Steps:
             steps.append((now - before, running - ran))
             before, ran = now, running
     return steps
+
+
+def _prefills(engine: Engine, test: Test) -> Steps:
+    decoder = engine.decoder(rows=1, max_length=test.n_prompt)
+    (prompt,) = test.request(engine.config.vocab_size)["prompts"]
+    steps: Steps = []
+    with run_clock() as in_run:
+        for _ in range(1 + _PREFILLS):
+            decoder.cache.truncate(0, 0)
+            before, ran = perf_counter(), in_run()
+            decoder.prefill(0, prompt)
+            steps.append((perf_counter() - before, in_run() - ran))
+    return steps[1:]
 
 
 @contextmanager
@@ -155,13 +172,17 @@ def profiled_parts(
         events = json.loads(path.read_text(encoding="utf-8"))
     parts = parts_of(engine.model)
     engine.close()
-    starts = sorted(event["ts"] for event in events if event["name"] == "model_run")[-test.n_gen :]
-    groups = {part.group: np.zeros(test.n_gen) for part in parts.values()}
+    starts = sorted(event["ts"] for event in events if event["name"] == "model_run")
+    steps, chunks = test.n_gen, 1
+    if test.n_prompt:
+        steps, chunks = _PREFILLS, len(starts) // (1 + _PREFILLS)
+    starts = starts[-steps * chunks :]
+    groups = {part.group: np.zeros(steps) for part in parts.values()}
     for event in events:
         part = parts.get(event["name"].removesuffix("_kernel_time"))
         if part is not None and event["ts"] >= starts[0]:
             at = int(np.searchsorted(starts, event["ts"], "right")) - 1
-            groups[part.group][at] += event["dur"] / 1e6
+            groups[part.group][at // chunks] += event["dur"] / 1e6
     return parts, {group: float(np.median(seconds)) for group, seconds in groups.items()}
 
 
@@ -173,7 +194,8 @@ def figures(label: str, folder: Path, test: Test, threads: int, bus: float) -> l
         layout = engine.decoder(rows=1, max_length=1).cache.layout
     step, run = (median(seconds) for seconds in zip(*steps, strict=True))
     parts, groups = profiled_parts(folder, test, options)
-    cache = round(layout.token_bytes * (test.n_depth + test.n_gen / 2) * test.batch)
+    tokens = test.n_depth + (test.n_gen + test.n_prompt) / 2
+    cache = round(layout.token_bytes * tokens * test.batch)
     rows = []
     for group, seconds in groups.items():
         own = [part for part in parts.values() if part.group == group]
