@@ -279,6 +279,12 @@ def accept_all(generations: Sequence[Generation], logits: Logits) -> Iterator[Ge
     All are drawn together. Each comes back as it takes its own; one that was ended meanwhile, by a
     caller who saw the others, takes none.
     """
+    if len(generations) == 1:
+        (alone,) = generations
+        if alone.finish_reason is None:
+            alone.accept(logits[0])
+            yield alone
+        return
     token_ids = choose(
         [generation._sampler for generation in generations],
         logits,

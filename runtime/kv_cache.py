@@ -78,9 +78,10 @@ class KVCache:
         """
         self.check_room(first, count, tokens)
         if count == 1:
-            start = self.lengths[first]
-            self.attention_mask[first, start : start + tokens] = 1
-            self.lengths[first] += tokens
+            start = int(self.lengths[first])
+            new = start if tokens == 1 else slice(start, start + tokens)
+            self.attention_mask[first, new] = 1
+            self.lengths[first] = start + tokens
             return
         lengths = self.lengths[first : first + count]
         for _ in range(tokens):
@@ -90,7 +91,10 @@ class KVCache:
     def check_room(self, first: int, count: int, tokens: int) -> None:
         """Raise ValueError where ``tokens`` more do not fit one of the rows."""
         # of a list: between two steps of a model each function of numpy leaves the cache
-        longest = max(self.lengths[first : first + count].tolist()) + tokens
+        rows = slice(first, first + count)
+        longest = (
+            int(self.lengths[first]) if count == 1 else max(self.lengths[rows].tolist())
+        ) + tokens
         if longest > self.max_length:
             raise ValueError(f"{longest} tokens do not fit a cache of {self.max_length}")
 

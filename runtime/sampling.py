@@ -20,6 +20,8 @@ from gpt2edge.runtime.random_stream import RandomStream
 MAX_BEAMS: Final = 1024
 """The most beams of one prompt."""
 
+_ZERO_IN_FLOAT32: Final = 2.0**-150
+"""The largest number that is 0 in float32."""
 _AT_ONCE: Final = 1 << 20
 """Logits that are drawn from at once, which bounds the memory that a draw takes."""
 
@@ -80,8 +82,7 @@ class SamplingParams:
     @property
     def is_greedy(self) -> bool:
         """True where the most likely token is always taken."""
-        # what float32 cannot tell from 0 is 0
-        return np.float32(self.temperature) == 0 or self.top_k == 1
+        return self.temperature <= _ZERO_IN_FLOAT32 or self.top_k == 1
 
     @property
     def is_random(self) -> bool:
@@ -110,6 +111,10 @@ class Sampler:
 
         ``token_ids`` are prompt and completion so far; ``banned`` cannot be drawn.
         """
+        if self.params.is_greedy and not self.process.is_needed:
+            likeliest = int(logits.argmax())
+            if likeliest not in banned:
+                return likeliest
         return choose([self], logits[None], [token_ids], [banned])[0]
 
     def fork(self, stream_key: Sequence[int] | None = None) -> "Sampler":

@@ -8,7 +8,7 @@ import pytest
 
 from gpt2edge import GREEDY, Engine, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.sampling import log_softmax
+from gpt2edge.runtime.sampling import Sampler, log_softmax
 from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.speculation import DraftModel, PromptLookup
 from gpt2edge.runtime.widths import Costs, Widths
@@ -147,13 +147,9 @@ def test_lookup_copies_what_followed(engine: Engine, monkeypatch: pytest.MonkeyP
     """A text that repeats its prompt is guessed right, whole calls at a time."""
     target = engine.encode(PROMPT)[-1]
     monkeypatch.setattr(
-        "gpt2edge.runtime.sampling._choose",
-        lambda _samplers, _logits, texts, _banned: _next(texts),
+        Sampler, "__call__", lambda _self, _logits, text, _banned: text[len(text) % 7]
     )
     monkeypatch.setattr(Widths, "best", lambda _self, _kind, most, **_: most)
-
-    def _next(texts: list[list[int]]) -> list[int]:
-        return [text[len(text) % 7] for text in texts]
 
     options = RuntimeOptions(speculation=PromptLookup())
     prompt = [target, 1, 2, 3, 4, 5, 6] * 3
