@@ -22,6 +22,44 @@ class _Step(NamedTuple):
     """[rows, n_logits], which each run overwrites."""
 
 
+class _Lengths:
+    """How many tokens each row holds, as a loaded graph is told (``loaded_graph``)."""
+
+    def __init__(self, cache: KVCache) -> None:
+        self._cache = cache
+        self._last = np.zeros(cache.rows, np.int32)
+        self._room = np.array(cache.max_length, np.int32)
+
+    def bind(self, binding: Binding, rows: slice) -> None:
+        """Have a graph of these rows read what ``read`` finds."""
+        binding.input("seqlens_k", self._last[rows])
+        binding.input("total_sequence_length", self._room)
+
+    def read(self, first: int, count: int) -> None:
+        """Tell of so many rows from ``first`` on, after they were counted and before they run."""
+        if count == 1:
+            self._last[first] = int(self._cache.lengths[first]) - 1
+        else:
+            rows = slice(first, first + count)
+            np.subtract(self._cache.lengths[rows], 1, out=self._last[rows], casting="same_kind")
+
+
+class _Mask(_Lengths):
+    """The same by a mask as wide as the cache, whose ones a graph from a file counts."""
+
+    def __init__(self, cache: KVCache) -> None:
+        super().__init__(cache)
+        self._places = np.arange(cache.max_length)
+        self._mask = np.zeros((cache.rows, cache.max_length), np.int64)
+
+    def bind(self, binding: Binding, rows: slice) -> None:
+        binding.input("attention_mask", self._mask[rows])
+
+    def read(self, first: int, count: int) -> None:
+        rows = slice(first, first + count)
+        self._mask[rows] = self._places < self._cache.lengths[rows, None]
+
+
 class Decoder:
     """Forward calls over one KV cache, all inputs and outputs bound by address.
 
@@ -38,6 +76,7 @@ class Decoder:
         self._row_bindings: dict[int, Binding] = {}
         self._steps: dict[int, _Step] = {}
         rows = cache.rows
+        self._lengths = (_Lengths if session.takes_lengths else _Mask)(cache)
         self._input_ids = np.zeros((rows, 1), np.int64)
         self._position_ids = np.zeros((rows, 1), np.int64)
         self._logits_to_keep = np.zeros((rows, 1), np.int64)
@@ -107,6 +146,7 @@ class Decoder:
 
     def _run(self, binding: Binding, first: int, count: int, tokens: int) -> None:
         """Run, and take back the ``tokens`` that rows just gained where that fails."""
+        self._lengths.read(first, count)
         try:
             binding.run()
         except Exception:
@@ -127,8 +167,7 @@ class Decoder:
     def _bind_cache(self, first: int, count: int) -> Binding:
         binding = self._session.binding()
         rows = slice(first, first + count)
-        # as wide as the cache, so that it is bound once: the graph only counts its ones
-        binding.input("attention_mask", self.cache.attention_mask[rows])
+        self._lengths.bind(binding, rows)
         for layer, (key, value) in enumerate(self.cache.data[:, :, rows]):
             for name, array in (("key", key), ("value", value)):
                 past, present = f"past_key_values.{layer}.{name}", f"present.{layer}.{name}"

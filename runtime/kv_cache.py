@@ -35,8 +35,7 @@ class KVCache:
     """Keys and values of ``rows`` sequences, each up to ``max_length`` tokens long.
 
     ``data`` is [n_layer, 2, rows, n_head, max_length, head_dim]; pages that no token has reached
-    are reserved, not used. ``lengths`` [rows] says how many tokens each row holds, and
-    ``attention_mask`` [rows, max_length] int64 says the same in ones and zeros for the graph.
+    are reserved, not used. ``lengths`` [rows] says how many tokens each row holds.
     Change lengths only through the methods. Where ``spare`` lends the memory, ``data`` is valid as
     long as this object.
     """
@@ -47,6 +46,8 @@ class KVCache:
         whole("rows", rows, 1, 2**31)
         whole("max_length", max_length, 1, 2**31)
         self.layout = layout
+        self.max_length = max_length
+        """Tokens that each row can hold."""
         shape = (layout.n_layer, 2, rows, layout.n_head, max_length, layout.head_dim)
         self.data: NDArray[Any] = (
             np.empty(shape, layout.dtype)
@@ -54,17 +55,11 @@ class KVCache:
             else spare.array(self, shape, layout.dtype)
         )
         self.lengths: NDArray[np.int64] = np.zeros(rows, np.int64)
-        self.attention_mask: NDArray[np.int64] = np.zeros((rows, max_length), np.int64)
 
     @property
     def rows(self) -> int:
         """Number of sequences."""
         return len(self.lengths)
-
-    @property
-    def max_length(self) -> int:
-        """Tokens that each row can hold."""
-        return int(self.attention_mask.shape[1])
 
     @property
     def nbytes(self) -> int:
@@ -78,15 +73,9 @@ class KVCache:
         """
         self.check_room(first, count, tokens)
         if count == 1:
-            start = int(self.lengths[first])
-            new = start if tokens == 1 else slice(start, start + tokens)
-            self.attention_mask[first, new] = 1
-            self.lengths[first] = start + tokens
-            return
-        lengths = self.lengths[first : first + count]
-        for _ in range(tokens):
-            self.attention_mask[np.arange(first, first + count), lengths] = 1
-            lengths += 1
+            self.lengths[first] += tokens
+        else:
+            self.lengths[first : first + count] += tokens
 
     def check_room(self, first: int, count: int, tokens: int) -> None:
         """Raise ValueError where ``tokens`` more do not fit one of the rows."""
@@ -102,7 +91,7 @@ class KVCache:
         """Forget all tokens of ``row`` from ``length`` on."""
         if not 0 <= length <= self.lengths[row]:
             raise ValueError(f"length is {length}; row {row} holds {self.lengths[row]} tokens")
-        self._set_length(row, length)
+        self.lengths[row] = length
 
     def fork(
         self, row: int, targets: Sequence[int], *, start: int = 0, stop: int | None = None
@@ -127,8 +116,6 @@ class KVCache:
                 for target in moved:
                     part[target] = source
         self.lengths[moved] = length
-        self.attention_mask[moved, :length] = 1
-        self.attention_mask[moved, length:] = 0
 
     def select(self, rows: Sequence[int]) -> None:
         """Make row ``i`` what ``rows[i]`` was; a row may be named often. The rest are emptied."""
@@ -139,7 +126,7 @@ class KVCache:
         for layer in self.data:  # one layer at a time, so that the copy stays small
             layer[:, moved, :, :longest] = layer[:, sources, :, :longest]
         for row in range(self.rows):
-            self._set_length(row, lengths[row] if row < len(rows) else 0)
+            self.lengths[row] = lengths[row] if row < len(rows) else 0
 
     def read(self, row: int, start: int, stop: int) -> NDArray[Any]:
         """A copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, head_dim]."""
@@ -160,8 +147,3 @@ class KVCache:
             count = tokens.shape[3]
             data[:, :, row, :, start : start + count] = tokens
             start += count
-
-    def _set_length(self, row: int, length: int) -> None:
-        self.lengths[row] = length
-        self.attention_mask[row, :length] = 1
-        self.attention_mask[row, length:] = 0

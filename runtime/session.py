@@ -18,8 +18,8 @@ from gpt2edge.runtime import memory
 from gpt2edge.runtime.huge_pages import HugePages
 from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.lifetime import Lifetime
+from gpt2edge.runtime.loaded_graph import as_loaded
 from gpt2edge.runtime.mapped_weights import MappedWeights
-from gpt2edge.runtime.node_order import head_first
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
 from gpt2edge.runtime.spare_memory import SpareMemory
 from gpt2edge.runtime.threads import available_threads
@@ -113,6 +113,8 @@ class Session:
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
         self._input_names = {tensor.name for tensor in self._session.get_inputs()}
         _check_inputs(model, self._input_names)
+        self.takes_lengths = "seqlens_k" in self._input_names
+        """Whether it is told how many tokens each row holds, in place of a mask (loaded_graph)."""
         try:
             self._read_signature(model.config, model.manifest.task)
         except (KeyError, TypeError, ValueError) as error:
@@ -164,7 +166,7 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    source = head_first(model.graph_path.read_bytes())
+                    source = as_loaded(model.graph_path.read_bytes())
                 session = ort.InferenceSession(
                     source,
                     session_options,

@@ -1,0 +1,122 @@
+"""The graph as onnxruntime gets it: the file's, less what other callers than the engine need.
+
+A file takes an ``attention_mask`` and may be called without ``logits_to_keep``, as Optimum does.
+The engine knows how many tokens each row holds, and always says which logits it wants. So the
+nodes that count the mask and ask for the choice leave, and what they made comes in as inputs:
+
+    seqlens_k              int32 [batch_size], the place of each row's last token in the cache
+    total_sequence_length  int32 [], how many tokens the cache has room for
+
+Nine operators less, each of 5 to 10 us in a step, as the weights leave nothing of its code in the
+processor's caches.
+
+And the output projection comes first. onnxruntime packs weights node by node in the order of the
+file, each on one core; the largest by far stood at the end, so that one core packed it while the
+others had nothing left. onnxruntime sorts nodes by itself before it runs them; a file must be
+sorted, bytes in memory not.
+"""
+
+from typing import Final
+
+from gpt2edge.runtime.wire import Field, field, fields, number
+
+# numbers of fields in onnx.proto
+_GRAPH: Final = 7  # of ModelProto
+_NODE, _GRAPH_INPUT = 1, 11  # of GraphProto
+_OUTPUT, _ATTRIBUTE = 2, 5  # of NodeProto
+_ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH = 1, 6  # of AttributeProto
+_INT32: Final = 6
+
+_HEAD: Final = b"lm_head"
+_LENGTHS: Final = (b"seqlens_k", b"total_sequence_length")
+_MASK: Final = b"attention_mask"
+_COUNTED: Final = {b"mask/lengths", b"mask/last", b"mask/shape", b"mask/width", *_LENGTHS}
+_ASKED: Final = {b"kept/size", b"kept/fed"}
+_CHOICE: Final = b"kept"
+
+
+def as_loaded(model: bytes) -> bytes:
+    """``model``, a serialized graph of profile cpu, as the engine calls it.
+
+    As it is in those parts where it is not what the exporter writes, and all of it where the bytes
+    are no model: onnxruntime will say so.
+    """
+    try:
+        parts = list(fields(model))
+        ((at, graph),) = [pair for pair in enumerate(parts) if pair[1].number == _GRAPH]
+        inner = list(fields(graph.content))
+        inner = _head_first(_always_choosing(_taking_lengths(inner)))
+    except ValueError:
+        return model
+    whole = [part.whole for part in parts]
+    whole[at] = field(_GRAPH, *(part.whole for part in inner))
+    return b"".join(whole)
+
+
+def _taking_lengths(graph: list[Field]) -> list[Field]:
+    """Without the nodes that count the mask, what they count being inputs."""
+    counting = [part for part in graph if part.number == _NODE and b"mask/" in part.content]
+    if {name for node in counting for name in node.strings(_OUTPUT)} != _COUNTED:
+        return graph
+    rest = [part for part in graph if part not in counting and not _is_mask(part)]
+    if any(part.number == _NODE and _MASK in part.content for part in rest):
+        return graph
+    inputs = field(_GRAPH_INPUT, *_int32(_LENGTHS[0], b"batch_size"))
+    scalar = field(_GRAPH_INPUT, *_int32(_LENGTHS[1]))
+    return [*rest, *fields(inputs), *fields(scalar)]
+
+
+def _is_mask(part: Field) -> bool:
+    return part.number == _GRAPH_INPUT and _MASK in part.strings(1)
+
+
+def _int32(name: bytes, *dimensions: bytes) -> tuple[bytes, bytes]:
+    """The fields of a ValueInfoProto."""
+    shape = field(2, *(field(1, field(2, dimension)) for dimension in dimensions))
+    return field(1, name), field(2, field(1, number(1, _INT32), shape))
+
+
+def _always_choosing(graph: list[Field]) -> list[Field]:
+    """With the nodes that choose positions in the place of the one that asks whether to."""
+    found: list[Field] = []
+    for part in graph:
+        is_near = part.number == _NODE and _CHOICE in part.content
+        outputs = part.strings(_OUTPUT) if is_near else []
+        if outputs == [_CHOICE]:
+            found += _choosing(part)
+        elif not _ASKED.intersection(outputs):
+            found.append(part)
+    return found
+
+
+def _choosing(asking: Field) -> list[Field]:
+    """The nodes of ``then_branch``, whose last makes what the node ``asking`` made.
+
+    Raises ValueError where there is none.
+    """
+    attributes = [part for part in fields(asking.content) if part.number == _ATTRIBUTE]
+    (branch,) = (
+        graph
+        for attribute in attributes
+        if attribute.strings(_ATTRIBUTE_NAME) == [b"then_branch"]
+        for graph in attribute.strings(_ATTRIBUTE_GRAPH)
+    )
+    *before, last = (part for part in fields(branch) if part.number == _NODE)
+    renamed = field(
+        _NODE,
+        *(
+            field(_OUTPUT, _CHOICE) if part.number == _OUTPUT else part.whole
+            for part in fields(last.content)
+        ),
+    )
+    return [*before, *fields(renamed)]
+
+
+def _head_first(graph: list[Field]) -> list[Field]:
+    """With the output projection before all other nodes."""
+    nodes = [at for at, part in enumerate(graph) if part.number == _NODE]
+    head = next((at for at in nodes if _HEAD in graph[at].content), None)
+    if head is None:
+        return graph
+    first = nodes[0]
+    return [*graph[:first], graph[head], *graph[first:head], *graph[head + 1 :]]

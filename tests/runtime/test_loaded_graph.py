@@ -1,0 +1,99 @@
+"""The graph as it is loaded: fewer inputs to make, the projection first, and the same numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from gpt2edge import Engine
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime import session
+from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.loaded_graph import as_loaded
+
+LENGTHS = ("seqlens_k", "total_sequence_length")
+GRAPH = (BUNDLED_MODEL / "model.onnx").read_bytes()
+COUNTED = frozenset([*(f"mask/{part}" for part in ("lengths", "last", "shape", "width")), *LENGTHS])
+
+
+@pytest.fixture(params=["bundled", "exported"])
+def folder(request: pytest.FixtureRequest, tiny_model: ModelDir) -> Path:
+    """A quantized model, and one as it was exported."""
+    return BUNDLED_MODEL if request.param == "bundled" else tiny_model.path
+
+
+def test_lengths_come_in_and_positions_are_always_chosen(folder: Path) -> None:
+    before = onnx.load_from_string((folder / "model.onnx").read_bytes()).graph
+    after = onnx.load_from_string(as_loaded((folder / "model.onnx").read_bytes())).graph
+    (asking,) = (node for node in before.node if node.op_type == "If")
+    (choosing,) = (part.g for part in asking.attribute if part.name == "then_branch")
+    choosing.node[-1].output[0] = asking.output[0]
+    gone = {*COUNTED, "kept/size", "kept/fed", "kept"}
+    kept = [node for node in before.node if node.output[0] not in gone]
+    expected = [*kept, *choosing.node]
+    assert sorted(map(str, after.node)) == sorted(map(str, expected))
+    names = [value.name for value in before.input if value.name != "attention_mask"]
+    assert [value.name for value in after.input] == [
+        *names,
+        *LENGTHS,
+    ]
+    types = [value.type.tensor_type for value in after.input[-2:]]
+    assert [kind.elem_type for kind in types] == [onnx.TensorProto.INT32] * 2
+    assert [len(kind.shape.dim) for kind in types] == [1, 0]
+    assert before.initializer == after.initializer
+    assert before.output == after.output
+
+
+def test_the_head_comes_first_and_the_others_stay_in_order() -> None:
+    before = [node.output[0] for node in onnx.load_from_string(GRAPH).graph.node]
+    head, *others = (node.output[0] for node in onnx.load_from_string(as_loaded(GRAPH)).graph.node)
+    assert head.startswith("lm_head")
+    assert [name for name in others if name in before] == [
+        name for name in before if name in others
+    ]
+
+
+def test_the_logits_are_the_file_s_to_the_bit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a graph that is not ours in every part, which takes a mask."""
+    ids = list(range(40))
+
+    def logits() -> list[np.ndarray]:
+        with Engine(folder) as engine:
+            decoder = engine.decoder(rows=3, max_length=50)
+            found = [decoder.prefill(1, ids[:20]), *decoder.prefill_all(0, ids)]
+            decoder.cache.fork(0, [1], stop=7)
+            decoder.cache.truncate(0, 33)
+            decoder.prefill(2, ids[5:9])
+            for rows in (3, 1, 2):
+                found.append(decoder.decode([4] * rows).copy())
+            return found
+
+    loaded = logits()
+    monkeypatch.setattr(session, "as_loaded", lambda model: model)
+    with Engine(folder) as engine:
+        assert not engine._session.takes_lengths
+    for ours, file_s in zip(loaded, logits(), strict=True):
+        assert np.array_equal(ours, file_s)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no model at all", GRAPH[:-1], GRAPH[1:], b"\xff" * 99])
+def test_what_is_no_model_stays_as_it_is(damaged: bytes) -> None:
+    assert as_loaded(damaged) == damaged
+
+
+@pytest.mark.parametrize("missing", ["mask/last", "kept", "lm_head", ""])
+def test_parts_that_the_exporter_did_not_write_stay(missing: str) -> None:
+    """A graph without one of the nodes that are looked for, or without any."""
+    model = onnx.load_from_string(GRAPH)
+    nodes = [node for node in model.graph.node if missing and missing not in node.output[0]]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    after = onnx.load_from_string(as_loaded(model.SerializeToString())).graph
+    names = {node.output[0] for node in after.node}
+    left = names ^ {node.output[0] for node in nodes}
+    assert all(name.startswith("kept/") or name in COUNTED for name in left)
+    takes_mask = "attention_mask" in {value.name for value in after.input}
+    assert takes_mask == ("mask/lengths" in names or not names)
