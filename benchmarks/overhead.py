@@ -169,7 +169,8 @@ def main() -> None:
     if not models:
         models["124M fp32"] = prepare(args.work, "124M")[1]
         models["bundled"] = BUNDLED_MODEL
-    shared = provenance("python benchmarks/overhead.py", args.threads)
+    names = "".join(f" {folder.name}" for folder in args.folders)
+    shared = provenance(f"python benchmarks/overhead.py{names}", args.threads)
     rows = [
         {**shared, **row} for name, folder in models.items() for row in figures(folder, name, args)
     ]

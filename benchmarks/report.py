@@ -151,13 +151,13 @@ def startup_table(rows: Sequence[Row]) -> str:
 
 
 def shortcuts_table(rows: Sequence[Row]) -> str:
-    """Work that need not be done, beside doing it."""
-    head = ["", "plain, tokens/s", "shortcut, tokens/s", "ratio"]
-    lines = [line(head), line(["---", "---:", "---:", "---:"])]
+    """Work that need not be done, beside doing it, on each model."""
+    head = ["model", "", "plain, tokens/s", "shortcut, tokens/s", "ratio"]
+    lines = [line(head), line(["---", "---", "---:", "---:", "---:"])]
     for row in rows:
         speeds = (f"{row[name]:.0f}" for name in ("plain_ts", "shortcut_ts"))
-        lines.append(line([row["case"], *speeds, f"{row['ratio']:.2f}"]))
-    return "\n".join([*lines, "", f"Model: {rows[0]['model']}. {source_line(rows[0])}"])
+        lines.append(line([row["model"], row["case"], *speeds, f"{row['ratio']:.2f}"]))
+    return "\n".join([*lines, "", source_line(rows[0])])
 
 
 def soak_table(rows: Sequence[Row]) -> str:

@@ -1,6 +1,6 @@
 """Work that need not be done: guessed tokens, shared prompts, many requests at once.
 
-    python benchmarks/shortcuts.py [FOLDER]        # default: 124M in int4, random weights
+    python benchmarks/shortcuts.py [FOLDER ...]    # default: 124M, random weights
 
 Each row is two ways to the same completions, in turn, the first as plain as can be. Random weights
 write nothing worth guessing, so a logits processor makes the model write a given text, in both
@@ -213,7 +213,7 @@ def cases(folder: Path, options: RuntimeOptions, draft: Path | None, count: int)
 def main() -> None:
     """Measure, print, and keep where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--draft", type=Path, help="folder of a draft model")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains it")
     parser.add_argument("--requests", type=int, default=200)
@@ -223,13 +223,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
     args = parser.parse_args()
-    folder = args.folder or prepare(args.work, "124M")[1]
+    folders = args.folders or [prepare(args.work, "124M")[1]]
+    names = " ".join(folder.name for folder in args.folders)
     shared = provenance(
-        f"python benchmarks/shortcuts.py {args.folder or ''} --repeats {args.repeats}", args.threads
+        f"python benchmarks/shortcuts.py {names} --repeats {args.repeats}", args.threads
     )
     options = RuntimeOptions(threads=args.threads)
     rows = [
         {**shared, "model": folder.name, **case.row(args.repeats)}
+        for folder in folders
         for case in cases(folder, options, args.draft, args.requests)
         if args.only in case.name
     ]

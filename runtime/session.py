@@ -31,7 +31,8 @@ ONNXRUNTIME: Final[str] = ort.__version__
 _BORROWS_WEIGHTS: Final = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 31)
 _INT8_CACHE_SINCE: Final = (1, 28)
 _SPIN_MICROSECONDS: Final = "500"
-"""An operator on one thread is over by then; the default spins on while a session is made."""
+"""An operator on one thread is over by then, and Python's part of a step, so that the next step
+finds the threads awake; the default spins on while a session is made."""
 _DTYPES: Final = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -341,6 +342,5 @@ def _session_options(threads: int, spinning: bool, *, optimize: bool) -> Any:
     # every call may have other lengths, so a pattern of past allocations only costs memory
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
     return options
