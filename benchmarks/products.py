@@ -88,6 +88,7 @@ def table(rows: Sequence[Row]) -> str:
 def main() -> None:
     """Measure, print, and keep where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
     parser.add_argument("--seconds", type=float, default=0.3, help="of each cell")
     parser.add_argument("--threads", type=int, default=available_threads())
     parser.add_argument("--json", action="store_true", help="rows instead of the table")
@@ -102,7 +103,7 @@ def main() -> None:
         for kind, shape in KINDS.items()
     }
     rows: list[Row] = []
-    for count in ROWS:
+    for count in args.rows:
         for kind, session in sessions.items():
             seconds = least_seconds(session, count, args.seconds)
             speed = 2 * LAYERS * WIDTH * INNER * count / seconds

@@ -6,8 +6,8 @@
 A step is timed as it is. onnxruntime's own profiler then times products and attention in another
 engine; as it costs some 10 microseconds an operator, all smaller operators and the threads'
 hand-offs are what is left of the step. Bytes are the weights as the kernel packs them, and the
-cache; those over the speed at which as many threads read plain memory are the time that no kernel
-can go below. The name is not ``profile``, which is a module of Python's.
+cache; those over the speed at which as many threads read plain memory, right before and behind, are
+the time that no kernel can go below. The name is not ``profile``, which is a module of Python's.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import json
 import mmap
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,7 @@ _PREFILLS: Final = 10
 _SETTLE_S: Final = 0.5
 """The weights move to huge pages in the background when the first steps run."""
 _BUS_BYTES: Final = 1 << 28
+_BUS_READS: Final = 8
 _HUGE: Final = 1 << 21
 _PRODUCTS: Final = ("Gemm", "MatMul", "MatMulNBits", "DynamicQuantizeMatMul")
 _ATTENTION: Final = "GroupQueryAttention"
@@ -58,25 +59,32 @@ class Part:
     weight_bytes: int
 
 
-def bus_speed(threads: int, repeats: int = 9) -> float:
-    """Bytes a second that ``threads`` threads read together from memory, on huge pages if any."""
-    memory = mmap.mmap(-1, _BUS_BYTES + _HUGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    words = np.frombuffer(memory, np.uint64)
-    words[:] = 1
-    parts = np.array_split(words, threads)
-    return words.nbytes / min(_read_all(parts) for _ in range(repeats))
+class Bus:
+    """Plain memory, on huge pages if there are any, larger than the processor's caches."""
 
+    def __init__(self, threads: int) -> None:
+        memory = mmap.mmap(-1, _BUS_BYTES + _HUGE)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        words = np.frombuffer(memory, np.uint64)
+        words[:] = 1
+        self._nbytes = words.nbytes
+        self._parts = np.array_split(words, threads)
 
-def _read_all(parts: Sequence[Any]) -> float:
-    readers = [threading.Thread(target=np.bitwise_or.reduce, args=(part,)) for part in parts]
-    started = perf_counter()
-    for reader in readers:
-        reader.start()
-    for reader in readers:
-        reader.join()
-    return perf_counter() - started
+    def speeds(self) -> list[float]:
+        """Bytes a second at which the threads read all of it together, a few times."""
+        return [self._nbytes / self._read() for _ in range(_BUS_READS)]
+
+    def _read(self) -> float:
+        readers = [
+            threading.Thread(target=np.bitwise_or.reduce, args=(part,)) for part in self._parts
+        ]
+        started = perf_counter()
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        return perf_counter() - started
 
 
 def parts_of(model: ModelDir) -> dict[str, Part]:
@@ -186,11 +194,13 @@ def profiled_parts(
     return parts, {group: float(np.median(seconds)) for group, seconds in groups.items()}
 
 
-def figures(label: str, folder: Path, test: Test, threads: int, bus: float) -> list[Row]:
+def figures(label: str, folder: Path, test: Test, threads: int, bus: Bus) -> list[Row]:
     """A row for each group, one for what is left of the call, one for Python, one for the step."""
     options = RuntimeOptions(threads=threads)
     with Engine(folder, options) as engine:
+        speeds = bus.speeds()
         steps = run_steps(engine, test)
+        speeds += bus.speeds()
         layout = engine.decoder(rows=1, max_length=1).cache.layout
     step, run = (median(seconds) for seconds in zip(*steps, strict=True))
     parts, groups = profiled_parts(folder, test, options)
@@ -200,12 +210,15 @@ def figures(label: str, folder: Path, test: Test, threads: int, bus: float) -> l
     for group, seconds in groups.items():
         own = [part for part in parts.values() if part.group == group]
         nbytes = cache if group == "attention" else sum(part.weight_bytes for part in own)
+        if test.n_prompt:  # bound by arithmetic
+            nbytes = 0
         rows.append({"part": group, "count": len(own), "seconds": seconds, "bytes": nbytes})
     rows.append({"part": "small operators, hand-offs", "seconds": run - sum(groups.values())})
     rows.append({"part": "Python", "seconds": step - run})
     read = sum(row.get("bytes", 0) for row in rows)
     rows.append({"part": "step", "seconds": step, "bytes": read})
-    shared = {"label": label, "test": test.name, "batch": test.batch, "bus_bytes_per_s": bus}
+    shared = {"label": label, "test": test.name, "batch": test.batch}
+    shared["bus_bytes_per_s"] = median(speeds)
     return [{**shared, **row} for row in rows]
 
 
@@ -222,7 +235,7 @@ def main() -> None:
     if args.recipes or args.variant:
         del folders["gpt2edge fp32"]
     shared = provenance(f"python benchmarks/profile_step.py{size_and_recipes(args)}", args.threads)
-    bus = bus_speed(args.threads)
+    bus = Bus(args.threads)
     rows = [
         {**shared, **row}
         for label, folder in folders.items()

@@ -89,11 +89,10 @@ def overhead_table(rows: Sequence[Row]) -> str:
 
 def profile_table(rows: Sequence[Row]) -> str:
     """What a decode step consists of: parts down, tests across, a table for each model."""
-    bus = rows[0]["bus_bytes_per_s"]
     note = (
-        "Microseconds of a step; in brackets the GB/s at which weights and cache were read, of "
-        f"{bus / 1e9:.1f} that {rows[0]['threads']} threads read from plain memory. At the bus: "
-        "how long the bytes alone would take."
+        "Microseconds of a step; in brackets the GB/s at which weights and cache were read. At the "
+        f"bus: how long the bytes alone take at the speed in brackets, the median of what "
+        f"{rows[0]['threads']} threads read from plain memory right before the steps and behind."
     )
     lines = [note]
     for label in dict.fromkeys(row["label"] for row in rows):
@@ -103,14 +102,18 @@ def profile_table(rows: Sequence[Row]) -> str:
         lines += ["", line([f"{label}, us", *tests]), line(["---", *["---:"] * len(tests)])]
         for part in dict.fromkeys(row["part"] for row in own):
             lines.append(line([part, *(_part(cells[part, test]) for test in tests)]))
-        floors = [f"{cells['step', test]['bytes'] / bus * 1e6:,.0f}" for test in tests]
-        lines.append(line(["at the bus", *floors]))
+        lines.append(line(["at the bus", *(_floor(cells["step", test]) for test in tests)]))
     return "\n".join([*lines, "", source_line(rows[0])])
 
 
 def _part(row: Row) -> str:
     read = f" ({row['bytes'] / row['seconds'] / 1e9:.1f})" if row.get("bytes") else ""
     return f"{row['seconds'] * 1e6:,.0f}{read}"
+
+
+def _floor(step: Row) -> str:
+    bus = step["bus_bytes_per_s"]
+    return f"{step['bytes'] / bus * 1e6:,.0f} ({bus / 1e9:.1f})" if step["bytes"] else ""
 
 
 def export_table(rows: Sequence[Row]) -> str:

@@ -48,13 +48,13 @@ class RuntimeOptions:
     with options ("openvino:device_type=CPU") or as ``Provider``; without them ``device`` says
     "cpu" or "cuda". Others than the CPU's need a model of profile portable, or Optimum's.
     ``threads`` None takes what affinity and cgroup allow. With ``spinning`` the threads wait for
-    the next operator of a forward call in a busy loop; they always sleep between calls. Prompts
-    enter the cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of
-    one batched call. ``huge_pages`` moves the weights to huge pages when decoding begins, where
-    the system allows it (Linux). With ``verify`` every file's checksum is compared with the
-    manifest's while the model loads, unless an earlier start found it intact and it has not changed
-    since (``ModelDir.damaged_files`` hashes all). ``prefix_cache_bytes`` keeps the keys and values
-    of that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
+    the next operator in a busy loop, for half a millisecond; then they sleep. Prompts enter the
+    cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of one batched
+    call. ``huge_pages`` moves the weights to huge pages when decoding begins, where the system
+    allows it (Linux). With ``verify`` every file's checksum is compared with the manifest's while
+    the model loads, unless an earlier start found it intact and it has not changed since
+    (``ModelDir.damaged_files`` hashes all). ``prefix_cache_bytes`` keeps the keys and values of
+    that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
     ``speculation`` guesses tokens of a generation that is decoded alone.
     """
 

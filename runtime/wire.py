@@ -43,15 +43,15 @@ def fields(message: bytes) -> Iterator[Field]:
         at = end
 
 
-def field(number: int, *parts: bytes) -> bytes:
-    """A field that holds bytes: a string, or a message of the fields that are its ``parts``."""
+def field(at: int, *parts: bytes) -> bytes:
+    """Field ``at``, which holds bytes: a string, or a message of the fields that are ``parts``."""
     content = b"".join(parts)
-    return _digits(number << 3 | _BYTES) + _digits(len(content)) + content
+    return _digits(at << 3 | _BYTES) + _digits(len(content)) + content
 
 
-def number(number: int, value: int) -> bytes:
-    """A field that holds a number that is not negative."""
-    return _digits(number << 3 | _VARINT) + _digits(value)
+def number(at: int, value: int) -> bytes:
+    """Field ``at``, which holds a number that is not negative."""
+    return _digits(at << 3 | _VARINT) + _digits(value)
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

@@ -65,6 +65,14 @@ def test_a_profile_adds_up(work: Path) -> None:
         assert label in table
 
 
+def test_products_of_each_kind_are_timed() -> None:
+    output = run(str(BENCHMARKS / "products.py"), "--rows", "3", "--seconds", "0.01", "--json")
+    rows = [json.loads(line) for line in output.splitlines()]
+    assert len({row["kind"] for row in rows}) == len(rows) == 5
+    for row in rows:
+        assert row["macs_per_s"] * row["seconds"] == pytest.approx(3 * 24 * 768 * 3072)
+
+
 def test_many_samples_are_compared(work: Path) -> None:
     options = ["--work", str(work), "--samples", "3", "--prompt", "8", "--new", "4", "--json"]
     options += ["--recipes", "int8", "--repeats", "1"]
