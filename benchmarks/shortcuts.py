@@ -47,19 +47,20 @@ class Case:
     plain: Way
     shortcut: Way
 
-    def row(self, repeats: int) -> Row:
-        """Seconds of both, in turn, after one round to warm up."""
-        samples: tuple[list[float], list[float]] = ([], [])
-        for turn in range(repeats + 1):
-            for way, seconds in zip((self.plain, self.shortcut), samples, strict=True):
-                tokens, took = way()
-                if turn:
-                    seconds.append(took)
-        ratios = [plain / other for plain, other in zip(*samples, strict=True)]
+    def row(self, repeats: int, at_least_s: float) -> Row:
+        """Seconds of both, in turn, after one round to warm up: so often, and for so long."""
+        samples: dict[str, list[float]] = {"plain": [], "shortcut": []}
+        ways = [("plain", self.plain), ("shortcut", self.shortcut)]
+        tokens = sum(way()[0] for _, way in ways) // 2
+        while len(samples["plain"]) < repeats or sum(map(sum, samples.values())) < at_least_s:
+            ways.reverse()
+            for name, way in ways:
+                samples[name].append(way()[1])
+        ratios = [plain / other for plain, other in zip(*samples.values(), strict=True)]
         return {
             "case": self.name,
-            "plain_ts": tokens / median(samples[0]),
-            "shortcut_ts": tokens / median(samples[1]),
+            "plain_ts": tokens / median(samples["plain"]),
+            "shortcut_ts": tokens / median(samples["shortcut"]),
             "ratio": median(ratios),
             "ratios": ratios,
         }
@@ -218,6 +219,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains it")
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=15, help="that a case takes at least")
     parser.add_argument("--threads", type=int, default=available_threads())
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--json", action="store_true")
@@ -230,7 +232,7 @@ def main() -> None:
     )
     options = RuntimeOptions(threads=args.threads)
     rows = [
-        {**shared, "model": folder.name, **case.row(args.repeats)}
+        {**shared, "model": folder.name, **case.row(args.repeats, args.seconds)}
         for folder in folders
         for case in cases(folder, options, args.draft, args.requests)
         if args.only in case.name
