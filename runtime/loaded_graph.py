@@ -16,6 +16,7 @@ others had nothing left. onnxruntime sorts nodes by itself before it runs them; 
 sorted, bytes in memory not.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from gpt2edge.runtime.wire import Field, field, fields, number
@@ -23,16 +24,25 @@ from gpt2edge.runtime.wire import Field, field, fields, number
 # numbers of fields in onnx.proto
 _GRAPH: Final = 7  # of ModelProto
 _NODE, _GRAPH_INPUT = 1, 11  # of GraphProto
-_OUTPUT, _ATTRIBUTE = 2, 5  # of NodeProto
+_OUTPUT, _OPERATOR, _ATTRIBUTE = 2, 4, 5  # of NodeProto
 _ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH = 1, 6  # of AttributeProto
 _INT32: Final = 6
 
 _HEAD: Final = b"lm_head"
 _LENGTHS: Final = (b"seqlens_k", b"total_sequence_length")
 _MASK: Final = b"attention_mask"
-_COUNTED: Final = {b"mask/lengths", b"mask/last", b"mask/shape", b"mask/width", *_LENGTHS}
-_ASKED: Final = {b"kept/size", b"kept/fed"}
 _CHOICE: Final = b"kept"
+
+# what the exporter writes, and nothing else: the output of a node and its operator
+_COUNTING: Final = {
+    b"mask/lengths": b"ReduceSum",
+    b"mask/last": b"Sub",
+    b"seqlens_k": b"Cast",
+    b"mask/shape": b"Shape",
+    b"mask/width": b"Gather",
+    b"total_sequence_length": b"Cast",
+}
+_ASKING: Final = {b"kept/size": b"Size", b"kept/fed": b"Cast", _CHOICE: b"If"}
 
 
 def as_loaded(model: bytes) -> bytes:
@@ -55,15 +65,28 @@ def as_loaded(model: bytes) -> bytes:
 
 def _taking_lengths(graph: list[Field]) -> list[Field]:
     """Without the nodes that count the mask, what they count being inputs."""
-    counting = [part for part in graph if part.number == _NODE and b"mask/" in part.content]
-    if {name for node in counting for name in node.strings(_OUTPUT)} != _COUNTED:
-        return graph
+    counting = _written_as(_COUNTING, graph)
     rest = [part for part in graph if part not in counting and not _is_mask(part)]
-    if any(part.number == _NODE and _MASK in part.content for part in rest):
+    if not counting or any(part.number == _NODE and _MASK in part.content for part in rest):
         return graph
     inputs = field(_GRAPH_INPUT, *_int32(_LENGTHS[0], b"batch_size"))
     scalar = field(_GRAPH_INPUT, *_int32(_LENGTHS[1]))
     return [*rest, *fields(inputs), *fields(scalar)]
+
+
+def _written_as(operators: Mapping[bytes, bytes], graph: list[Field]) -> list[Field]:
+    """The nodes that make those outputs by those operators; none where one of them is missing."""
+    wanted = [(field(_OUTPUT, output), operator) for output, operator in operators.items()]
+    found = [
+        part
+        for part in graph
+        if part.number == _NODE
+        and any(
+            output in part.content and part.strings(_OPERATOR) == [operator]
+            for output, operator in wanted
+        )
+    ]
+    return found if len(found) == len(operators) else []
 
 
 def _is_mask(part: Field) -> bool:
@@ -78,15 +101,12 @@ def _int32(name: bytes, *dimensions: bytes) -> tuple[bytes, bytes]:
 
 def _always_choosing(graph: list[Field]) -> list[Field]:
     """With the nodes that choose positions in the place of the one that asks whether to."""
-    found: list[Field] = []
-    for part in graph:
-        is_near = part.number == _NODE and _CHOICE in part.content
-        outputs = part.strings(_OUTPUT) if is_near else []
-        if outputs == [_CHOICE]:
-            found += _choosing(part)
-        elif not _ASKED.intersection(outputs):
-            found.append(part)
-    return found
+    asking = _written_as(_ASKING, graph)
+    if not asking:
+        return graph
+    at = graph.index(asking[-1])
+    before, behind = graph[:at], graph[at + 1 :]
+    return [*(part for part in before if part not in asking), *_choosing(asking[-1]), *behind]
 
 
 def _choosing(asking: Field) -> list[Field]:

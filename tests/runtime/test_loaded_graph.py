@@ -84,6 +84,16 @@ def test_what_is_no_model_stays_as_it_is(damaged: bytes) -> None:
     assert as_loaded(damaged) == damaged
 
 
+@pytest.mark.parametrize("output", ["mask/last", "kept/size"])
+def test_an_operator_that_the_exporter_did_not_write_stays(output: str) -> None:
+    """Else a damaged graph would run as if it were whole."""
+    model = onnx.load_from_string(GRAPH)
+    (node,) = (node for node in model.graph.node if node.output[0] == output)
+    node.op_type = "Damaged"
+    after = onnx.load_from_string(as_loaded(model.SerializeToString()))
+    assert "Damaged" in {node.op_type for node in after.graph.node}
+
+
 @pytest.mark.parametrize("missing", ["mask/last", "kept", "lm_head", ""])
 def test_parts_that_the_exporter_did_not_write_stay(missing: str) -> None:
     """A graph without one of the nodes that are looked for, or without any."""
