@@ -112,6 +112,10 @@ def main() -> None:
         f"python benchmarks/latency.py{size_and_recipes(args)} --starts {args.starts} "
         f"--repeats {args.repeats}"
     )
+    if args.peers is not None:
+        command += f" --peers {' '.join(args.peers)}"
+    if tuple(test.name for test in args.tests) != tuple(DEFAULT_TESTS):
+        command += f" --tests {' '.join(test.name for test in args.tests)}"
     shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}
     figures = run(systems, args.tests, vocab=vocab, starts=args.starts, repeats=args.repeats)
     rows = [{**shared, **row} for row in figures]

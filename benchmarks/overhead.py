@@ -19,7 +19,7 @@ from typing import Any
 from fingerprint import ROOT, provenance
 from plan import Test
 from report import overhead_table, publish
-from result_files import Row, write_rows
+from result_files import Row, folder_name, write_rows
 from variants import prepare
 
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
@@ -169,7 +169,7 @@ def main() -> None:
     if not models:
         models["124M fp32"] = prepare(args.work, "124M")[1]
         models["bundled"] = BUNDLED_MODEL
-    names = "".join(f" {folder.name}" for folder in args.folders)
+    names = "".join(f" {folder_name(folder)}" for folder in args.folders)
     shared = provenance(f"python benchmarks/overhead.py{names}", args.threads)
     rows = [
         {**shared, **row} for name, folder in models.items() for row in figures(folder, name, args)

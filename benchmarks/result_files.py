@@ -33,6 +33,17 @@ def source_line(row: Row) -> str:
     )
 
 
+def folder_name(folder: Path) -> str:
+    """A model's folder as a command of anyone's would name it, from the repository's root.
+
+    Quantized benchmark models are where ``--work`` has them by default.
+    """
+    path, root = folder.resolve(), RESULTS.parents[1]
+    if path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return f"build/bench/{path.name}" if path.parent.name == "bench" else path.name
+
+
 def line(cells: Iterable[str]) -> str:
     """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"

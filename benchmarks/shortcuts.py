@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 from fingerprint import ROOT, provenance
 from report import publish, shortcuts_table
-from result_files import Row, write_rows
+from result_files import Row, folder_name, write_rows
 from variants import prepare
 
 from gpt2edge.runtime.batching import decode_all
@@ -226,7 +226,7 @@ def main() -> None:
     parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
     args = parser.parse_args()
     folders = args.folders or [prepare(args.work, "124M")[1]]
-    names = " ".join(folder.name for folder in args.folders)
+    names = " ".join(map(folder_name, args.folders))
     shared = provenance(
         f"python benchmarks/shortcuts.py {names} --repeats {args.repeats}", args.threads
     )

@@ -44,18 +44,20 @@ class _Lengths:
             np.subtract(self._cache.lengths[rows], 1, out=self._last[rows], casting="same_kind")
 
 
-class _Mask(_Lengths):
+class _Mask:
     """The same by a mask as wide as the cache, whose ones a graph from a file counts."""
 
     def __init__(self, cache: KVCache) -> None:
-        super().__init__(cache)
+        self._cache = cache
         self._places = np.arange(cache.max_length)
         self._mask = np.zeros((cache.rows, cache.max_length), np.int64)
 
     def bind(self, binding: Binding, rows: slice) -> None:
+        """Have a graph of these rows read what ``read`` finds."""
         binding.input("attention_mask", self._mask[rows])
 
     def read(self, first: int, count: int) -> None:
+        """Tell of so many rows from ``first`` on, after they were counted and before they run."""
         rows = slice(first, first + count)
         self._mask[rows] = self._places < self._cache.lengths[rows, None]
 
@@ -76,7 +78,7 @@ class Decoder:
         self._row_bindings: dict[int, Binding] = {}
         self._steps: dict[int, _Step] = {}
         rows = cache.rows
-        self._lengths = (_Lengths if session.takes_lengths else _Mask)(cache)
+        self._lengths = _Lengths(cache) if session.takes_lengths else _Mask(cache)
         self._input_ids = np.zeros((rows, 1), np.int64)
         self._position_ids = np.zeros((rows, 1), np.int64)
         self._logits_to_keep = np.zeros((rows, 1), np.int64)

@@ -80,10 +80,9 @@ class KVCache:
     def check_room(self, first: int, count: int, tokens: int) -> None:
         """Raise ValueError where ``tokens`` more do not fit one of the rows."""
         # of a list: between two steps of a model each function of numpy leaves the cache
-        rows = slice(first, first + count)
-        longest = (
-            int(self.lengths[first]) if count == 1 else max(self.lengths[rows].tolist())
-        ) + tokens
+        lengths = self.lengths
+        held = int(lengths[first]) if count == 1 else max(lengths[first : first + count].tolist())
+        longest = held + tokens
         if longest > self.max_length:
             raise ValueError(f"{longest} tokens do not fit a cache of {self.max_length}")
 

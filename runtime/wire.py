@@ -19,7 +19,7 @@ class Field(NamedTuple):
 
     def strings(self, number: int) -> list[bytes]:
         """The contents of the fields of that number, of the message that this field holds."""
-        return [field.content for field in fields(self.content) if field.number == number]
+        return [part.content for part in fields(self.content) if part.number == number]
 
 
 def fields(message: bytes) -> Iterator[Field]:
