@@ -42,6 +42,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of INDEX.tsv and books")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, tokens and hf/")
     parser.add_argument("--minutes", type=float, default=95, help="length of the schedule")
+    parser.add_argument(
+        "--million-tokens", type=float, help="length of the schedule in tokens instead of minutes"
+    )
     parser.add_argument("--preset", choices=[*PRESETS], default="storyteller")
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch decides")
@@ -176,15 +179,25 @@ def report(progress: Progress, loss: float) -> None:
     print(f"{line}  {millions:.2f} M tokens  {rate:.0f}/s", file=sys.stderr)
 
 
+def share_done(args: argparse.Namespace, progress: Progress) -> float:
+    """Return how much of the schedule is over, from 0 to 1."""
+    if args.million_tokens is not None:
+        return progress.tokens / (args.million_tokens * 1e6)
+    return progress.seconds / (args.minutes * 60)
+
+
 def train(trainer: Trainer) -> None:
-    """Run the schedule. It is a function of wall-clock time, so that a shared or paused machine
-    shortens the training and not the decay of the learning rate."""
+    """Run the schedule, by wall-clock time or by tokens.
+
+    By time, a shared machine shortens the training and not the decay of the learning rate. By
+    tokens, a run may stop and resume as often as it likes and ends as an undisturbed one would.
+    """
     args, progress = trainer.args, trainer.progress
-    budget, before = args.minutes * 60, progress.seconds
+    before = progress.seconds
     start = shown = exported = time.monotonic()
     running = 0.0
-    while progress.seconds < budget:
-        loss = float(trainer.step(progress.seconds / budget))
+    while (done := share_done(args, progress)) < 1:
+        loss = float(trainer.step(done))
         running = 0.98 * running + 0.02 * loss if running else loss
         now = time.monotonic()
         progress.seconds = before + now - start
