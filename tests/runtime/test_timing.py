@@ -1,0 +1,59 @@
+"""Times of a completion: figures by hand, and an engine under a clock that only its calls move."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gpt2edge import GREEDY, Engine
+from gpt2edge.runtime import generation
+from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.types import Timing
+
+PREFILL_S, STEP_S = 4.0, 0.25
+
+
+def test_tokens_after_the_first_share_the_decode_time() -> None:
+    timing = Timing(load_s=9, prompt_tokens=3, completion_tokens=5, ttft_s=0.5, decode_s=2.0)
+    assert timing.tpot_ms == 500
+    assert timing.decode_tps == 2
+
+
+def test_one_token_has_no_time_per_token() -> None:
+    timing = Timing(load_s=9, prompt_tokens=3, completion_tokens=1, ttft_s=0.5, decode_s=0.0)
+    assert (timing.tpot_ms, timing.decode_tps) == (0, 0)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_an_engines_clock(engine: Engine, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """A prefill takes 4 s, a step 0.25: the first token waits for all prompts before it."""
+    now = 100.0
+    kind = type(engine.decoder(rows=1, max_length=8))
+    prefill, decode = kind.prefill, kind.decode
+
+    def slow_prefill(self: Any, row: int, token_ids: Sequence[int]) -> Any:
+        nonlocal now
+        now += PREFILL_S
+        return prefill(self, row, token_ids)
+
+    def slow_decode(self: Any, token_ids: Sequence[int]) -> Any:
+        nonlocal now
+        now += STEP_S
+        return decode(self, token_ids)
+
+    monkeypatch.setattr(kind, "prefill", slow_prefill)
+    monkeypatch.setattr(kind, "decode", slow_decode)
+    monkeypatch.setattr(generation, "perf_counter", lambda: now)
+    done = engine.generate_batch(
+        [[5, 6, 7]] * rows,
+        max_new_tokens=9,
+        sampling=GREEDY,
+        stop=StopParams(ignore_eos=True),
+    )
+    timing = done[0].timing
+    assert (timing.prompt_tokens, timing.completion_tokens) == (3, 9)
+    assert timing.ttft_s == PREFILL_S
+    assert done[-1].timing.ttft_s == rows * PREFILL_S
+    assert done[-1].timing.decode_s == 8 * STEP_S
+    assert done[-1].timing.tpot_ms == 1e3 * STEP_S
+    assert done[-1].timing.decode_tps == 1 / STEP_S
