@@ -116,5 +116,5 @@ def test_tables_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out
     assert re.search(r"load +2000 ms\n", printed)
     assert re.search(r"peak memory +3\.0 MB\n", printed)
-    cells = "tg2 1 2.0 1.0 9000.00 500.00 1000.00 1000.00".split()
+    cells = ["tg2", "1", "2.0", "1.0", "9000.00", "500.00", "1000.00", "1000.00"]
     assert printed.splitlines()[-1].split() == cells
