@@ -1,0 +1,196 @@
+"""What is published: rows of committed code, under tables that say so where it was not."""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+AWAITED = {
+    *("export", "many_samples", "overhead", "profile", "quantize", "search", "search_game24"),
+    *("shortcuts", "startup"),
+}
+"""Tables from before uncommitted code was refused. Strike out what was measured again."""
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[Any]:
+    """The scripts, by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield import_module
+
+
+def commits(path: Path) -> set[str]:
+    return {json.loads(line)["git_commit"] for line in path.read_text().splitlines()}
+
+
+def test_rows_are_of_committed_code() -> None:
+    results = {path.stem: commits(path) for path in (BENCHMARKS / "results").glob("*.jsonl")}
+    assert results
+    dirty = {name for name, own in results.items() if any(map(is_dirty, own))}
+    assert dirty == AWAITED
+
+
+def is_dirty(commit: str | None) -> bool:
+    return commit is None or commit.endswith("-dirty")
+
+
+def test_tables_say_what_awaits_a_run() -> None:
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"<!-- begin (\S+) -->\n(.*?)<!-- end \1 -->", text, re.DOTALL)
+    assert len(blocks) > 10
+    for name, table in blocks:
+        assert table.startswith("**Awaiting a run from a commit.**") == ("-dirty" in table), name
+        assert ("-dirty" in table) == (name in AWAITED), name
+
+
+def test_the_first_page_shows_no_such_figure_without_a_word() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    measured = text[text.index("<!-- begin measured -->") : text.index("<!-- end measured -->")]
+    for script in re.findall(r"benchmarks/(\w+)\.py", measured):
+        paragraph = next(part for part in measured.split("\n\n") if f"/{script}.py" in part)
+        assert script not in AWAITED or "awaiting a run" in paragraph, script
+    starts = [line for line in measured.splitlines() if "start to first token" in line]
+    assert starts
+    assert all("†" in line and "command" not in line for line in starts)
+
+
+@pytest.fixture
+def report(modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``report.py``, writing into a folder of the test's."""
+    module = modules("report")
+    (tmp_path / "README.md").write_text("<!-- begin some -->\nold\n<!-- end some -->\n")
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(module, "README", tmp_path / "README.md")
+    return module
+
+
+@pytest.mark.parametrize("commit", ["0123456789ab-dirty", None])
+def test_rows_of_other_code_are_refused(report: Any, tmp_path: Path, commit: str | None) -> None:
+    rows = [{"git_commit": "0123456789ab"}, {"git_commit": commit}]
+    with pytest.raises(SystemExit, match="are not published: nobody else could run that code"):
+        report.publish("some", rows, lambda _: "new")
+    assert not (tmp_path / "results").exists()
+    assert "old" in (tmp_path / "README.md").read_text()
+
+
+def test_rows_of_a_commit_are_published(report: Any, tmp_path: Path) -> None:
+    report.publish("some", [{"git_commit": "0123456789ab"}], lambda _: "new")
+    assert (tmp_path / "results" / "some.jsonl").read_text().count("\n") == 1
+    assert (tmp_path / "README.md").read_text() == "<!-- begin some -->\nnew\n<!-- end some -->\n"
+
+
+def test_what_is_code_and_what_is_not(modules: Any, tmp_path: Path) -> None:
+    """Rows and documents may differ from the commit, code may not."""
+    commit = modules("fingerprint").git_commit
+    run = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path))
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*run, *arguments], check=True)
+    clean = commit(tmp_path)
+    assert re.fullmatch("[0-9a-f]{12}", clean)
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    for name in ("README.md", "benchmarks/results/some.jsonl", "held_out.txt"):
+        (tmp_path / name).touch()
+    assert commit(tmp_path) == clean
+    (tmp_path / "new.py").touch()
+    assert commit(tmp_path) == f"{clean}-dirty"
+    subprocess.run([*run, "add", "."], check=True)
+    subprocess.run([*run, "commit", "-q", "-m", "second"], check=True)
+    clean = commit(tmp_path)
+    assert not clean.endswith("-dirty")
+    (tmp_path / "README.md").write_text("figures")
+    (tmp_path / "benchmarks/results/some.jsonl").write_text("{}")
+    assert commit(tmp_path) == clean
+    (tmp_path / "new.py").write_text("1")
+    assert commit(tmp_path) == f"{clean}-dirty"
+    assert commit(tmp_path / "absent") is None
+
+
+def test_publishing_is_refused_before_the_measuring(
+    modules: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fingerprint = modules("fingerprint")
+    parser = argparse.ArgumentParser()
+    fingerprint.add_publish(parser)
+    monkeypatch.setattr(fingerprint, "git_commit", lambda: "0123456789ab-dirty")
+    assert parser.parse_args([]).publish is False
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--publish"])
+    assert "Commit it first" in capsys.readouterr().err
+    monkeypatch.setattr(fingerprint, "git_commit", lambda: "0123456789ab")
+    assert parser.parse_args(["--publish"]).publish is True
+
+
+def start(label: str, seconds: float) -> dict[str, Any]:
+    system, variant, *_ = label.removesuffix(", command").split()
+    return {"label": label, "system": system, "variant": variant, "p50_s": seconds}
+
+
+def test_starts_are_compared_like_with_like(modules: Any) -> None:
+    """The quickest command is no match for a Python program, of whichever side."""
+    rows = [
+        start("gpt2edge int4, command", 0.1),
+        start("gpt2edge int4", 0.3),
+        start("gpt2edge int8", 0.5),
+        start("llama.cpp Q4_0", 0.4),
+        start("llama.cpp Q8_0", 0.25),
+    ]
+    table = modules("report").startup_ratios
+    _, command, program = (line.split(" | ") for line in table(rows).splitlines()[-3:])
+    assert set(command[1:]) == {"-", "- |"}
+    assert program[1:] == [
+        "-",
+        "**2.00 x** int8 / llama.cpp Q8_0",
+        "**0.75 x** int4 / llama.cpp Q4_0",
+        "**1.20 x** int4 / llama.cpp Q8_0 |",
+    ]
+    rows.append(start("llama.cpp Q4_0, command", 0.2))
+    *_, command, _ = (line.split(" | ") for line in table(rows).splitlines())
+    assert command[3] == "**0.50 x** int4 / llama.cpp Q4_0"
+
+
+def test_commands_are_timed_to_their_first_byte(
+    modules: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    startup = modules("startup")
+    looks = iter([10.0, 12.5])
+    monkeypatch.setattr(startup, "perf_counter", lambda: next(looks))
+    assert startup.cold_command([sys.executable, "-c", "print('abc')"]) == 2.5
+    monkeypatch.undo()
+    for faulty in ("pass", "print('a'); exit(3)"):
+        with pytest.raises(SystemExit, match="failed"):
+            startup.cold_command([sys.executable, "-c", faulty])
+
+
+def test_llama_cpps_command_reads_a_file_with_words(
+    modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    startup, systems = modules("startup"), modules("systems")
+    prepared: list[list[str]] = []
+    monkeypatch.setattr(startup.subprocess, "run", lambda command, **_: prepared.append(command))
+    python = tmp_path / "llamacpp" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    llama = systems.peer_system("llamacpp:q4_0", tmp_path, tmp_path, threads=2)
+    ours = systems.engine_system(tmp_path, threads=2)
+    args = argparse.Namespace(threads=2, llama_cli="llama-cli")
+    commands = startup.commands_of([ours, llama], args, 50257)
+    (own,) = prepared
+    assert own[-2:] == ["--prepare", "--words"]
+    command = commands[tuple(llama.command)]
+    assert command[:3] == ["llama-cli", "-m", str(tmp_path / "model-q4_0-words.gguf")]
+    assert len(command[command.index("-p") + 1]) == 32
+    prompt = commands[tuple(ours.command)]
+    assert len(prompt[prompt.index("--token-ids") + 1].split()) == 32
+    args.llama_cli = None
+    assert list(startup.commands_of([ours, llama], args, 50257)) == [tuple(ours.command)]
