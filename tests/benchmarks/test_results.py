@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
@@ -194,3 +195,90 @@ def test_llama_cpps_command_reads_a_file_with_words(
     assert len(prompt[prompt.index("--token-ids") + 1].split()) == 32
     args.llama_cli = None
     assert list(startup.commands_of([ours, llama], args, 50257)) == [tuple(ours.command)]
+
+
+def test_a_row_of_starts_by_hand(modules: Any) -> None:
+    facts = {"label": "some", "system": "some", "variant": "fp32", "peak": 1, "load_s": 1}
+    row = modules("startup")._row(facts, [3.0, 1.0, 2.0, 9.0, 8.0], [30, 10, 20])
+    assert (row["p50_s"], row["p95_s"], row["peak_rss_bytes"]) == (3, 9, 20)
+    assert row["samples_s"] == [3, 1, 2, 9, 8]
+
+
+def test_a_step_is_split_by_hand(modules: Any) -> None:
+    """Steps of 10, 20 and 30 us, of which 8, 15 and 29 are onnxruntime's."""
+    row = modules("overhead")._split([(10e-6, 8e-6), (20e-6, 15e-6), (30e-6, 29e-6)])
+    assert row["steps"] == 3
+    figures = [row[name] for name in ("step_us", "run_us", "python_us", "python_share")]
+    assert figures == pytest.approx([20, 15, 2, 0.1])
+
+
+def logits_of(seed: int, vocab: int = 50) -> Any:
+    """Logits that depend on the token and the model."""
+    table = np.random.default_rng(seed).normal(0, 2, (vocab, vocab)).astype(np.float32)
+    return lambda token_ids: table[list(token_ids)]
+
+
+def test_fidelity_against_float64(modules: Any) -> None:
+    """Two windows of made-up logits: perplexities, paired increase, KL, agreement, errors."""
+    fidelity = modules("fidelity")
+    a, b = logits_of(1), logits_of(2)
+    ids = np.random.default_rng(3).integers(0, 50, 75).tolist()
+    found = fidelity.Reference(a, fidelity.windows(ids, 50)).compare(b)
+    places = [place for place in range(74) if place != 49]  # a window's first follows nothing
+    inputs, targets = [ids[place] for place in places], [ids[place + 1] for place in places]
+    p, q = (logits(inputs).astype(np.float64) for logits in (a, b))
+    p, q = (x - np.log(np.exp(x).sum(axis=1, keepdims=True)) for x in (p, q))
+    nll_a, nll_b = (-x[np.arange(73), targets] for x in (p, q))
+    kl, same = (np.exp(p) * (p - q)).sum(axis=1), p.argmax(axis=1) == q.argmax(axis=1)
+
+    def error(values: Any) -> float:
+        return float(values.std(ddof=1) / 73**0.5)
+
+    ratio = np.exp((nll_b - nll_a).mean())
+    assert found == pytest.approx(
+        {
+            "tokens": 73,
+            "perplexity_fp32": np.exp(nll_a.mean()),
+            "perplexity": np.exp(nll_b.mean()),
+            "perplexity_se": np.exp(nll_b.mean()) * error(nll_b),
+            "increase": ratio - 1,
+            "increase_se": ratio * error(nll_b - nll_a),
+            "kl": kl.mean(),
+            "kl_se": error(kl),
+            "top1": same.mean(),
+        },
+        rel=1e-4,
+    )
+
+
+def test_a_peers_loss_by_hand(modules: Any) -> None:
+    reference = {"losses": [1.0, 2.0, 3.0], "greedy": [[1, 2], [3, 4]]}
+    own = {"losses": [1.1, 2.3, 3.2], "greedy": [[1, 9], [3, 4]], "label": "some", "facts": {}}
+    row = modules("peer_quality").row(own, reference)
+    assert row["perplexity"] == pytest.approx(np.exp(2.2))
+    assert row["perplexity_increase"]["value"] == pytest.approx(np.exp(0.2) - 1)
+    error = np.exp(0.2) * 0.1 / 3**0.5
+    assert row["perplexity_increase"]["standard_error"] == pytest.approx(error)
+    assert (row["tokens"], row["greedy_same"]) == (3, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "speeds"),
+    [
+        ("pp512", 512, (512, 256)),  # seconds of the prompt: 1, 1, 2
+        ("tg64@d32", 64, (32, 16)),  # of the steps: 2, 2, 4
+        ("tg64@d32/b8", 512, (256, 128)),
+        ("tg64@d200/n16", 1024, (1024 / 3, 1024 / 6)),  # of both
+    ],
+)
+def test_speeds_by_hand(modules: Any, name: str, tokens: int, speeds: tuple[float, float]) -> None:
+    plan = modules("plan")
+    answers = [
+        {"prefill_s": prefill, "decode_s": 2 * prefill, "steps_s": [], "peak_rss_bytes": 7}
+        for prefill in (1.0, 2.0, 1.0)
+    ]
+    test = plan.Test.of(name)
+    assert test.tokens == tokens
+    figures = plan.summary(test, answers)
+    assert (figures["p50_ts"], figures["p95_ts"]) == pytest.approx(speeds)
+    assert figures["peak_rss_bytes"] == 7
