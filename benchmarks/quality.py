@@ -47,6 +47,7 @@ from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.threads import available_threads
 
 INT8_CACHE: Final = "+int8-cache"
+EVERY: Final = (*RECIPES, MIXED, *(name + INT8_CACHE for name in (*RECIPES, MIXED)))
 WIKITEXT: Final = "wiki.test.raw"
 DECODED, PREFILLED, REPEATS = 64, 256, 5
 
@@ -198,9 +199,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--context", type=int, default=512, help="tokens in a window")
     parser.add_argument("--blimp", type=Path, metavar="ZIP", help="also BLiMP's minimal pairs")
     parser.add_argument("--blimp-pairs", type=int, default=30, help="of each paradigm")
-    names = [*RECIPES, MIXED]
-    every = [*names, *(name + INT8_CACHE for name in names)]
-    parser.add_argument("--recipes", nargs="*", default=every, choices=every, metavar="NAME")
+    parser.add_argument("--recipes", nargs="*", default=EVERY, choices=EVERY, metavar="NAME")
     parser.add_argument("--twin", action="store_true", help="also the outlier twin")
     parser.add_argument("--peers", type=Path, metavar="ENVS", help="also the peers built there")
     add_publish(parser)
@@ -218,6 +217,8 @@ def command_of(args: argparse.Namespace) -> str:
         words.append(f"--text {args.text.name} --tokens {args.tokens} --context {args.context}")
     if args.blimp:
         words.append(f"--blimp BLiMP.zip --blimp-pairs {args.blimp_pairs}")
+    if tuple(args.recipes) != EVERY:
+        words.append(f"--recipes {' '.join(args.recipes)}")
     words += ["--twin"] * args.twin + ["--peers ENVS"] * bool(args.peers)
     return " ".join(words)
 
