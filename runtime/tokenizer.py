@@ -3,9 +3,12 @@
 import codecs
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gpt2edge.errors import ModelDirError
+
+if TYPE_CHECKING:
+    from tokenizers.decoders import Decoder
 
 _TAIL: Final = 8
 """Tokens of the prompt before a completion: more than one character has, in bytes."""
@@ -24,10 +27,16 @@ class Tokenizer:
         # fine-tuning scripts leave these in the file; here a prompt is what its author wrote
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        if isinstance(self._tokenizer.model, tokenizers.models.BPE):
+            self._tokenizer.model.dropout = None  # it is for training: a text has one encoding
         added = self._tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
+        self._added = {index: token.content for index, token in added.items()}
         self._known: dict[int, bytes] = {}
-        self._byte_level = isinstance(self._tokenizer.decoder, tokenizers.decoders.ByteLevel)
+        self._byte_level = _is_byte_level(self._tokenizer.decoder)
+        # "¡" may be an added token and, in the vocabulary, the last byte of "á": both have one id
+        letters = {index: _BYTE_OF.get(content, 0) for index, content in self._added.items()}
+        self.continuations = {index: byte for index, byte in letters.items() if 0x80 <= byte < 0xC0}
 
     @property
     def is_byte_level(self) -> bool:
@@ -90,9 +99,11 @@ class Tokenizer:
                 for times in (1, 2)
             )
             return twice[len(once) :].encode()
+        if token_id in self._added:  # it is written as itself, though its letters may stand for bytes
+            return self._added[token_id].encode()
         try:
             return bytes([_BYTE_OF[character] for character in token])
-        except KeyError:  # an added token is written as itself
+        except KeyError:  # no byte-level vocabulary has such a token
             return str(token).encode()
 
     def _decode_whole(self, token_ids: Sequence[int]) -> str:
@@ -114,10 +125,15 @@ class StreamDecoder:
 
     def push(self, token_id: int) -> str:
         """The text that became complete with this token, perhaps empty."""
+        byte = self._tokenizer.continuations.get(token_id)
+        if byte is not None and self._utf8.getstate()[0]:  # within a character
+            return self._utf8.decode(bytes([byte]))
         return self._utf8.decode(self._tokenizer.token_bytes(token_id))
 
     def push_all(self, token_ids: Sequence[int]) -> str:
         """The text that became complete with these tokens."""
+        if self._tokenizer.continuations:
+            return "".join(map(self.push, token_ids))
         return self._utf8.decode(b"".join(map(self._tokenizer.token_bytes, token_ids)))
 
     def finish(self) -> str:
@@ -157,6 +173,18 @@ class _WindowDecoder(StreamDecoder):
     def _advance(self, text: str) -> str:
         piece, self._emitted = text[len(self._emitted) :], text
         return piece
+
+
+def _is_byte_level(decoder: "Decoder | None") -> bool:
+    """Whether ``decoder`` is ByteLevel, alone or as all that a sequence holds."""
+    from tokenizers import decoders
+
+    if not isinstance(decoder, decoders.Sequence):
+        return isinstance(decoder, decoders.ByteLevel)
+    import json
+
+    members = json.loads(decoder.__getstate__())["decoders"]
+    return all(member["type"] == "ByteLevel" for member in members)
 
 
 def _byte_alphabet() -> dict[str, int]:
