@@ -99,7 +99,7 @@ class Tokenizer:
                 for times in (1, 2)
             )
             return twice[len(once) :].encode()
-        if token_id in self._added:  # it is written as itself, though its letters may stand for bytes
+        if token_id in self._added:  # as it is written, though its letters may stand for bytes
             return self._added[token_id].encode()
         try:
             return bytes([_BYTE_OF[character] for character in token])

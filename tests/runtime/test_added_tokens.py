@@ -1,7 +1,5 @@
 """Added tokens whose letters are those of the byte alphabet, in what an engine writes."""
 
-from pathlib import Path
-
 import pytest
 from tokenizers import Tokenizer
 
