@@ -250,18 +250,19 @@ class Engine:
 
         The window has ``context`` tokens, the model's context where not given, and moves by half
         of it. The first token is conditioned on the begin-of-text token where the model has one.
-        ``progress`` is called with the tokens done and their total. Where ``stride`` equals
+        ``progress`` is called with the tokens done and their total. Bits per byte are None, and
+        a warning is logged, where the tokens do not spell the whole text. Where ``stride`` equals
         ``context``, the first token of each window has nothing before it and is left out.
         """
         context = self.config.n_positions if context is None else context
         stride = max(1, context // 2) if stride is None else stride
         whole("context", context, 2, self.config.n_positions)
         whole("stride", stride, 1, context)
-        token_ids = self._builder.encode_to_score(text)
+        token_ids, nbytes = self._builder.encode_to_score(text)
         decoder = self.decoder(rows=1, max_length=min(context, len(token_ids)))
         losses = window_losses(decoder, token_ids, context, stride, progress)
-        every = losses.size == len(token_ids) - 1  # else windows leave out the first token of each
-        nbytes = len(text.encode()) if every and isinstance(text, str) else None
+        if losses.size < len(token_ids) - 1:
+            nbytes = None  # windows side by side leave out the first token of each
         return Perplexity.of(losses, context=context, stride=stride, nbytes=nbytes)
 
     def logits(self, prompt: Prompt) -> NDArray[np.float32]:

@@ -164,17 +164,11 @@ class RequestBuilder:
 
         Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
         """
-        if isinstance(prompt, str):
-            if self.tokenizer is None:
-                raise ValueError("this model has no tokenizer; give the prompt as token ids")
-            token_ids = self.tokenizer.encode(prompt)
-        else:
-            token_ids = [whole("a token id", token_id, -(2**63), 2**63) for token_id in prompt]
+        token_ids = self._token_ids(prompt)
         if not token_ids and self.model.config.bos_token_id is not None:
             return [self.model.config.bos_token_id]
         if not token_ids:
             raise ValueError("the prompt is empty and the model has no begin-of-text token")
-        self._check_ids(token_ids)
         return token_ids
 
     def require_language_model(self) -> None:
@@ -194,6 +188,17 @@ class RequestBuilder:
         special = tuple(token_id for token_id in found if token_id is not None)
         return replace(stop, token_ids=(*stop.token_ids, *special)) if special else stop
 
+    def _token_ids(self, prompt: Prompt) -> list[int]:
+        """Those of ``prompt``, perhaps none."""
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise ValueError("this model has no tokenizer; give the prompt as token ids")
+            token_ids = self.tokenizer.encode(prompt)
+        else:
+            token_ids = [whole("a token id", token_id, -(2**63), 2**63) for token_id in prompt]
+        self._check_ids(token_ids)
+        return token_ids
+
     def _check_ids(self, token_ids: Sequence[int]) -> None:
         vocab_size = self.model.config.vocab_size
         for token_id in {min(token_ids, default=0), max(token_ids, default=0)}:
@@ -201,23 +206,42 @@ class RequestBuilder:
                 raise ValueError(f"token id {token_id} is outside the vocabulary of {vocab_size}")
 
     def encode_text(self, text: Prompt) -> list[int]:
-        """Token ids of a text that must not be empty."""
+        """Token ids of a text that must have at least one."""
         if not len(text):
             raise ValueError("the text is empty; it must have at least one token")
-        return self.encode(text)
+        token_ids = self._token_ids(text)
+        if not token_ids:
+            raise ValueError(f"the tokenizer has no token for any character of {text[:40]!r}")
+        return token_ids
 
-    def encode_to_score(self, text: Prompt) -> list[int]:
-        """Token ids of a text behind the begin-of-text token, where the model has one.
+    def nbytes(self, text: Prompt, token_ids: Sequence[int]) -> int | None:
+        """Size of ``text`` in UTF-8; None, with a warning, where its tokens spell another one."""
+        if not isinstance(text, str) or self.tokenizer is None:
+            return None
+        from gpt2edge.runtime.spelling import spells
+
+        if spells(self.tokenizer.spelled(token_ids), text):
+            return len(text.encode())
+        import logging
+
+        logging.getLogger("gpt2edge").warning(
+            "the tokens do not spell the whole text: its bits per byte would be those of another"
+        )
+        return None
+
+    def encode_to_score(self, text: Prompt) -> tuple[list[int], int | None]:
+        """Token ids of a text behind the begin-of-text token, where the model has one; ``nbytes``.
 
         Raises ValueError for a text of fewer than two tokens.
         """
         self.require_language_model()
         token_ids = self.encode_text(text)
+        nbytes = self.nbytes(text, token_ids)
         if self.model.config.bos_token_id is not None:
             token_ids = [self.model.config.bos_token_id, *token_ids]
         if len(token_ids) < 2:
             raise ValueError("perplexity needs at least two tokens")
-        return token_ids
+        return token_ids, nbytes
 
     def text_of(self, prompt: Prompt, token_ids: Sequence[int]) -> str:
         """The text of a prompt that is ``token_ids``; empty for ids without a tokenizer."""
