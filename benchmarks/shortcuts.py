@@ -23,11 +23,11 @@ from report import publish, shortcuts_table
 from result_files import Row, folder_name, write_rows
 from variants import prepare
 
-from gpt2edge.runtime.batching import decode_all
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.processors import LogitsProcessor
 from gpt2edge.runtime.sampling import GREEDY, Logits, SamplingParams
+from gpt2edge.runtime.scheduler import Scheduler
 from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.speculation import DraftModel, PromptLookup
 from gpt2edge.runtime.stopping import StopParams
@@ -140,16 +140,16 @@ def mixed(engine: Engine, count: int) -> tuple[Way, Way]:
         return sum(new for _, new in given)
 
     def together() -> int:
-        groups = [
-            group
+        requests = [
+            engine.request(prompt, max_new_tokens=new, sampling=GREEDY, stop=TO_THE_END)
             for prompt, new in given
-            for group in engine.generations(
-                [prompt], max_new_tokens=new, sampling=GREEDY, stop=TO_THE_END
-            )
         ]
-        longest = max(group[0].cached_tokens for group in groups)
-        rows = min(len(groups), engine.affordable_rows(longest))
-        return sum(1 for _ in decode_all(engine.decoder(rows=rows, max_length=longest), groups))
+        longest = max(request.generations[0].cached_tokens for request in requests)
+        rows = min(len(requests), engine.affordable_rows(longest))
+        scheduler = Scheduler(engine.decoder(rows=rows, max_length=longest))
+        for request in requests:
+            scheduler.add(request)
+        return sum(1 for _ in scheduler.run())
 
     return timed(one_by_one), timed(together)
 

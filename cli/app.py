@@ -47,8 +47,10 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     epilog="Every command has --help with examples. Text and results go to stdout, everything "
-    "else to stderr. Exit codes: 0 done, 1 error, 2 usage, 130 interrupted. NO_COLOR=1 turns "
-    "colours off. Completion (zsh_source and fish_source likewise): "
+    "else to stderr. What comes from stdin or a file is UTF-8: a byte order mark before it is "
+    "dropped and CRLF becomes a newline; an argument is taken as it is. Exit codes: 0 done, "
+    "1 error, 2 usage, 130 interrupted. NO_COLOR=1 turns colours off. Completion "
+    "(zsh_source and fish_source likewise): "
     'eval "$(_GPT2EDGE_COMPLETE=bash_source gpt2edge)".',
 )
 @click.version_option(None, "-V", "--version", package_name="gpt2edge")

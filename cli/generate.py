@@ -130,7 +130,7 @@ def generate(
 
 
 def _show_single(
-    engine: "Engine", prompt: "Prompt", stream: "Stream", view: View
+    engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: View
 ) -> "list[Completion]":
     """One completion, shown while it is made unless the view wants it whole."""
     printer = Printer(engine, view)
@@ -145,7 +145,7 @@ def _show_single(
 
 
 def _show_batch(
-    engine: "Engine", prompt: "Prompt", stream: "Stream", view: View
+    engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: View
 ) -> "list[Completion]":
     """Several completions, shown under numbered headings when all have ended."""
     for _ in stream:
@@ -160,7 +160,7 @@ def _show_batch(
 
 
 @contextmanager
-def _cancelled_by_interrupt(stream: "Stream") -> Iterator[None]:
+def _cancelled_by_interrupt(stream: "Stream[Any]") -> Iterator[None]:
     """The first Ctrl-C ends the completion, the second the process."""
 
     def cancel(*_: Any) -> None:

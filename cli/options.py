@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
+from gpt2edge._text import text_of
 from gpt2edge.cli.loading import Loading, Wanted, take
 from gpt2edge.cli.output import is_terminal
 
@@ -136,7 +137,7 @@ def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]
 
 def read_stdin() -> str:
     """A prompt from stdin."""
-    return _read(_stdin(), "stdin", LARGEST_PROMPT).replace("\r\n", "\n")
+    return _read(_stdin(), "stdin", LARGEST_PROMPT)
 
 
 def read_file(path: str) -> str:
@@ -154,21 +155,11 @@ def _stdin() -> BinaryIO:
 
 
 def _read(file: BinaryIO, origin: str, limit: int) -> str:
-    """UTF-8 text. Raises ValueError where it is longer than ``limit`` bytes or not UTF-8."""
+    """Text by ``text_of``'s rule. Raises ValueError where it has more than ``limit`` bytes."""
     data = file.read(limit + 1)
     if len(data) > limit:
         raise ValueError(f"{origin} holds more than {limit:,} bytes; give a shorter text")
-    return decode_utf8(data, origin)
-
-
-def decode_utf8(data: bytes, origin: str) -> str:
-    """Text of ``data``. Raises ValueError that names the origin and the first wrong byte."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{origin} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}"
-        ) from None
+    return text_of(data, origin)
 
 
 def parse_ids(text: str) -> list[int]:

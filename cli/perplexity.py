@@ -31,7 +31,8 @@ def perplexity(
 
     A window of --context tokens slides over the text by --stride; every token is scored once,
     with at least context - stride tokens before it. Perplexities compare only at the same
-    tokenizer, context and stride; bits per byte compare across tokenizers.
+    tokenizer, context and stride; bits per byte compare across tokenizers, and are left out where
+    the tokens do not spell the whole text.
 
     With --json: perplexity, standard_error, mean_nll, tokens, context, stride, bits_per_byte.
 

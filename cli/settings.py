@@ -128,6 +128,8 @@ def _origin(name: str, read: Sequence[str], keys: Mapping[str, Any], given: obje
 def _word(text: str, engine: "Engine") -> list[int]:
     if not text:
         raise ValueError("--bad-word is empty; give the text that must not be written")
+    if engine.tokenizer and not engine.tokenizer.encode(checked(text)):
+        raise ValueError(f"--bad-word is {text[:40]!r}; the tokenizer has no token for it")
     return engine.encode(checked(text))
 
 

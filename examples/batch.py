@@ -72,7 +72,7 @@ def main(source: str, target: str, *model: str) -> int:
     partial = Path(f"{target}.partial")  # the target appears when it is whole
     with (
         gpt2edge.load(*model) as engine,
-        Path(source).open(encoding="utf-8") as lines,
+        Path(source).open(encoding="utf-8-sig") as lines,
         partial.open("w", encoding="utf-8") as out,
     ):
         for batch in batches(usable(lines), BATCH):

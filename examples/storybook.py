@@ -37,7 +37,7 @@ class Storybook:
     async def pages(self, opening: str, *, seed: int) -> AsyncIterator[str]:
         """The story that begins with ``opening``, piece by piece."""
         yield opening
-        stream = self._engine.astream(
+        stream = self._engine.stream(
             opening,
             max_new_tokens=self._longest,
             sampling=SamplingParams(temperature=0.7, top_k=40, seed=seed),

@@ -1,39 +1,52 @@
 """One ``tokenizer.json``, whatever tokenizer files a checkpoint came with."""
 
+import json
 import logging
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from gpt2edge._text import text_of
 from gpt2edge.errors import ExportError
-from gpt2edge.export.added_tokens import added_tokens, optional_json
+from gpt2edge.export.added_tokens import CONFIG_FILE, TOKENIZER_FILE, add_tokens
+from gpt2edge.export.tokenizer_class import GPT2_CLASS, class_of, follow_class
 from gpt2edge.model_dir import write_json
 
-_FILE: Final = "tokenizer.json"
 _PAIRS: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-_CONFIG: Final = "tokenizer_config.json"
 _UPSTREAM: Final = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
 _log = logging.getLogger("gpt2edge")
+
+
+class _Made(NamedTuple):
+    """A tokenizer, what to say of it, and whether its file says the same."""
+
+    tokenizer: Tokenizer
+    notes: list[str]
+    is_unchanged: bool = False
 
 
 def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
     """Write ``folder / "tokenizer.json"`` from the files in ``source``; False where none serve.
 
-    A model without a tokenizer works on token ids, and a warning says so. Another says which
-    tokens a model of ``vocab_size`` does not have, such as a [PAD] that it was never resized for:
-    the runtime refuses a text with one. Raises ExportError for unreadable files.
+    What the files beside ``tokenizer.json`` say is written into it, so that its ids are those of
+    transformers' ``AutoTokenizer``; where they are not, a warning names the token and the file. A
+    model without a tokenizer works on token ids, and a warning says so. Another says which tokens
+    a model of ``vocab_size`` does not have, such as a [PAD] that it was never resized for: the
+    runtime refuses a text with one. Raises ExportError for unreadable files.
     """
-    tokenizer = _load(source)
-    if tokenizer is None:
+    made = _made(source, vocab_size)
+    if made is None:
         _log.warning("%s: %s; the model will work on token ids", source, _why_none(source))
         return False
-    _warn_of_ids_beyond(tokenizer, source, vocab_size)
-    if (source / _FILE).is_file():
-        shutil.copyfile(source / _FILE, folder / _FILE)
+    for note in made.notes:
+        _log.warning("%s: %s", source, note)
+    _warn_of_ids_beyond(made.tokenizer, source, vocab_size)
+    if made.is_unchanged:
+        shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     else:
-        tokenizer.save(str(folder / _FILE), pretty=False)
+        made.tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
     return True
 
 
@@ -43,23 +56,23 @@ def copy_tokenizer_files(source: Path, folder: Path, *, all_of_them: bool) -> No
     It is the source's own; without one, it says that a BPE tokenizer is GPT-2's. ``all_of_them``
     also copies the files from which transformers made ``tokenizer.json``.
     """
-    for name in (_CONFIG, *(_UPSTREAM if all_of_them else ())):
+    for name in (CONFIG_FILE, *(_UPSTREAM if all_of_them else ())):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-    path = folder / _FILE
-    if not path.is_file() or (folder / _CONFIG).is_file():
+    path = folder / TOKENIZER_FILE
+    if not path.is_file() or (folder / CONFIG_FILE).is_file():
         return
     if isinstance(Tokenizer.from_file(str(path)).model, models.BPE):
-        write_json(folder / _CONFIG, {"tokenizer_class": "GPT2Tokenizer"})
+        write_json(folder / CONFIG_FILE, {"tokenizer_class": "GPT2Tokenizer"})
 
 
-def _load(source: Path) -> Tokenizer | None:
+def _made(source: Path, vocab_size: int) -> _Made | None:
     try:
-        if (source / _FILE).is_file():
-            return Tokenizer.from_file(str(source / _FILE))
+        if (source / TOKENIZER_FILE).is_file():
+            return _merged(source, vocab_size)
         for vocab, merges in _PAIRS:
             if (source / vocab).is_file() and (source / merges).is_file():
-                return _byte_level_bpe(source, source / vocab, source / merges)
+                return _byte_level_bpe(source, vocab, merges, vocab_size)
     except ExportError:
         raise
     except Exception as error:  # what the tokenizers package raises has no narrower type
@@ -67,23 +80,28 @@ def _load(source: Path) -> Tokenizer | None:
     return None
 
 
-def _byte_level_bpe(source: Path, vocab: Path, merges: Path) -> Tokenizer:
+def _merged(source: Path, vocab_size: int) -> _Made:
+    """``tokenizer.json`` with what the files beside it say."""
+    data = (source / TOKENIZER_FILE).read_bytes()
+    text = text_of(data, TOKENIZER_FILE)
+    given = Tokenizer.from_str(text)
+    tokenizer = Tokenizer.from_str(json.dumps({**json.loads(text), "added_tokens": []}))
+    is_gpt2 = class_of(source) == GPT2_CLASS
+    notes = follow_class(tokenizer, source, is_gpt2=is_gpt2)
+    own = given.get_added_tokens_decoder()
+    notes += add_tokens(tokenizer, own, source, is_gpt2=is_gpt2, vocab_size=vocab_size)
+    is_unchanged = data == text.encode() and tokenizer.to_str() == given.to_str()
+    return _Made(tokenizer, notes, is_unchanged=is_unchanged)
+
+
+def _byte_level_bpe(source: Path, vocab: str, merges: str, vocab_size: int) -> _Made:
     """GPT-2's tokenizer; ``<|endoftext|>`` and the added tokens are never split."""
-    tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
-    prefix = bool(optional_json(source / "tokenizer_config.json").get("add_prefix_space"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = Tokenizer(models.BPE.from_file(str(source / vocab), str(source / merges)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    for token, token_id in added_tokens(source, tokenizer.get_vocab()):
-        add = tokenizer.add_special_tokens if token.special else tokenizer.add_tokens
-        add([token])
-        found = tokenizer.token_to_id(token.content)
-        if token_id not in (None, found):
-            raise ExportError(
-                f"{source}: the tokenizer's files give {token.content!r} the id {token_id}; "
-                f"the next free one is {found}"
-            )
-    return tokenizer
+    notes = follow_class(tokenizer, source, is_gpt2=True)
+    notes += add_tokens(tokenizer, {}, source, is_gpt2=True, vocab_size=vocab_size)
+    return _Made(tokenizer, notes)
 
 
 def _warn_of_ids_beyond(tokenizer: Tokenizer, source: Path, vocab_size: int) -> None:

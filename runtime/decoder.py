@@ -1,6 +1,6 @@
 """Decoder: a model bound to a KV cache. Prefill enters prompts, decode adds a token to each row."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -106,8 +106,22 @@ class Decoder:
 
     def prefill(self, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Append ``token_ids`` to ``row``: logits [n_logits] after the last of them."""
+        chunks = self.prefill_by_chunks(row, token_ids)
+        while True:
+            try:
+                next(chunks)
+            except StopIteration as stopped:
+                logits: NDArray[np.float32] = stopped.value
+                return logits
+
+    def prefill_by_chunks(
+        self, row: int, token_ids: Sequence[int]
+    ) -> Generator[None, None, NDArray[np.float32]]:
+        """``prefill``, one chunk at each ``next``; other rows may be decoded between two."""
         done = 0
         for chunk in self._chunks(row, token_ids):
+            if done:
+                yield
             logits = self._forward(row, chunk, np.array([len(chunk) - 1]))
             done += len(chunk)
             if self.on_prefill is not None:

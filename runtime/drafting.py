@@ -1,15 +1,14 @@
 """Drafters: where guesses come from."""
 
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.speculation import PromptLookup
-
-if TYPE_CHECKING:
-    from gpt2edge.runtime.engine import Engine
 
 _LONGEST: Final = 32
 
@@ -75,10 +74,9 @@ class ModelDrafter:
 
     free: Final = False
 
-    def __init__(self, generation: Generation, engine: "Engine") -> None:
+    def __init__(self, generation: Generation, new_decoder: Callable[[int], Decoder]) -> None:
         self._generation = generation
-        longest = generation.cached_tokens + 1
-        self._decoder = engine.decoder(rows=1, max_length=min(longest, engine.config.n_positions))
+        self._decoder = new_decoder(generation.cached_tokens + 1)
         self._held: list[int] = []
         self._sure = 0
 

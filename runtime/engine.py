@@ -1,43 +1,40 @@
 """Engine: a loaded model that generates, streams, batches and scores."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._checks import whole
-from gpt2edge.errors import ContextLengthError
+from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.async_stream import AsyncStream
-from gpt2edge.runtime.batching import decode_all
-from gpt2edge.runtime.beam import search_all
+from gpt2edge.runtime.arguments import GenerateArguments, shows_arguments
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.cpu_features import warn_of_saturation
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.defaults import GenerationDefaults
-from gpt2edge.runtime.generation import Generation
+from gpt2edge.runtime.forward import CachedForward
 from gpt2edge.runtime.growing import GrowingCache, GrowingDecoder
 from gpt2edge.runtime.kv_cache import KVCache
 from gpt2edge.runtime.opening import Opening
-from gpt2edge.runtime.overflow import Overflow, Policy
-from gpt2edge.runtime.processors import LogitsProcessor
 from gpt2edge.runtime.providers import Provider
-from gpt2edge.runtime.requests import Prompt, Requests
-from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.requests import Prompt, Request, RequestBuilder
+from gpt2edge.runtime.scheduler import Scheduler
 from gpt2edge.runtime.scoring import score_completions, window_losses
 from gpt2edge.runtime.session import RuntimeOptions
-from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.stream import Stream
 from gpt2edge.runtime.tokenizer import Tokenizer
 from gpt2edge.runtime.types import Completion, Perplexity, Score
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from gpt2edge.runtime.prompt_cache import PromptCache
     from gpt2edge.runtime.speculation import DraftModel, PromptLookup
     from gpt2edge.runtime.speculator import Speculator
@@ -80,7 +77,7 @@ class Engine:
         with self.model.verified() if model.verifies else nullcontext():
             self._take_over(model)
         self.load_s = perf_counter() - model.started
-        self._requests = Requests(self.model, self.tokenizer, self.defaults, self.load_s)
+        self._builder = RequestBuilder(self.model, self.tokenizer, self.defaults, self.load_s)
 
     def _take_over(self, opening: Opening) -> None:
         """Read the folder's other files while the session is made."""
@@ -103,9 +100,28 @@ class Engine:
             layout = self._session.cache_layout
             self.prefixes = prompt_cache.PromptCache.of(self.model, layout, cache_bytes)
         if speculation is not None:
-            from gpt2edge.runtime import speculator
+            self._speculator = self._speculator_for(speculation)
 
-            self._speculator = speculator.Speculator(self, speculation)
+    def _speculator_for(self, speculation: "PromptLookup | DraftModel") -> "Speculator":
+        """Load what guesses. Raises Gpt2EdgeError where a draft model's tokens are others."""
+        from gpt2edge.runtime.speculation import PromptLookup
+        from gpt2edge.runtime.speculator import Speculator
+
+        if isinstance(speculation, PromptLookup):
+            return Speculator(speculation)
+        options = replace(self.options, speculation=None, prefix_cache_bytes=0)
+        draft = Engine(speculation.model, options)
+        paths = [engine.model.tokenizer_path for engine in (self, draft)]
+        texts = [path.read_bytes() if path else b"" for path in paths]
+        if texts[0] != texts[1] or self.config.vocab_size != draft.config.vocab_size:
+            raise Gpt2EdgeError(
+                f"{draft.model.path} has another tokenizer than {self.model.path}; a draft "
+                "model's must be the same"
+            )
+        context = draft.config.n_positions
+        return Speculator(
+            speculation, lambda longest: draft.decoder(rows=1, max_length=min(longest, context))
+        )
 
     def __enter__(self) -> "Engine":
         return self
@@ -121,201 +137,107 @@ class Engine:
         self._session.close()
         self.prefixes = self._speculator = None
 
-    def generate(
-        self,
-        prompt: Prompt,
-        *,
-        max_new_tokens: int | None = None,
-        sampling: SamplingParams | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        logprobs: int | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        overflow: Overflow | Policy = "error",
-    ) -> Completion:
-        """Complete one prompt.
+    @shows_arguments
+    def generate(self, prompt: Prompt, **arguments: "Unpack[GenerateArguments]") -> Completion:
+        """Complete one prompt; ``GenerateArguments`` describes the arguments.
 
-        What is None comes from the model's ``generation_config.json``; without one, decoding is
-        greedy. ``logprobs`` adds each token's log-probability and those of that many likeliest
-        tokens. ``overflow`` is the policy where prompt and completion do not fit the context.
-        Raises ContextLengthError where they must, ValueError for bad arguments.
+        Raises ContextLengthError where prompt and completion must fit the context and do not,
+        TypeError for an unknown argument, ValueError for a wrong value.
         """
-        (completion,) = self.generate_batch(
-            [prompt],
-            max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            stop=stop,
-            logprobs=logprobs,
-            processors=processors,
-            overflow=overflow,
-        )
-        return completion
+        stream: Stream[Completion] = self._stream("generate", [prompt], 1, arguments, single=True)
+        return stream.finish()
 
+    @shows_arguments
     def stream(
-        self,
-        prompt: Prompt,
-        *,
-        max_new_tokens: int | None = None,
-        sampling: SamplingParams | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        logprobs: int | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        overflow: Overflow | Policy = "error",
-    ) -> Stream:
-        """Complete one prompt, token by token: an iterator of ``Chunk``.
+        self, prompt: Prompt, **arguments: "Unpack[GenerateArguments]"
+    ) -> Stream[Completion]:
+        """Complete one prompt, token by token: a stream of ``Chunk``, to iterate or to await.
 
-        The pieces of text join to what ``generate`` returns for the same arguments.
+        The pieces of text join to the text that ``generate`` returns for the same arguments.
         """
-        return self.stream_batch(
-            [prompt],
-            max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            stop=stop,
-            logprobs=logprobs,
-            processors=processors,
-            overflow=overflow,
-        )
+        return self._stream("stream", [prompt], 1, arguments, single=True)
 
-    def stream_batch(
-        self,
-        prompts: Sequence[Prompt],
-        *,
-        n: int = 1,
-        max_new_tokens: int | None = None,
-        sampling: SamplingParams | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        logprobs: int | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        overflow: Overflow | Policy = "error",
-    ) -> Stream:
-        """What ``generate_batch`` does, token by token: ``Chunk.index`` says whose each one is.
-
-        Completion ``index`` is sample ``index % n`` of prompt ``index // n``.
-        """
-        request = self._requests.request(
-            max_new_tokens, sampling, stop, logprobs, processors, overflow
-        )
-        groups = self._requests.groups(prompts, n, request)
-        beams = request.sampling.num_beams
-        decoder = self._decoder_for(groups, beams)
-        if beams == 1:
-            tokens = decode_all(decoder, groups, self.prefixes, self._speculator)
-        else:
-            tokens = search_all(decoder, groups, self.prefixes)
-        return Stream([generation for group in groups for generation in group], tokens, decoder)
-
+    @shows_arguments
     def generate_batch(
-        self,
-        prompts: Sequence[Prompt],
-        *,
-        n: int = 1,
-        max_new_tokens: int | None = None,
-        sampling: SamplingParams | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        logprobs: int | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        overflow: Overflow | Policy = "error",
+        self, prompts: Sequence[Prompt], *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
     ) -> list[Completion]:
-        """``n`` completions of each prompt, in the order of the prompts.
+        """Return ``n`` completions of each prompt, in the order of the prompts.
 
         All are decoded together on one cache; a prompt's samples share one prefill. Sample ``i``
         of a prompt draws from the random stream (seed, i). In float32 and ``int8-block`` it is the
         same text in any batch; in other recipes the logits depend on the number of rows, and the
         same text comes from the same call alone.
         """
-        return self.stream_batch(
-            prompts,
-            n=n,
-            max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            stop=stop,
-            logprobs=logprobs,
-            processors=processors,
-            overflow=overflow,
-        ).finish()
-
-    async def agenerate(
-        self,
-        prompt: Prompt,
-        *,
-        max_new_tokens: int | None = None,
-        sampling: SamplingParams | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        logprobs: int | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        overflow: Overflow | Policy = "error",
-    ) -> Completion:
-        """``generate`` for code that awaits: cancelling its task ends it within one token."""
-        stream = self.astream(
-            prompt,
-            max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            stop=stop,
-            logprobs=logprobs,
-            processors=processors,
-            overflow=overflow,
+        stream: Stream[list[Completion]] = self._stream(
+            "generate_batch", prompts, n, arguments, single=False
         )
-        async for _ in stream:
-            pass
-        return stream.completion
+        return stream.finish()
 
-    def astream(
-        self,
-        prompt: Prompt,
-        *,
-        max_new_tokens: int | None = None,
-        sampling: SamplingParams | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        logprobs: int | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        overflow: Overflow | Policy = "error",
-    ) -> AsyncStream:
-        """``stream`` for code that awaits: an asynchronous iterator of ``Chunk``."""
-        return AsyncStream(
-            self.stream(
-                prompt,
-                max_new_tokens=max_new_tokens,
-                sampling=sampling,
-                stop=stop,
-                logprobs=logprobs,
-                processors=processors,
-                overflow=overflow,
-            )
-        )
+    @shows_arguments
+    def stream_batch(
+        self, prompts: Sequence[Prompt], *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
+    ) -> Stream[list[Completion]]:
+        """Stream the completions of ``generate_batch``: ``Chunk.index`` says whose each chunk is.
 
-    def generations(
-        self,
-        prompts: Sequence[Prompt],
-        *,
-        n: int = 1,
-        max_new_tokens: int | None = None,
-        sampling: SamplingParams | None = None,
-        stop: StopParams | str | Sequence[str] | None = None,
-        logprobs: int | None = None,
-    ) -> list[list[Generation]]:
-        """What ``generate_batch`` would decode, not yet begun: ``n`` for each prompt.
-
-        This is the door for loops of one's own over a decoder, such as ``runtime.search``.
+        Completion ``index`` is sample ``index % n`` of prompt ``index // n``.
         """
-        if sampling is None:
-            sampling = replace(self.defaults.sampling, num_beams=1)
-        if sampling.num_beams > 1:
-            raise ValueError("num_beams is for generate: a loop of one's own has beams of its own")
-        request = self._requests.request(max_new_tokens, sampling, stop, logprobs, ())
-        return self._requests.groups(prompts, n, request)
+        return self._stream("stream_batch", prompts, n, arguments, single=False)
+
+    @shows_arguments
+    def request(
+        self, prompt: Prompt, *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
+    ) -> Request:
+        """Build a request for ``n`` completions of one prompt, to queue on a scheduler."""
+        (request,) = self._builder.build("request", [prompt], n, arguments)
+        return request
+
+    @shows_arguments
+    def requests(
+        self, prompts: Sequence[Prompt], *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
+    ) -> list[Request]:
+        """Build a request for each prompt; a seed that is drawn is the same for all."""
+        return self._builder.build("requests", prompts, n, arguments)
+
+    def scheduler(
+        self, *, rows: int, max_length: int | None = None, chunks_per_step: int | None = 1
+    ) -> Scheduler:
+        """Return a scheduler of ``rows`` sequences, for servers and loops of one's own.
+
+        A row holds ``max_length`` tokens, the model's context where not given. Raises
+        ContextLengthError where ``max_length`` exceeds that.
+        """
+        decoder = self.decoder(rows=rows, max_length=max_length or self.config.n_positions)
+        forward = CachedForward(decoder, self.prefixes)
+        return Scheduler(decoder, forward=forward, chunks_per_step=chunks_per_step)
+
+    def _stream(
+        self,
+        method: str,
+        prompts: Sequence[Prompt],
+        n: int,
+        arguments: Mapping[str, Any],
+        *,
+        single: bool,
+    ) -> Stream[Any]:
+        requests = self._builder.build(method, prompts, n, arguments)
+        decoder = self._decoder_for(requests)
+        forward = CachedForward(decoder, self.prefixes)
+        scheduler = Scheduler(decoder, forward=forward, speculator=self._speculator)
+        for request in requests:
+            scheduler.add(request)
+        return Stream(requests, scheduler.run(), decoder, single=single)
 
     def score(self, prompt: Prompt, completions: Sequence[Prompt]) -> list[Score]:
-        """Log-probability of each of ``completions`` after ``prompt``, which is prefilled once."""
-        self._requests.require_language_model()
+        """Return how likely each of ``completions`` is after ``prompt``, prefilled once."""
+        builder = self._builder
+        builder.require_language_model()
         if isinstance(completions, str):
             raise ValueError("completions is one text; it must be a list of them")
         prompt_ids = self.encode(prompt)
-        encoded = [self._requests.encode_text(completion) for completion in completions]
+        encoded = [builder.encode_text(completion) for completion in completions]
         longest = len(prompt_ids) + max(map(len, encoded), default=1) - 1
         decoder = self.decoder(rows=1, max_length=longest)
-        texts = [
-            completion if isinstance(completion, str) else self._requests.decode(token_ids)
-            for completion, token_ids in zip(completions, encoded, strict=True)
-        ]
+        texts = [builder.text_of(*pair) for pair in zip(completions, encoded, strict=True)]
         return score_completions(decoder, prompt_ids, encoded, texts)
 
     def perplexity(
@@ -326,24 +248,19 @@ class Engine:
         context: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Perplexity:
-        """Perplexity of a text by a sliding window of ``context`` tokens, moved by ``stride``.
+        """Measure the perplexity of a text by a sliding window, moved by ``stride``.
 
-        The window is as long as the model's context and moves by half of it where not given. The
-        first token is conditioned on the begin-of-text token where the model has one.
-        ``progress`` is called with the tokens done and their total. Where ``stride`` equals
+        The window has ``context`` tokens, the model's context where not given, and moves by half
+        of it. The first token is conditioned on the begin-of-text token where the model has one.
+        ``progress`` is called with the tokens done and their total. Bits per byte are None, and
+        a warning is logged, where the tokens do not spell the whole text. Where ``stride`` equals
         ``context``, the first token of each window has nothing before it and is left out.
         """
         context = self.config.n_positions if context is None else context
         stride = max(1, context // 2) if stride is None else stride
         whole("context", context, 2, self.config.n_positions)
         whole("stride", stride, 1, context)
-        self._requests.require_language_model()
-        token_ids = self._requests.encode_text(text)
-        if self.config.bos_token_id is not None:
-            token_ids = [self.config.bos_token_id, *token_ids]
-        if len(token_ids) < 2:
-            raise ValueError("perplexity needs at least two tokens")
-        nbytes = len(text.encode()) if isinstance(text, str) else None
+        token_ids, nbytes = self._builder.encode_to_score(text)
         decoder = self.decoder(rows=1, max_length=min(context, len(token_ids)))
         losses = window_losses(decoder, token_ids, context, stride, progress)
         if losses.size < len(token_ids) - 1:
@@ -361,7 +278,7 @@ class Engine:
 
         Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
         """
-        return self._requests.encode(prompt)
+        return self._builder.encode(prompt)
 
     def decoder(self, *, rows: int, max_length: int) -> Decoder:
         """A fresh cache of ``rows`` sequences, with the forward calls over it.
@@ -387,12 +304,12 @@ class Engine:
         row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
         return max(1, self.options.cache_bytes // row_bytes)
 
-    def _decoder_for(self, groups: Sequence[Sequence[Generation]], num_beams: int) -> Decoder:
+    def _decoder_for(self, requests: Sequence[Request]) -> Decoder:
         """A decoder with as many rows as there is work for and the cache budget allows."""
-        generations = [generation for group in groups for generation in group]
+        generations = [item for request in requests for item in request.generations]
         longest = max((generation.cached_tokens for generation in generations), default=1)
         longest = min(longest, self.config.n_positions)  # past which they slide
-        wanted = len(groups) * num_beams if num_beams > 1 else len(generations)
-        affordable = self.affordable_rows(longest) // num_beams * num_beams
-        rows = max(num_beams, min(wanted, affordable))
-        return self.decoder(rows=rows, max_length=longest)
+        beams = generations[0].sampling.num_beams if generations else 1
+        wanted = len(requests) * beams if beams > 1 else len(generations)
+        affordable = self.affordable_rows(longest) // beams * beams
+        return self.decoder(rows=max(beams, min(wanted, affordable)), max_length=longest)

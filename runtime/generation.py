@@ -16,8 +16,8 @@ from gpt2edge.runtime.types import Chunk, Completion, FinishReason, Timing, Toke
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What every completion of one call has in common."""
+class ResolvedArguments:
+    """The arguments of one call, checked and with the model's defaults filled in."""
 
     max_new_tokens: int | None
     sampling: SamplingParams
@@ -45,7 +45,13 @@ class Generation:
     """
 
     def __init__(
-        self, prompt: str, prompt_ids: Sequence[int], request: Request, *, index: int, row: int
+        self,
+        prompt: str,
+        prompt_ids: Sequence[int],
+        arguments: ResolvedArguments,
+        *,
+        index: int,
+        row: int,
     ) -> None:
         self.prompt = prompt
         self.prompt_ids = list(prompt_ids)
@@ -55,12 +61,12 @@ class Generation:
         self.reused_tokens = self.guessed_tokens = self.accepted_tokens = 0
         self.history = list(prompt_ids)
         """Prompt and completion, the same list at all times."""
-        self.truncated = request.truncated
+        self.truncated = arguments.truncated
         self.has_slid = False
-        self.end_ids = request.eos_ids | frozenset(request.stop.token_ids)
+        self.end_ids = arguments.eos_ids | frozenset(arguments.stop.token_ids)
         """The tokens that end it."""
-        self._request = request
-        self._sampler = self._new_sampler((request.seed or 0, index))
+        self._arguments = arguments
+        self._sampler = self._new_sampler((arguments.seed or 0, index))
         self._score: float | None = None
         self._index = index
         self._row = row
@@ -68,13 +74,13 @@ class Generation:
         self._spelled: Transcript | None = None
         self._logprobs: list[float] = []
         self._top_logprobs: list[tuple[TokenLogprob, ...]] = []
-        self._first_token = self._last_token = request.started
+        self._first_token = self._last_token = arguments.started
 
-    def sibling(self, index: int, row: int) -> "Generation":
-        """Sample ``index`` of the same prompt; neither has begun."""
+    def sibling(self, index: int) -> "Generation":
+        """Return sample ``index`` of the same prompt, before either has begun."""
         twin = self.branch()
-        twin._index, twin._row = index, row
-        twin._sampler = self._sampler.fork((self._request.seed or 0, index))
+        twin._index, twin._row = index, self._row + index
+        twin._sampler = self._sampler.fork((self._arguments.seed or 0, index))
         return twin
 
     @property
@@ -83,15 +89,20 @@ class Generation:
         return len(self.prompt_ids) + self.max_new_tokens - 1
 
     @property
+    def may_slide(self) -> bool:
+        """Whether it goes on past the context."""
+        return self._arguments.overflow.policy == "slide"
+
+    @property
     def sampling(self) -> SamplingParams:
         """How its tokens are chosen."""
-        return self._request.sampling
+        return self._arguments.sampling
 
     @property
     def max_new_tokens(self) -> int:
         """Its token limit."""
-        assert self._request.max_new_tokens is not None
-        return self._request.max_new_tokens
+        assert self._arguments.max_new_tokens is not None
+        return self._arguments.max_new_tokens
 
     @property
     def logprobs(self) -> tuple[float, ...]:
@@ -110,7 +121,7 @@ class Generation:
 
     def append(self, token_id: int, logits: Logits) -> None:
         """Take ``token_id`` as the next token; ``logits`` [vocab_size] are the model's for it."""
-        if self._request.logprobs is not None:
+        if self._arguments.logprobs is not None:
             self._record(token_id, logits, log_masses(logits[None])[0])
         self._take(token_id, perf_counter())
 
@@ -136,7 +147,7 @@ class Generation:
         """End here where a caller cancelled it or its time is over; whether it has ended."""
         if self.cancelled:
             self.cancel()
-        elif self.finish_reason is None and self._request.is_late(perf_counter()):
+        elif self.finish_reason is None and self._arguments.is_late(perf_counter()):
             self.finish_reason = "time"
         return self.finish_reason is not None
 
@@ -146,7 +157,7 @@ class Generation:
         The last token is left out: it is the next to enter.
         """
         self.truncated = self.has_slid = True
-        return self._request.overflow.window(self.history, context)[:-1]
+        return self._arguments.overflow.window(self.history, context)[:-1]
 
     def fork(
         self, stream_key: Sequence[int] | None = None, *, sampling: SamplingParams | None = None
@@ -158,17 +169,17 @@ class Generation:
         """
         twin = self.branch()
         if sampling is not None:
-            twin._request = replace(self._request, sampling=sampling)
-            twin._sampler = twin._new_sampler((self._request.seed or 0, *(stream_key or ())))
+            twin._arguments = replace(self._arguments, sampling=sampling)
+            twin._sampler = twin._new_sampler((self._arguments.seed or 0, *(stream_key or ())))
         else:
-            key = None if stream_key is None else (self._request.seed or 0, *stream_key)
+            key = None if stream_key is None else (self._arguments.seed or 0, *stream_key)
             twin._sampler = self._sampler.fork(key)
         return twin
 
     def rehearsal(self) -> "Generation":
         """A twin that draws what this one would have drawn, and notes nothing of it."""
         twin = self.fork()
-        twin._request = replace(twin._request, logprobs=None)
+        twin._arguments = replace(twin._arguments, logprobs=None)
         twin._logprobs, twin._top_logprobs = [], []
         return twin
 
@@ -188,23 +199,23 @@ class Generation:
     def completion(self) -> Completion:
         """The finished completion."""
         assert self.finish_reason is not None
-        request = self._request
+        arguments = self._arguments
         return Completion(
             prompt=self.prompt,
             text="".join(self._transcript().pieces),
             token_ids=tuple(self.token_ids),
             finish_reason=self.finish_reason,
             timing=Timing(
-                load_s=request.load_s,
+                load_s=arguments.load_s,
                 prompt_tokens=len(self.prompt_ids),
                 completion_tokens=len(self.token_ids),
-                ttft_s=self._first_token - request.started,
+                ttft_s=self._first_token - arguments.started,
                 decode_s=self._last_token - self._first_token,
                 reused_tokens=self.reused_tokens,
                 guessed_tokens=self.guessed_tokens,
                 accepted_tokens=self.accepted_tokens,
             ),
-            seed=request.seed,
+            seed=arguments.seed,
             index=self._index,
             truncated=self.truncated,
             score=self._score,
@@ -213,40 +224,40 @@ class Generation:
         )
 
     def _new_sampler(self, stream_key: Sequence[int]) -> Sampler:
-        request = self._request
-        scope = Scope(prompt_length=len(self.prompt_ids), eos_ids=request.eos_ids)
-        return Sampler(request.sampling, request.processors, stream_key, scope)
+        arguments = self._arguments
+        scope = Scope(prompt_length=len(self.prompt_ids), eos_ids=arguments.eos_ids)
+        return Sampler(arguments.sampling, arguments.processors, stream_key, scope)
 
     def _banned(self) -> Sequence[int]:
-        stop = self._request.stop
+        stop = self._arguments.stop
         if len(self.token_ids) < stop.min_new_tokens:
-            return [*self._request.eos_ids, *stop.token_ids]
-        return tuple(self._request.eos_ids) if stop.ignore_eos else ()
+            return [*self._arguments.eos_ids, *stop.token_ids]
+        return tuple(self._arguments.eos_ids) if stop.ignore_eos else ()
 
     def _take(self, token_id: int, now: float) -> None:
         """Add a token, and set ``finish_reason`` where it is the last one."""
-        request, token_ids = self._request, self.token_ids
+        arguments, token_ids = self._arguments, self.token_ids
         token_ids.append(token_id)
         self.history.append(token_id)
         self._last_token = now
         if len(token_ids) == 1:
             self._first_token = now
         if token_id in self.end_ids:
-            self.finish_reason = "eos" if token_id in request.eos_ids else "stop"
-        elif request.stop.strings and self._transcript().has_stopped:
+            self.finish_reason = "eos" if token_id in arguments.eos_ids else "stop"
+        elif arguments.stop.strings and self._transcript().has_stopped:
             self.finish_reason = "stop"
-        elif len(token_ids) == request.max_new_tokens:
+        elif len(token_ids) == arguments.max_new_tokens:
             self.finish_reason = "length"
-        elif request.is_late(now):
+        elif arguments.is_late(now):
             self.finish_reason = "time"
 
     def _transcript(self, *, each: bool = False) -> Transcript:
         """The text of all tokens so far, those that are new in one piece or ``each`` in its own."""
         spelled = self._spelled
         if spelled is None:
-            request = self._request
+            arguments = self._arguments
             spelled = self._spelled = Transcript(
-                request.tokenizer, self.prompt_ids, request.stop.strings, self.end_ids
+                arguments.tokenizer, self.prompt_ids, arguments.stop.strings, self.end_ids
             )
         fresh = self.token_ids[spelled.tokens :]
         size = 1 if each else max(1, len(fresh))
@@ -259,7 +270,7 @@ class Generation:
     def _record(self, token_id: int, logits: Logits, log_mass: float) -> None:
         """Keep the log-probabilities that were asked for."""
         self._logprobs.append(float(logits[token_id]) - float(log_mass))
-        tokenizer, count = self._request.tokenizer, self._request.logprobs
+        tokenizer, count = self._arguments.tokenizer, self._arguments.logprobs
         if count:
             self._top_logprobs.append(
                 tuple(
@@ -291,12 +302,12 @@ def accept_all(generations: Sequence[Generation], logits: Logits) -> Iterator[Ge
         [generation.history for generation in generations],
         [generation._banned() for generation in generations],
     )
-    recorded = any(generation._request.logprobs is not None for generation in generations)
+    recorded = any(generation._arguments.logprobs is not None for generation in generations)
     masses = log_masses(logits) if recorded else None
     now = perf_counter()
     for row, (generation, token_id) in enumerate(zip(generations, token_ids, strict=True)):
         if generation.finish_reason is None:
-            if masses is not None and generation._request.logprobs is not None:
+            if masses is not None and generation._arguments.logprobs is not None:
                 generation._record(token_id, logits[row], masses[row])
             generation._take(token_id, now)
             yield generation

@@ -1,21 +1,23 @@
-"""From a caller's arguments to generations that are ready to decode."""
+"""Requests: from a caller's arguments to completions that are ready to decode."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from gpt2edge._checks import whole
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.arguments import check_names, merge_sampling
 from gpt2edge.runtime.defaults import GenerationDefaults
-from gpt2edge.runtime.generation import Generation, Request
+from gpt2edge.runtime.generation import Generation, ResolvedArguments
 from gpt2edge.runtime.overflow import Overflow, Policy
 from gpt2edge.runtime.processors import LogitsProcessor
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
+from gpt2edge.runtime.types import Completion
 
 MAX_SAMPLES: Final = 16_384
 """The most samples of one prompt in one call."""
@@ -33,37 +35,118 @@ Prompt: TypeAlias = str | Sequence[int]
 """A text, or its token ids."""
 
 
+class Request:
+    """One prompt and its completions: queue it on a ``Scheduler``, read it, cancel it.
+
+    ``Engine.request`` makes one. ``prompt`` is its text and ``prompt_ids`` its tokens.
+    """
+
+    def __init__(self, generations: Sequence[Generation]) -> None:
+        self.generations = tuple(generations)
+        self.prompt = generations[0].prompt
+        self.prompt_ids = tuple(generations[0].prompt_ids)
+
+    def __repr__(self) -> str:
+        tokens = [len(generation.token_ids) for generation in self.generations]
+        return f"Request({self.prompt[:40]!r}, tokens={tokens}, finished={self.is_finished})"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all of its completions have ended."""
+        return all(generation.finish_reason is not None for generation in self.generations)
+
+    def cancel(self) -> None:
+        """End it after the token being computed; safe from any thread or signal handler."""
+        for generation in self.generations:
+            generation.cancelled = True
+
+    @property
+    def completions(self) -> list[Completion]:
+        """Its completions, in order; one that has not ended counts as cancelled."""
+        for generation in self.generations:
+            generation.cancel()
+        return [generation.completion() for generation in self.generations]
+
+    @property
+    def completion(self) -> Completion:
+        """The completion of a request for one."""
+        (completion,) = self.completions
+        return completion
+
+
 @dataclass(frozen=True, slots=True)
-class Requests:
-    """Checks arguments against one model and fills in its defaults."""
+class RequestBuilder:
+    """Checks the arguments of calls against one model, and fills in its defaults."""
 
     model: ModelDir
     tokenizer: Tokenizer | None
     defaults: GenerationDefaults
     load_s: float
 
-    def request(
+    def build(
+        self, method: str, prompts: Sequence[Prompt], n: int, arguments: Mapping[str, Any]
+    ) -> list[Request]:
+        """Return a request for ``n`` completions of each prompt, as ``method`` was asked for.
+
+        Raises TypeError for an unknown argument, ValueError for a wrong one.
+        """
+        check_names(method, arguments)
+        resolved = self.resolve(**arguments)
+        beams = resolved.sampling.num_beams
+        whole("n", n, 1, MAX_SAMPLES if beams == 1 else beams)
+        if isinstance(prompts, str):
+            raise ValueError("prompts is one text; it must be a list of them")
+        requests: list[Request] = []
+        for prompt in prompts:
+            first = self._first(prompt, resolved, n * len(requests))
+            others = [first.sibling(index) for index in range(1, n)]
+            requests.append(Request([first, *others]))
+        return requests
+
+    def _first(self, prompt: Prompt, resolved: ResolvedArguments, row: int) -> Generation:
+        """The first completion of a prompt, cut to what fits the context."""
+        given_ids = self.encode(prompt)
+        prompt_ids, limit = resolved.overflow.fit(
+            given_ids,
+            resolved.max_new_tokens,
+            self.defaults.max_new_tokens,
+            self.model.config.n_positions,
+        )
+        truncated = len(prompt_ids) < len(given_ids)
+        fitted = replace(resolved, max_new_tokens=limit, truncated=truncated)
+        text = self.text_of(prompt, given_ids)
+        return Generation(text, prompt_ids, fitted, index=0, row=row)
+
+    def resolve(
         self,
-        max_new_tokens: int | None,
-        sampling: SamplingParams | None,
-        stop: StopParams | str | Sequence[str] | None,
-        logprobs: int | None,
-        processors: Sequence[LogitsProcessor],
+        *,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+        processors: Sequence[LogitsProcessor] = (),
         overflow: Overflow | Policy = "error",
-    ) -> Request:
-        """The checked arguments of one call, its seed drawn."""
+        **fields: Any,
+    ) -> ResolvedArguments:
+        """Return the checked arguments of one call, its seed drawn.
+
+        ``fields`` are those of ``SamplingParams``; None leaves one as it is.
+        """
         self.require_language_model()
         if max_new_tokens is not None:
             whole("max_new_tokens", max_new_tokens, 1, 2**31)
         if logprobs is not None:
             whole("logprobs", logprobs, 0, self.model.config.vocab_size)
         sampling = sampling or self.defaults.sampling
+        given = {name: value for name, value in fields.items() if value is not None}
+        if given:
+            sampling, _ = merge_sampling(sampling, given)
         stop = self._with_special_tokens(StopParams.of(stop))
         bad_ids = [token_id for word in sampling.bad_words_ids for token_id in word]
         self._check_ids([*sampling.logit_bias, *stop.token_ids, *bad_ids])
         overflow = Overflow.of(overflow)
         _check_beams(sampling, overflow)
-        return Request(
+        return ResolvedArguments(
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             stop=stop,
@@ -76,47 +159,16 @@ class Requests:
             overflow=overflow,
         )
 
-    def groups(self, prompts: Sequence[Prompt], n: int, request: Request) -> list[list[Generation]]:
-        """``n`` generations for each prompt, a list a prompt."""
-        beams = request.sampling.num_beams
-        whole("n", n, 1, MAX_SAMPLES if beams == 1 else beams)
-        if isinstance(prompts, str):
-            raise ValueError("prompts is one text; it must be a list of them")
-        groups: list[list[Generation]] = []
-        for prompt in prompts:
-            given_ids = self.encode(prompt)
-            text = prompt if isinstance(prompt, str) else self.decode(given_ids)
-            prompt_ids, limit = request.overflow.fit(
-                given_ids,
-                request.max_new_tokens,
-                self.defaults.max_new_tokens,
-                self.model.config.n_positions,
-            )
-            limited = replace(
-                request, max_new_tokens=limit, truncated=len(prompt_ids) < len(given_ids)
-            )
-            first_row = n * len(groups)
-            first = Generation(text, prompt_ids, limited, index=0, row=first_row)
-            others = [first.sibling(index, first_row + index) for index in range(1, n)]
-            groups.append([first, *others])
-        return groups
-
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt; an empty one becomes the begin-of-text token.
 
         Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
         """
-        if isinstance(prompt, str):
-            if self.tokenizer is None:
-                raise ValueError("this model has no tokenizer; give the prompt as token ids")
-            token_ids = self.tokenizer.encode(prompt)
-        else:
-            token_ids = [whole("a token id", token_id, -(2**63), 2**63) for token_id in prompt]
+        token_ids = self._token_ids(prompt)
         if not token_ids and self.model.config.bos_token_id is not None:
             return [self.model.config.bos_token_id]
         if not token_ids:
             raise ValueError("the prompt is empty and the model has no begin-of-text token")
-        self._check_ids(token_ids)
         return token_ids
 
     def require_language_model(self) -> None:
@@ -136,6 +188,17 @@ class Requests:
         special = tuple(token_id for token_id in found if token_id is not None)
         return replace(stop, token_ids=(*stop.token_ids, *special)) if special else stop
 
+    def _token_ids(self, prompt: Prompt) -> list[int]:
+        """Those of ``prompt``, perhaps none."""
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise ValueError("this model has no tokenizer; give the prompt as token ids")
+            token_ids = self.tokenizer.encode(prompt)
+        else:
+            token_ids = [whole("a token id", token_id, -(2**63), 2**63) for token_id in prompt]
+        self._check_ids(token_ids)
+        return token_ids
+
     def _check_ids(self, token_ids: Sequence[int]) -> None:
         vocab_size = self.model.config.vocab_size
         for token_id in {min(token_ids, default=0), max(token_ids, default=0)}:
@@ -143,13 +206,47 @@ class Requests:
                 raise ValueError(f"token id {token_id} is outside the vocabulary of {vocab_size}")
 
     def encode_text(self, text: Prompt) -> list[int]:
-        """Token ids of a text that must not be empty."""
+        """Token ids of a text that must have at least one."""
         if not len(text):
             raise ValueError("the text is empty; it must have at least one token")
-        return self.encode(text)
+        token_ids = self._token_ids(text)
+        if not token_ids:
+            raise ValueError(f"the tokenizer has no token for any character of {text[:40]!r}")
+        return token_ids
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of token ids, empty without a tokenizer."""
+    def nbytes(self, text: Prompt, token_ids: Sequence[int]) -> int | None:
+        """Size of ``text`` in UTF-8; None, with a warning, where its tokens spell another one."""
+        if not isinstance(text, str) or self.tokenizer is None:
+            return None
+        from gpt2edge.runtime.spelling import spells
+
+        if spells(self.tokenizer.spelled(token_ids), text):
+            return len(text.encode())
+        import logging
+
+        logging.getLogger("gpt2edge").warning(
+            "the tokens do not spell the whole text: its bits per byte would be those of another"
+        )
+        return None
+
+    def encode_to_score(self, text: Prompt) -> tuple[list[int], int | None]:
+        """Token ids of a text behind the begin-of-text token, where the model has one; ``nbytes``.
+
+        Raises ValueError for a text of fewer than two tokens.
+        """
+        self.require_language_model()
+        token_ids = self.encode_text(text)
+        nbytes = self.nbytes(text, token_ids)
+        if self.model.config.bos_token_id is not None:
+            token_ids = [self.model.config.bos_token_id, *token_ids]
+        if len(token_ids) < 2:
+            raise ValueError("perplexity needs at least two tokens")
+        return token_ids, nbytes
+
+    def text_of(self, prompt: Prompt, token_ids: Sequence[int]) -> str:
+        """The text of a prompt that is ``token_ids``; empty for ids without a tokenizer."""
+        if isinstance(prompt, str):
+            return prompt
         return self.tokenizer.decode(token_ids) if self.tokenizer else ""
 
 

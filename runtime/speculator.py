@@ -1,33 +1,34 @@
 """Speculator: decode steps of one sequence that may yield several tokens."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING
 
-from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.drafting import Drafter, LookupDrafter, ModelDrafter
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.speculation import DraftModel, PromptLookup
 from gpt2edge.runtime.widths import Costs, Widths
 
-if TYPE_CHECKING:
-    from gpt2edge.runtime.engine import Engine
-
 
 class Speculator:
-    """How an engine guesses. Its costs are learned over all texts, its widths for each."""
+    """How an engine guesses. Its costs are learned over all texts, its widths for each.
 
-    def __init__(self, engine: "Engine", options: PromptLookup | DraftModel) -> None:
+    ``draft_decoder`` returns a decoder of the draft model for texts of up to so many tokens.
+    """
+
+    def __init__(
+        self,
+        options: PromptLookup | DraftModel,
+        draft_decoder: Callable[[int], Decoder] | None = None,
+    ) -> None:
         self._costs = Costs()
         self._most = options.max_tokens
         self._drafter_for: Callable[[Generation], Drafter]
         if isinstance(options, PromptLookup):
             self._drafter_for = lambda generation: LookupDrafter(generation, options)
         else:
-            draft = _load_draft(engine, options)
-            self._drafter_for = lambda generation: ModelDrafter(generation, draft)
+            assert draft_decoder is not None
+            self._drafter_for = lambda generation: ModelDrafter(generation, draft_decoder)
 
     def begin(self, generation: Generation) -> "Speculation":
         """For one generation."""
@@ -91,17 +92,3 @@ class Speculation:
             generation.guessed_tokens += len(guess)
             generation.accepted_tokens += right
         self._widths.saw(kind, right, len(guess))
-
-
-def _load_draft(target: "Engine", options: DraftModel) -> "Engine":
-    """The draft model. Raises Gpt2EdgeError where its tokens are not the target's."""
-    plain = replace(target.options, speculation=None, prefix_cache_bytes=0)
-    draft = type(target)(options.model, plain)
-    paths = [engine.model.tokenizer_path for engine in (target, draft)]
-    texts = [path.read_bytes() if path else b"" for path in paths]
-    if texts[0] != texts[1] or target.config.vocab_size != draft.config.vocab_size:
-        raise Gpt2EdgeError(
-            f"{draft.model.path} has another tokenizer than {target.model.path}; a draft model's "
-            "must be the same"
-        )
-    return draft

@@ -3,9 +3,12 @@
 import codecs
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gpt2edge.errors import ModelDirError
+
+if TYPE_CHECKING:
+    from tokenizers.decoders import Decoder
 
 _TAIL: Final = 8
 """Tokens of the prompt before a completion: more than one character has, in bytes."""
@@ -24,10 +27,17 @@ class Tokenizer:
         # fine-tuning scripts leave these in the file; here a prompt is what its author wrote
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        if isinstance(self._tokenizer.model, tokenizers.models.BPE):
+            self._tokenizer.model.dropout = None  # it is for training: a text has one encoding
         added = self._tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
+        self._added = {index: token.content for index, token in added.items()}
         self._known: dict[int, bytes] = {}
-        self._byte_level = isinstance(self._tokenizer.decoder, tokenizers.decoders.ByteLevel)
+        self._warned_of_loss = False
+        self._byte_level = _is_byte_level(self._tokenizer.decoder)
+        # "¡" may be an added token and, in the vocabulary, the last byte of "á": both have one id
+        letters = {index: _BYTE_OF.get(content, 0) for index, content in self._added.items()}
+        self.continuations = {index: byte for index, byte in letters.items() if 0x80 <= byte < 0xC0}
 
     @property
     def is_byte_level(self) -> bool:
@@ -48,7 +58,40 @@ class Tokenizer:
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"the text is not valid Unicode: {error.reason}") from None
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        token_ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        if not self._warned_of_loss and self.spelled(token_ids) != text:
+            self._warn_where_text_is_lost(text, token_ids)
+        return token_ids
+
+    def spelled(self, token_ids: Sequence[int]) -> str:
+        """Text of ``token_ids``, special tokens included."""
+        if not self._byte_level:
+            return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
+        decoder = StreamDecoder(self, special=True)
+        return decoder.push_all(token_ids) + decoder.finish()
+
+    def _warn_where_text_is_lost(self, text: str, token_ids: Sequence[int]) -> None:
+        """Log, once, which character of ``text`` has no token."""
+        import logging  # most texts come as far as the tokens, and need none of this
+
+        from gpt2edge.runtime.spelling import first_unread
+
+        normalizer, id_of = self._tokenizer.normalizer, self._tokenizer.token_to_id
+        unknown = (byte for letter, byte in _BYTE_OF.items() if id_of(letter) is None)
+        character = first_unread(
+            self.spelled(token_ids),
+            text,
+            normalizer.normalize_str(text) if normalizer else text,
+            frozenset(unknown if self._byte_level else ()),
+        )
+        if character:
+            self._warned_of_loss = True
+            logging.getLogger("gpt2edge").warning(
+                "the tokenizer has no token for %r (U+%04X): the model does not read the text as "
+                "it was given",
+                character,
+                ord(character[0]),
+            )
 
     def special_id(self, text: str) -> int | None:
         """The id of the special token that is written ``text``, or None."""
@@ -90,9 +133,11 @@ class Tokenizer:
                 for times in (1, 2)
             )
             return twice[len(once) :].encode()
+        if token_id in self._added:  # as it is written, though its letters may stand for bytes
+            return self._added[token_id].encode()
         try:
             return bytes([_BYTE_OF[character] for character in token])
-        except KeyError:  # an added token is written as itself
+        except KeyError:  # no byte-level vocabulary has such a token
             return str(token).encode()
 
     def _decode_whole(self, token_ids: Sequence[int]) -> str:
@@ -100,25 +145,35 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Turns tokens into text one at a time; the pieces join to ``Tokenizer.decode``'s text."""
+    """Turns tokens into text one at a time; the pieces join to ``Tokenizer.decode``'s text.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    With ``special``, special tokens are in it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, special: bool = False) -> None:
         self._tokenizer = tokenizer
+        self._bytes_of = tokenizer._bytes if special else tokenizer.token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def __copy__(self) -> "StreamDecoder":
         """A decoder at the same point of its text, independent of this one."""
         twin = StreamDecoder(self._tokenizer)
+        twin._bytes_of = self._bytes_of
         twin._utf8.setstate(self._utf8.getstate())
         return twin
 
     def push(self, token_id: int) -> str:
         """The text that became complete with this token, perhaps empty."""
-        return self._utf8.decode(self._tokenizer.token_bytes(token_id))
+        byte = self._tokenizer.continuations.get(token_id)
+        if byte is not None and self._utf8.getstate()[0]:  # within a character
+            return self._utf8.decode(bytes([byte]))
+        return self._utf8.decode(self._bytes_of(token_id))
 
     def push_all(self, token_ids: Sequence[int]) -> str:
         """The text that became complete with these tokens."""
-        return self._utf8.decode(b"".join(map(self._tokenizer.token_bytes, token_ids)))
+        if self._tokenizer.continuations:
+            return "".join(map(self.push, token_ids))
+        return self._utf8.decode(b"".join(map(self._bytes_of, token_ids)))
 
     def finish(self) -> str:
         """What is left at the end: U+FFFD for a character that never became complete."""
@@ -157,6 +212,18 @@ class _WindowDecoder(StreamDecoder):
     def _advance(self, text: str) -> str:
         piece, self._emitted = text[len(self._emitted) :], text
         return piece
+
+
+def _is_byte_level(decoder: "Decoder | None") -> bool:
+    """Whether ``decoder`` is ByteLevel, alone or as all that a sequence holds."""
+    from tokenizers import decoders
+
+    if not isinstance(decoder, decoders.Sequence):
+        return isinstance(decoder, decoders.ByteLevel)
+    import json
+
+    members = json.loads(decoder.__getstate__())["decoders"]
+    return all(member["type"] == "ByteLevel" for member in members)
 
 
 def _byte_alphabet() -> dict[str, int]:

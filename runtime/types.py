@@ -111,7 +111,8 @@ class Perplexity:
     """Perplexity of a text: exp of the mean negative log-likelihood of ``tokens`` tokens.
 
     ``standard_error`` is that of ``perplexity``, by the delta method from the spread of the
-    token losses. ``bits_per_byte`` makes tokenizers comparable; None for token-id input.
+    token losses. ``bits_per_byte`` makes tokenizers comparable; None for token-id
+    input, and where the tokens do not spell the text.
     """
 
     perplexity: float

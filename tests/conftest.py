@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import settings
 
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, write_checkpoint
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+
+settings.register_profile("gpt2edge", deadline=None, derandomize=True)
+settings.load_profile("gpt2edge")  # no test depends on the clock, and each run tries the same cases
 
 
 @pytest.fixture(scope="session", autouse=True)

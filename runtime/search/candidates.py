@@ -36,15 +36,20 @@ class Request:
 
     def begin(self, engine: Engine, n: int, *, logprobs: int | None = None) -> list[Generation]:
         """``n`` generations, not yet begun; without ``sampling`` as the model's defaults say."""
-        (group,) = engine.generations(
-            [self.prompt],
+        sampling = self.sampling or spread(engine)
+        if sampling.num_beams > 1:
+            raise ValueError(
+                f"num_beams is {sampling.num_beams}; a search has beams of its own, so it must be 1"
+            )
+        request = engine.request(
+            self.prompt,
             n=n,
             max_new_tokens=self.max_new_tokens,
-            sampling=self.sampling or spread(engine),
+            sampling=sampling,
             stop=self.stop,
             logprobs=logprobs,
         )
-        return group
+        return list(request.generations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,8 @@ def spread(engine: Engine) -> SamplingParams:
     """The model's default sampling, or temperature 0.8 where that is greedy."""
     default = engine.defaults.sampling
     if not default.is_greedy:
-        return default
-    return replace(default, temperature=TEMPERATURE, top_k=0)
+        return replace(default, num_beams=1)
+    return replace(default, temperature=TEMPERATURE, top_k=0, num_beams=1)
 
 
 def gather(group: Iterable[Generation], extract: Extract) -> list[Candidate]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.types import Candidate
 
@@ -52,7 +53,11 @@ class Harvest:
     def _resume(self) -> None:
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], 1):
+        try:
+            lines = text_of(whole, "it").split("\n")[:-1]
+        except ValueError as error:
+            raise Gpt2EdgeError(f"{self.path} holds no harvested solutions: {error}") from None
+        for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
                 self._remember(str(row["prompt"]), str(row["completion"]))

@@ -1,7 +1,7 @@
 """The likeliest next lines of a text, by a beam over tokens."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter
@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.branching import Branch, common_length
+from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.sampling import log_softmax
 from gpt2edge.runtime.search.workspace import Workspace
 
@@ -22,10 +24,9 @@ class Line(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """One line so far; ``row`` holds all of its tokens but the last. ``text`` once it has ended."""
+    """One line so far: of which prompt, and how likely. ``text`` once it has ended."""
 
     prompt: int
-    row: int
     token_ids: tuple[int, ...]
     logprob: float
     text: str | None = None
@@ -65,63 +66,88 @@ class Likeliest:
         found: list[list[Line]] = []
         for start in range(0, len(encoded), together):
             group = encoded[start : start + together]
-            found += _Beam(self, work, group, longest).lines()
+            decoder = work.decoder(self.k * len(group), longest)
+            search = _Search(self, work, group, decoder.cache.max_length)
+            scheduler = work.scheduler(decoder)
+            scheduler.add_search(search)
+            for _ in scheduler.run():
+                pass
+            found += search.lines()
         return found
 
 
-class _Beam:
-    """Some prompts whose lines grow together."""
+class _Search:
+    """Some prompts whose lines grow together, on rows of a scheduler (``Branching``)."""
 
     def __init__(
-        self, knobs: Likeliest, work: Workspace, prompts: Sequence[Sequence[int]], longest: int
+        self,
+        knobs: Likeliest,
+        work: Workspace,
+        prompts: Sequence[Sequence[int]],
+        max_length: int,
     ) -> None:
-        self._knobs, self._work, self._prompts = knobs, work, prompts
-        self._decoder = work.decoder(knobs.k * len(prompts), longest)
+        self.prompts = prompts
+        self.width = knobs.k * len(prompts)
+        self.is_done = False
+        self._knobs, self._work = knobs, work
         self._floor = math.log(knobs.least) if knobs.least else -math.inf
         self._eos_ids = sorted(work.engine.defaults.eos_ids)
+        self._ended: list[_Path] = []
+        self._steps_left = min(knobs.max_new_tokens, max_length - max(map(len, prompts)))
+
+    def begin(self, logits: NDArray[np.float32], reused: Sequence[int]) -> list[Branch]:  # noqa: ARG002
+        """Take the first step from ``logits`` [prompts, vocab_size]."""
+        roots = [_Path(place, (), 0.0) for place in range(len(logits))]
+        return self.advance(roots, logits)
+
+    def advance(self, members: Sequence[_Path], logits: NDArray[np.float32]) -> list[Branch]:
+        """Grow every line by a token, until all have ended or are too unlikely."""
+        self._steps_left -= 1
+        kept = self._likeliest(self._ended, members, logits)
+        self._ended = [path for path, _ in kept if path.text is not None]
+        growing = [Branch(path, parent) for path, parent in kept if path.text is None]
+        self.is_done = not growing or self._steps_left < 1
+        return growing
+
+    def common(self, member: _Path, other: _Path) -> int:
+        """Return how many tokens two lines have in common in the cache."""
+        if member.prompt != other.prompt:
+            return 0
+        prompt_length = len(self.prompts[member.prompt])
+        return prompt_length + common_length(member.token_ids, other.token_ids)
+
+    def finish(self) -> Iterator[Generation]:
+        """Return no generations: the result is in ``lines``."""
+        return iter(())
 
     def lines(self) -> list[list[Line]]:
-        """Grow until every line has ended or is too unlikely; the likeliest of each come first."""
-        logits = np.stack(
-            [self._work.enter(self._decoder, row, ids) for row, ids in enumerate(self._prompts)]
-        )  # [paths, vocab_size]
-        growing = [_Path(at, at, (), 0.0) for at in range(len(logits))]
-        ended: list[_Path] = []
-        room = self._decoder.cache.max_length - max(map(len, self._prompts))
-        steps = min(self._knobs.max_new_tokens, room)
-        for step in range(steps):
-            kept = self._likeliest(ended, growing, logits)
-            ended = [path for path in kept if path.text is not None]
-            growing = [path for path in kept if path.text is None]
-            if not growing or step == steps - 1:
-                break
-            growing = self._placed(growing)
-            newest = [path.token_ids[-1] for path in growing]
-            logits = self._work.decode(self._decoder, newest)
-        found: list[list[Line]] = [[] for _ in self._prompts]
-        for path in ended:
+        """Return the lines of each prompt that have ended, the likeliest first."""
+        found: list[list[Line]] = [[] for _ in self.prompts]
+        for path in self._ended:
             found[path.prompt].append(Line(path.text or "", math.exp(path.logprob)))
         return found
 
     def _likeliest(
         self, ended: Sequence[_Path], growing: Sequence[_Path], logits: NDArray[np.float32]
-    ) -> list[_Path]:
-        """The k likeliest of each prompt, ended or grown by a token; ties by age."""
-        options: list[list[tuple[float, _Path, int | None]]] = [[] for _ in self._prompts]
-        for path in ended:
-            options[path.prompt].append((path.logprob, path, None))
+    ) -> list[tuple[_Path, int]]:
+        """The k likeliest of each prompt, ended or grown by a token, and the places of the
+        latters' parents; ties by age."""
+        options: list[list[tuple[float, int, int | None]]] = [[] for _ in self.prompts]
+        for place, path in enumerate(ended):
+            options[path.prompt].append((path.logprob, place, None))
         totals = log_softmax(logits) + np.array([[path.logprob] for path in growing])
         totals[:, self._eos_ids] = -math.inf
-        for path, row in zip(growing, totals, strict=True):
+        for place, (path, row) in enumerate(zip(growing, totals, strict=True)):
             likely, logprobs = self._tokens(row)
-            options[path.prompt] += zip(logprobs, repeat(path), likely, strict=False)
+            options[path.prompt] += zip(logprobs, repeat(place), likely, strict=False)
         kept = []
         for mine in options:
             mine.sort(key=itemgetter(0), reverse=True)
-            kept += [
-                path if token_id is None else self._grown(path, token_id, logprob)
-                for logprob, path, token_id in mine[: self._knobs.k]
-            ]
+            for logprob, place, token_id in mine[: self._knobs.k]:
+                if token_id is None:
+                    kept.append((ended[place], -1))
+                else:
+                    kept.append((self._grown(growing[place], token_id, logprob), place))
         return kept
 
     def _tokens(self, logprobs: NDArray[np.float64]) -> tuple[list[int], list[float]]:
@@ -133,29 +159,12 @@ class _Beam:
 
     def _grown(self, path: _Path, token_id: int, logprob: float) -> _Path:
         token_ids = (*path.token_ids, token_id)
-        return path._replace(token_ids=token_ids, logprob=logprob, text=self._ended(token_ids))
+        return path._replace(token_ids=token_ids, logprob=logprob, text=self._line_of(token_ids))
 
-    def _ended(self, token_ids: tuple[int, ...]) -> str | None:
+    def _line_of(self, token_ids: tuple[int, ...]) -> str | None:
         """The line, where these tokens hold a whole one."""
         last = self._knobs.end[-1]
         if last.isascii() and last not in self._work.tokenizer.piece(token_ids[-1]):
             return None
         text, end, _ = self._work.tokenizer.decode(token_ids).partition(self._knobs.end)
         return text + end if end else None
-
-    def _placed(self, paths: Sequence[_Path]) -> list[_Path]:
-        """The paths in the order of their rows, into which their parents' caches have moved.
-
-        A row that stays where it is costs no copy: the first child of a parent takes its place.
-        """
-        order: list[_Path | None] = [None] * len(paths)
-        others = []
-        for path in paths:
-            if path.row < len(paths) and order[path.row] is None:
-                order[path.row] = path
-            else:
-                others.append(path)
-        waiting = iter(others)
-        placed = [path if path is not None else next(waiting) for path in order]
-        self._decoder.cache.select([path.row for path in placed])
-        return [path._replace(row=row) for row, path in enumerate(placed)]

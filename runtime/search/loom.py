@@ -137,12 +137,13 @@ class Loom:
         if room < 1:
             node.is_terminal = True
             return []
-        ((first,),) = self._engine.generations(
-            [token_ids],
+        request = self._engine.request(
+            token_ids,
             sampling=self._sampling,
             max_new_tokens=min(room, self.tokens + 1),
             logprobs=0,
         )
+        (first,) = request.generations
         done = sum(edge.visits for edge in node.children)
         places = self._places(node)
         return [first.fork((*places, number)) for number in range(done, done + n)]

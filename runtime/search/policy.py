@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from gpt2edge._checks import real, whole
 from gpt2edge._files import write_whole
+from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.best_of_n import Choice
 from gpt2edge.runtime.search.types import Candidate
@@ -125,7 +126,7 @@ class Policy:
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
         """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
         try:
-            keys = json.loads(Path(path).read_text(encoding="utf-8"))
+            keys = json.loads(text_of(Path(path).read_bytes(), "it"))
             if keys.pop("format") != FORMAT:
                 raise ValueError(f"its format is not {FORMAT!r}")
             arms = tuple(Arm(**arm) for arm in keys.pop("arms"))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from gpt2edge._checks import real, whole
 from gpt2edge._files import write_whole
+from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.tree_page import as_page
 from gpt2edge.runtime.search.tree_text import as_text
@@ -102,7 +103,7 @@ class Tree:
     def load(cls, path: str | os.PathLike[str]) -> "Tree":
         """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
         try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
+            value = json.loads(text_of(Path(path).read_bytes(), "it"))
             if value["format"] != FORMAT:
                 raise ValueError(f"its format is {value['format']!r}, not {FORMAT!r}")
             tree = cls("")

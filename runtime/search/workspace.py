@@ -1,8 +1,8 @@
 """Workspace: the model, the budget and the cache of one search."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, TypeAlias
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.generation import Generation, accept_all
+from gpt2edge.runtime.forward import Entered
+from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.requests import Prompt
 from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.scheduler import Scheduler
 from gpt2edge.runtime.search.types import Budget, Cost, Reading, StopReason
 from gpt2edge.runtime.search.verifier import reading_of
 from gpt2edge.runtime.stopping import StopParams
@@ -114,12 +116,16 @@ class Workspace:
         stop: StopParams | str | Sequence[str] | None = None,
     ) -> list[list[Completion]]:
         """``n`` whole completions of each prompt, for evaluators and proposers."""
-        groups = self.engine.generations(
-            prompts, n=n, max_new_tokens=max_new_tokens, sampling=sampling, stop=stop
+        requests = self.engine.requests(
+            prompts,
+            n=n,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling or replace(self.engine.defaults.sampling, num_beams=1),
+            stop=stop,
         )
-        for _ in self.grow([generation for group in groups for generation in group]):
+        for _ in self.grow([item for request in requests for item in request.generations]):
             pass
-        return [[generation.completion() for generation in group] for group in groups]
+        return [request.completions for request in requests]
 
     def grow(
         self, generations: Sequence[Generation], until: Until | None = None, *, keep: bool = True
@@ -130,22 +136,25 @@ class Workspace:
         so that it and its forks go on for nothing but their new tokens. One call at a time: the
         rows are shared. Raises OutOfBudget.
         """
-        waiting = deque(item for item in generations if item.finish_reason is None)
-        decoder = self._decoder_for(waiting)
-        active: list[Generation] = []
-        while waiting or active:
-            while waiting and len(active) < decoder.cache.rows:
-                generation = waiting.popleft()
-                active.append(generation)
-                if self._enter(decoder, len(active) - 1, generation) and _rests(generation, until):
-                    yield self._take(decoder, active, len(active) - 1, keep=keep)
-            if active:
-                logits = self.decode(decoder, [item.token_ids[-1] for item in active])
-                for _ in accept_all(active, logits):
-                    pass
-                resting = [row for row, item in enumerate(active) if _rests(item, until)]
-                for row in reversed(resting):
-                    yield self._take(decoder, active, row, keep=keep)
+        waiting = [item for item in generations if item.finish_reason is None]
+        scheduler = self.scheduler(self._decoder_for(waiting))
+        for generation in waiting:
+            scheduler.add_generations([generation])
+        while scheduler.is_busy:
+            resting = []
+            for generation in scheduler.step():
+                if _rests(generation, until):
+                    if keep and generation.finish_reason is None:
+                        token_ids = [*generation.prompt_ids, *generation.token_ids[:-1]]
+                        row = scheduler.row_of(generation)
+                        self._prefixes.store(scheduler.decoder.cache, row, token_ids)
+                    scheduler.remove(generation)
+                    resting.append(generation)
+            yield from resting  # when all rows have taken their tokens: a caller may end others
+
+    def scheduler(self, decoder: Decoder) -> Scheduler:
+        """Return a scheduler over ``decoder`` whose calls are counted, within the budget."""
+        return Scheduler(decoder, forward=_Metered(self, decoder))
 
     def decoder(self, rows: int, longest: int) -> Decoder:
         """The decoder at hand where it is large enough, else a larger one, its rows empty."""
@@ -156,10 +165,13 @@ class Workspace:
             self._decoder = decoder = self.engine.decoder(rows=rows, max_length=longest)
         return decoder
 
-    def enter(self, decoder: Decoder, row: int, prompt_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Bring a prompt into ``row``, from memory as far as it is known: logits after it.
+    def enter(
+        self, decoder: Decoder, row: int, prompt_ids: Sequence[int], draws: int = 0
+    ) -> tuple[NDArray[np.float32], int]:
+        """Bring a prompt into ``row``, from memory as far as it is known.
 
-        Raises OutOfBudget.
+        Returns logits [vocab_size] after it, from which ``draws`` tokens will be drawn, and how
+        many of its tokens were known. Raises OutOfBudget.
         """
         key = tuple(prompt_ids)
         logits = self._prompt_logits.get(key)
@@ -170,7 +182,23 @@ class Workspace:
             self._prefixes.store(decoder.cache, row, key)
         assert logits is not None
         self._remember(key, logits)
-        return logits
+        self._check(tokens=draws, calls=0)
+        self._generated += draws
+        return logits, start
+
+    def resume(
+        self, decoder: Decoder, row: int, token_ids: Sequence[int]
+    ) -> tuple[NDArray[np.float32], int]:
+        """Bring the tokens of a paused generation into ``row``, from memory as far as known.
+
+        Returns no logits, as its last token enters at the next step, and how many were known.
+        Raises OutOfBudget.
+        """
+        start = self._prefixes.restore(decoder.cache, row, token_ids)
+        if start < len(token_ids):
+            self._prefill(decoder, row, token_ids[start:])
+            self._prefixes.store(decoder.cache, row, token_ids)
+        return np.empty(0, np.float32), start
 
     def decode(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """A token more in each of the first rows: logits [rows, vocab_size]. Raises OutOfBudget."""
@@ -179,25 +207,6 @@ class Workspace:
         self._calls += 1
         self._generated += len(token_ids)
         return logits
-
-    def _enter(self, decoder: Decoder, row: int, generation: Generation) -> bool:
-        """Bring a generation's tokens into ``row``, from memory as far as they are known.
-
-        A fresh one draws its first token, which is what the answer says. In all others the last
-        token has not entered the cache: the next decode brings it.
-        """
-        if not generation.token_ids:
-            logits = self.enter(decoder, row, generation.prompt_ids)
-            self._check(tokens=1, calls=0)
-            generation.accept(logits)
-            self._generated += 1
-            return True
-        token_ids = [*generation.prompt_ids, *generation.token_ids[:-1]]
-        start = self._prefixes.restore(decoder.cache, row, token_ids)
-        if start < len(token_ids):
-            self._prefill(decoder, row, token_ids[start:])
-            self._prefixes.store(decoder.cache, row, token_ids)
-        return False
 
     def _prefill(self, decoder: Decoder, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
         calls = -(-len(token_ids) // self.engine.options.prefill_chunk)
@@ -212,20 +221,6 @@ class Workspace:
         self._prompt_logits[prompt_ids] = logits
         if len(self._prompt_logits) > _PROMPTS:
             del self._prompt_logits[next(iter(self._prompt_logits))]
-
-    def _take(
-        self, decoder: Decoder, active: list[Generation], row: int, *, keep: bool
-    ) -> Generation:
-        """Free ``row``, into which the last row moves."""
-        generation = active[row]
-        if keep and generation.finish_reason is None:
-            token_ids = [*generation.prompt_ids, *generation.token_ids[:-1]]
-            self._prefixes.store(decoder.cache, row, token_ids)
-        last = active.pop()
-        if row < len(active):
-            active[row] = last
-            decoder.cache.fork(len(active), [row])
-        return generation
 
     def _decoder_for(self, generations: Sequence[Generation]) -> Decoder:
         """A decoder for as many generations as the cache budget allows."""
@@ -242,6 +237,28 @@ class Workspace:
             raise OutOfBudget("forward_calls")
         if budget.seconds is not None and budget.clock() - self._started >= budget.seconds:
             raise OutOfBudget("seconds")
+
+
+class _Metered:
+    """The forward calls of a workspace, for its scheduler."""
+
+    def __init__(self, work: Workspace, decoder: Decoder) -> None:
+        self._work = work
+        self._decoder = decoder
+
+    def enter(self, row: int, token_ids: Sequence[int], draws: int) -> Entered:
+        """Enter a prompt, at once."""
+        yield from ()
+        return self._work.enter(self._decoder, row, token_ids, draws)
+
+    def resume(self, row: int, token_ids: Sequence[int]) -> Entered:
+        """Enter the tokens of a paused generation, at once."""
+        yield from ()
+        return self._work.resume(self._decoder, row, token_ids)
+
+    def decode(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Add a token to each row."""
+        return self._work.decode(self._decoder, token_ids)
 
 
 def _rests(generation: Generation, until: Until | None) -> bool:

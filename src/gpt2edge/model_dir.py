@@ -20,6 +20,7 @@ from typing import Any, Final
 from gpt2edge._beside import Beside
 from gpt2edge._files import umask
 from gpt2edge._optimum import OPTIMUM, check_not_legacy
+from gpt2edge._text import text_of
 from gpt2edge.checksums import damaged, sha256, unproven
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError
@@ -246,7 +247,7 @@ def read_json(path: Path) -> dict[str, Any]:
             raise ModelDirError(f"{path} is not a regular file")
         if path.is_file() and path.stat().st_size > LARGEST_JSON:
             raise ModelDirError(f"{path} is larger than {LARGEST_JSON:,} bytes")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text_of(path.read_bytes(), "it"))
     except OSError as error:
         raise ModelDirError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

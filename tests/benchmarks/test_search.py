@@ -47,7 +47,7 @@ def test_it_chooses_as_the_library_does(engine: Engine, seed: int) -> None:
     row = pool_row(seed)
     pool = Pool.of(row)
     (stem,) = gather(
-        engine.generations(["he"], sampling=SamplingParams(seed=1))[0], lambda text: text
+        engine.request("he", sampling=SamplingParams(seed=1)).generations, lambda text: text
     )
     orders = pool.orders(seed)[:16]
     for n in (1, 3, 8, 24):

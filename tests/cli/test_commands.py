@@ -66,6 +66,9 @@ def test_perplexity(tiny_model: ModelDir, tmp_path: Path) -> None:
     assert output_json(*args, "--text", "-", stdin=TEXT) == report
     result = invoke(*args, "--text", path)
     assert f"{expected.perplexity:.4f} ± {expected.standard_error:.4f}" in result.stdout
+    assert f"{expected.mean_nll:.4f} nats a token" in result.stdout
+    (bits,) = [line for line in result.stdout.splitlines() if "bits per byte" in line]
+    assert bits.endswith(f" {expected.bits_per_byte:.4f}")
     assert result.stderr == ""
 
 

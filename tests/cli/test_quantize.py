@@ -149,5 +149,6 @@ def test_what_people_read_is_what_machines_read(
     assert f"at most {errors[worst]:.4f} ({worst})" in shown
     assert f"{report['top1_agreement']['value']:.2%}" in shown
     assert f"{report['kl']['value']:.6f}" in shown
-    assert f"{report['perplexity_increase']['value']:+.3%}" in shown
+    increase = report["perplexity_increase"]
+    assert f"{increase['value']:+.3%} ± {increase['standard_error']:.3%}" in shown
     assert len(set(errors.values())) > 2

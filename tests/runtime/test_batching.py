@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gpt2edge import GREEDY, Engine
-from gpt2edge.runtime.batching import decode_all
 from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.scheduler import Scheduler
 from gpt2edge.runtime.session import RuntimeOptions
 
 
@@ -20,12 +20,10 @@ def test_two_hundred_requests_keep_their_order_and_the_budget(
         (random.integers(256, size=length).tolist(), int(new))
         for length, new in random.integers((1, 1), (40, 24), (200, 2))
     ]
-    groups = [
-        group
-        for prompt, new in wanted
-        for group in engine.generations([prompt], max_new_tokens=new, sampling=GREEDY)
+    requests = [
+        engine.request(prompt, max_new_tokens=new, sampling=GREEDY) for prompt, new in wanted
     ]
-    longest = max(group[0].cached_tokens for group in groups)
+    longest = max(request.generations[0].cached_tokens for request in requests)
     budget = 7 * longest * engine._session.cache_layout.token_bytes
     tight = Engine(engine.model.path, RuntimeOptions(cache_bytes=budget))
     rows = tight.affordable_rows(longest)
@@ -40,13 +38,16 @@ def test_two_hundred_requests_keep_their_order_and_the_budget(
 
     monkeypatch.setattr(type(decoder), "decode", counted)
     assert decoder.cache.data.nbytes <= budget
-    for _ in decode_all(decoder, groups):
+    scheduler = Scheduler(decoder)
+    for request in requests:
+        scheduler.add(request)
+    for _ in scheduler.run():
         pass
     full = sum(width == rows for width in widths)
     assert full > 0.95 * len(widths) - rows * 24  # a row that ends is given away at once
     monkeypatch.undo()
-    for (group,), (prompt, new) in list(zip(groups, wanted, strict=True))[::9]:
-        done = group.completion()
+    for request, (prompt, new) in list(zip(requests, wanted, strict=True))[::9]:
+        done = request.completion
         assert (
             done.token_ids == engine.generate(prompt, max_new_tokens=new, sampling=GREEDY).token_ids
         )

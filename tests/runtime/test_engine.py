@@ -1,8 +1,11 @@
 """Engine: invariants that hold whatever the weights are."""
 
+import dataclasses
+import inspect
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import gpt2edge
 from gpt2edge import GREEDY, Chunk, Engine, SamplingParams
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ContextLengthError, Gpt2EdgeError, ModelDirError, ProviderError
+from gpt2edge.runtime.arguments import GenerateArguments
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.session import RuntimeOptions
@@ -94,13 +98,13 @@ def test_samples_of_a_prompt_share_one_prefill(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefilled = []
-    original = Decoder.prefill
+    original = Decoder.prefill_by_chunks
 
-    def counted(self: Decoder, row: int, token_ids: list[int]) -> NDArray[np.float32]:
+    def counted(self: Decoder, row: int, token_ids: list[int]) -> Any:
         prefilled.append(len(token_ids))
         return original(self, row, token_ids)
 
-    monkeypatch.setattr(Decoder, "prefill", counted)
+    monkeypatch.setattr(Decoder, "prefill_by_chunks", counted)
     samples = engine.generate_batch(["Once upon"], n=8, max_new_tokens=12, sampling=WARM)
     assert prefilled == [len(engine.encode("Once upon"))]
     assert len({sample.token_ids for sample in samples}) > 4
@@ -392,3 +396,47 @@ def test_a_failed_call_leaves_the_cache_as_it_was(engine: Engine) -> None:
 def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RuntimeOptions(**options)
+
+
+def test_sampling_fields_are_arguments(engine: Engine) -> None:
+    for given in ({"temperature": 0.7, "seed": 3}, {"top_k": 5, "seed": 1}, {"num_beams": 3}):
+        plain = engine.generate("he", max_new_tokens=12, **given)  # type: ignore[arg-type]
+        params = SamplingParams(**given)  # type: ignore[arg-type]
+        if given.get("num_beams"):
+            params = SamplingParams(num_beams=3, temperature=0.0)
+        assert (
+            plain.token_ids == engine.generate("he", max_new_tokens=12, sampling=params).token_ids
+        )
+    over = engine.generate("he", max_new_tokens=12, sampling=WARM, seed=99)
+    same = engine.generate("he", max_new_tokens=12, sampling=replace(WARM, seed=99))
+    assert over.token_ids == same.token_ids
+    with pytest.raises(ValueError, match="temperature is -1"):
+        engine.generate("he", temperature=-1)
+
+
+@pytest.mark.parametrize("method", ["generate", "stream", "generate_batch", "request"])
+def test_an_unknown_argument_is_named_with_the_one_meant(engine: Engine, method: str) -> None:
+    prompt = ["he"] if "batch" in method else "he"
+    with pytest.raises(
+        TypeError, match=rf"{method}\(\) has no argument 'temprature'; did you mean"
+    ):
+        getattr(engine, method)(prompt, temprature=0.5)
+
+
+def test_help_shows_every_argument(engine: Engine) -> None:
+    shown = inspect.signature(engine.generate)
+    assert next(iter(shown.parameters)) == "prompt"
+    assert set(shown.parameters) == {"prompt", *GenerateArguments.__annotations__}
+    fields = {field.name for field in dataclasses.fields(SamplingParams)}
+    assert fields <= set(shown.parameters)
+
+
+def test_a_stream_in_a_block_ends_with_it(engine: Engine) -> None:
+    with engine.stream("he", max_new_tokens=30, sampling=GREEDY) as stream:
+        next(stream)
+    assert list(stream) == []
+    assert stream.result.finish_reason == "cancelled"
+    whole = engine.stream("he", max_new_tokens=5, sampling=GREEDY)
+    assert whole.finish() == whole.result == whole.completion
+    both = engine.stream_batch(["he", "x"], max_new_tokens=5, sampling=GREEDY)
+    assert both.finish() == both.result == both.completions

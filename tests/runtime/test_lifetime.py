@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpt2edge import GREEDY, Engine, Gpt2EdgeError, SamplingParams
+from gpt2edge import GREEDY, Completion, Engine, Gpt2EdgeError, SamplingParams
 from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.speculation import PromptLookup
 from tests.runtime.threads import calls, rounds
@@ -46,14 +46,16 @@ def test_awaiting_is_the_same_text(engine: Engine) -> None:
     sampling = SamplingParams(seed=3)
 
     async def streamed() -> list[int]:
-        stream = engine.astream("he", max_new_tokens=20, sampling=sampling)
+        stream = engine.stream("he", max_new_tokens=20, sampling=sampling)
         tokens = [chunk.token_id async for chunk in stream]
         assert tokens == list(stream.completion.token_ids)
         return tokens
 
     async def many() -> list[Any]:
-        whole = engine.agenerate("he", max_new_tokens=20, sampling=sampling)
-        return await asyncio.gather(whole, *(streamed() for _ in range(5)))
+        async def whole() -> Completion:
+            return await engine.stream("he", max_new_tokens=20, sampling=sampling)
+
+        return await asyncio.gather(whole(), *(streamed() for _ in range(5)))
 
     expected = engine.generate("he", max_new_tokens=20, sampling=sampling)
     whole, *others = asyncio.run(many())
@@ -75,9 +77,10 @@ def test_a_cancelled_task_goes_on_at_once_and_its_thread_ends_with_the_token(
         return logits
 
     async def scenario() -> None:
-        task = asyncio.create_task(
-            engine.agenerate("he", max_new_tokens=50, sampling=GREEDY, processors=[slow])
-        )
+        async def awaited() -> Completion:
+            return await engine.stream("he", max_new_tokens=50, sampling=GREEDY, processors=[slow])
+
+        task = asyncio.create_task(awaited())
         await asyncio.to_thread(inside.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -92,13 +95,13 @@ def test_a_cancelled_task_goes_on_at_once_and_its_thread_ends_with_the_token(
 
 def test_an_async_stream_can_be_left_and_cancelled(engine: Engine) -> None:
     async def scenario() -> None:
-        stream = engine.astream("he", max_new_tokens=30, sampling=GREEDY)
+        stream = engine.stream("he", max_new_tokens=30, sampling=GREEDY)
         async for _ in stream:
             stream.cancel()
         assert len(stream.completion.token_ids) == 1
         assert stream.completion.finish_reason == "cancelled"
         with pytest.raises(ValueError, match="max_new_tokens is 0"):
-            engine.astream("he", max_new_tokens=0)
+            engine.stream("he", max_new_tokens=0)
 
     asyncio.run(scenario())
 

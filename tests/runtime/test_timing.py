@@ -1,6 +1,5 @@
 """Times of a completion: figures by hand, and an engine under a clock that only its calls move."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -28,21 +27,18 @@ def test_one_token_has_no_time_per_token() -> None:
 def test_an_engines_clock(engine: Engine, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """A prefill takes 4 s, a step 0.25: the first token waits for all prompts before it."""
     now = 100.0
-    kind = type(engine.decoder(rows=1, max_length=8))
-    prefill, decode = kind.prefill, kind.decode
+    kind: Any = type(engine.decoder(rows=1, max_length=8))
 
-    def slow_prefill(self: Any, row: int, token_ids: Sequence[int]) -> Any:
-        nonlocal now
-        now += PREFILL_S
-        return prefill(self, row, token_ids)
+    def takes(seconds: float, call: Any) -> Any:
+        def slow(*args: Any, **keywords: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return call(*args, **keywords)
 
-    def slow_decode(self: Any, token_ids: Sequence[int]) -> Any:
-        nonlocal now
-        now += STEP_S
-        return decode(self, token_ids)
+        return slow
 
-    monkeypatch.setattr(kind, "prefill", slow_prefill)
-    monkeypatch.setattr(kind, "decode", slow_decode)
+    monkeypatch.setattr(kind, "_forward", takes(PREFILL_S, kind._forward))
+    monkeypatch.setattr(kind, "decode", takes(STEP_S, kind.decode))
     monkeypatch.setattr(generation, "perf_counter", lambda: now)
     done = engine.generate_batch(
         [[5, 6, 7]] * rows,

@@ -162,6 +162,43 @@ def test_truncation_and_padding_in_the_file_do_not_apply(path: Path, tmp_path: P
     assert Tokenizer(tmp_path / "tokenizer.json").encode(text) == Tokenizer(path).encode(text)
 
 
+WORDS = ["jardín", "ÿes", "Ğar", "Ġx", "año ", "¡"]
+"""Added tokens with letters of the byte alphabet, U+00A1 to U+00FF and U+0100 to U+0143."""
+
+
+@pytest.fixture(scope="module", params=["alone", "in a sequence"])
+def spanish(
+    request: pytest.FixtureRequest, path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Tokenizer:
+    library = tokenizers.Tokenizer.from_file(str(path))
+    # "¡" is the token of the byte 0xA1, too
+    library.add_tokens(WORDS[:3])
+    library.add_special_tokens(WORDS[3:])
+    if request.param == "in a sequence":
+        library.decoder = decoders.Sequence([decoders.ByteLevel()])
+    changed = tmp_path_factory.mktemp("spanish") / "tokenizer.json"
+    library.save(str(changed))
+    return Tokenizer(changed)
+
+
+def test_an_added_token_is_its_content(spanish: Tokenizer) -> None:
+    ids = spanish.encode("hejardínÿesĞar ¡Ġxaño ")
+    assert [spanish.piece(at) for at in ids] == ["he", *WORDS[:3], " ", "¡", "Ġx", "año "]
+    assert streamed(spanish, ids) == ["he", *WORDS[:3], " ", "", "", "", ""]
+    assert spanish.decode(ids) == "hejardínÿesĞar "
+    assert spanish.decode(spanish.encode("naïve ño")) == "naïve ño"
+    assert "".join(streamed(spanish, spanish.encode("pájaro"))) == "pájaro"  # á ends in that byte
+    assert spanish.decode(spanish.encode("¡pájaro")) == "pájaro"
+
+
+def test_dropout_in_the_file_does_not_apply(path: Path, tmp_path: Path) -> None:
+    library = tokenizers.Tokenizer.from_file(str(path))
+    library.model.dropout = 0.5
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer, text = Tokenizer(tmp_path / "tokenizer.json"), "hell the he"
+    assert [tokenizer.encode(text) for _ in range(8)] == [Tokenizer(path).encode(text)] * 8
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelDirError, match=r"tokenizer\.json is not a tokenizer file"):

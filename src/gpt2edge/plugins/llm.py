@@ -106,7 +106,7 @@ class AsyncGpt2Edge(_Shared, llm.AsyncModel):  # type: ignore[misc, unused-ignor
         """Yield the completion, in pieces where ``stream``."""
         texts = [await said.text() for said in conversation.responses] if conversation else []
         engine, text, arguments = self._call(prompt, conversation, texts)
-        pieces = engine.astream(text, **arguments)
+        pieces = engine.stream(text, **arguments)
         async for chunk in pieces:
             if stream:
                 yield chunk.text

@@ -19,7 +19,7 @@ def is_right(_prompt: str, text: str) -> bool:
 
 
 def blank(engine: Engine, answers: str, scores: list[float]) -> list[Candidate]:
-    group = engine.generations(["he"], n=len(answers), sampling=WARM)[0]
+    group = engine.request("he", n=len(answers), sampling=WARM).generations
     (stem,) = gather(group, lambda text: text)
     return [
         replace(stem, answer=None if answer == "-" else answer, score=score)

@@ -36,7 +36,7 @@ def test_pauses_and_few_rows_change_no_token(engine: Engine) -> None:
     (expected,) = Workspace(engine).sample(["he"], n=7, max_new_tokens=25, sampling=WARM)
     for host in (engine, tight):
         work = Workspace(host)
-        (group,) = host.generations(["he"], n=7, max_new_tokens=25, sampling=WARM)
+        group = host.request("he", n=7, max_new_tokens=25, sampling=WARM).generations
         for length in range(3, 30, 4):
             for paused in work.grow(group, lambda g, length=length: len(g.token_ids) >= length):  # type: ignore[misc]
                 assert len(paused.token_ids) <= length
@@ -51,7 +51,7 @@ def test_a_fork_goes_on_from_the_same_cache(
 ) -> None:
     whole = engine.generate("Once upon", max_new_tokens=30, sampling=WARM)
     work = Workspace(engine)
-    ((first,),) = engine.generations(["Once upon"], max_new_tokens=30, sampling=WARM)
+    (first,) = engine.request("Once upon", max_new_tokens=30, sampling=WARM).generations
     list(work.grow([first], lambda g: len(g.token_ids) == 10))
     same, other = first.fork(), first.fork([0, 1, 1])
     monkeypatch.setattr(Decoder, "prefill", None)  # any prefill would fail

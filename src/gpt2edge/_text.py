@@ -1,0 +1,22 @@
+"""How text enters from stdin, a text file or a JSON file; an argument is taken as it is."""
+
+import codecs
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def text_of(data: bytes, origin: str) -> str:
+    """Text of UTF-8 ``data``: a byte order mark before it is dropped, CRLF becomes a newline.
+
+    Editors and shells on Windows add both, and no model was trained on them. A carriage return by
+    itself stays. Raises ValueError that names ``origin`` and the first byte that is not UTF-8.
+    """
+    try:
+        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = error.start + len(data) - len(error.object)
+        hint = ": it looks like UTF-16; save it as UTF-8" if data.startswith(_UTF16) else ""
+        raise ValueError(
+            f"{origin} is not UTF-8 text: byte 0x{data[at]:02x} at offset {at}{hint}"
+        ) from None
+    return text.replace("\r\n", "\n")
