@@ -63,7 +63,7 @@ def verify_generation_config(keys: Mapping[str, Any], checkpoint: Checkpoint) ->
 
 def _run(graph_path: Path, token_ids: NDArray[np.int64]) -> FloatArray:
     """Logits [count, size]: all but the last few positions in one prefill, those one by one."""
-    import onnxruntime as ort
+    from gpt2edge.runtime.ort import ort
 
     try:
         session = _session(graph_path)
@@ -82,7 +82,7 @@ class _Stepper:
     """Binds one cache buffer [1, n_head, length, head_dim] as past and as present."""
 
     def __init__(self, session: Any, length: int) -> None:
-        import onnxruntime as ort
+        from gpt2edge.runtime.ort import ort
 
         self._session = session
         self._value = ort.OrtValue.ortvalue_from_numpy
@@ -145,7 +145,7 @@ class _GrowingStepper:
 
 
 def _session(graph_path: Path) -> Any:
-    import onnxruntime as ort
+    from gpt2edge.runtime.ort import ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = available_threads()

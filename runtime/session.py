@@ -1,4 +1,4 @@
-"""The only door to onnxruntime: opening a model, binding arrays, running."""
+"""Sessions of onnxruntime: opening a model, binding arrays, running."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from gpt2edge._checks import whole
@@ -20,6 +19,7 @@ from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.lifetime import Lifetime
 from gpt2edge.runtime.loaded_graph import as_loaded
 from gpt2edge.runtime.mapped_weights import MappedWeights
+from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
 from gpt2edge.runtime.spare_memory import SpareMemory
 from gpt2edge.runtime.threads import available_threads

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from gpt2edge.quant import INT8_BLOCK, Calibration, QuantRecipe, compare, layer_
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.kv_cache import expected_range, measure_cache_scales
 from gpt2edge.quant.tensors import TensorReader
+from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.prefix_cache import PrefixCache
 from gpt2edge.runtime.session import require_int8_cache
 
@@ -162,7 +162,7 @@ def test_a_model_writes_the_text_it_is_calibrated_on(fp32: ModelDir, tmp_path: P
 def test_an_old_onnxruntime_is_told_to_go(
     fp32: ModelDir, engine: gpt2edge.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnxruntime, "__version__", "1.27.0")
+    monkeypatch.setattr(ort, "__version__", "1.27.0")
     with pytest.raises(ProviderError, match=r"needs onnxruntime 1.28 or newer, and this is 1.27.0"):
         gpt2edge.load(engine.model.path)
     with pytest.raises(ProviderError, match="int8 KV cache"):

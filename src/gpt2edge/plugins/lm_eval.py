@@ -12,6 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from gpt2edge._telemetry import decline
+
+decline()  # before the Hub's client comes with the harness
+
+# ruff: noqa: E402
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import get_model, register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
