@@ -1,14 +1,16 @@
 """Read a Hugging Face GPT-2 folder: every name, shape and dtype checked, one tensor at a time."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._progress import Progress
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ExportError
 from gpt2edge.export.layout import Head, check_layout, find_head, transformer_shapes
@@ -60,6 +62,16 @@ class Checkpoint:
         if not np.isfinite(tensor).all():
             raise ExportError(f"tensor {name!r} holds NaN or infinite values: the model is broken")
         return tensor
+
+    def reader(self, stage: str, progress: Progress) -> Callable[[str], NDArray[np.float32]]:
+        """``tensor``, which tells ``progress`` of each one that it reads in this ``stage``."""
+        total, numbers = len(self.parameter_names), count()
+
+        def read(name: str) -> NDArray[np.float32]:
+            progress(stage, min(next(numbers), total), total)
+            return self.tensor(name)
+
+        return read
 
     def _check_tie(self) -> None:
         """A second copy of a tied embedding must be a copy."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import ExportError, ModelDirError, ParityError
 from gpt2edge.export import reference
 from gpt2edge.export.checkpoint import Checkpoint
@@ -28,7 +29,11 @@ FloatArray = NDArray[np.float32]
 
 
 def verify_graph(
-    checkpoint: Checkpoint, graph_path: Path, *, tolerance: float = TOLERANCE
+    checkpoint: Checkpoint,
+    graph_path: Path,
+    *,
+    tolerance: float = TOLERANCE,
+    progress: Progress = silent,
 ) -> float:
     """Largest logits difference between the graph and the reference, on random token ids.
 
@@ -38,8 +43,10 @@ def verify_graph(
     config, head = checkpoint.config, checkpoint.head
     count = min(_TOKENS, config.n_positions)
     token_ids = np.random.default_rng(_SEED).integers(0, config.vocab_size, count)
-    hidden, _ = reference.forward(config, checkpoint.tensor, token_ids.tolist())
+    read = checkpoint.reader("computing the reference", progress)
+    hidden, _ = reference.forward(config, read, token_ids.tolist())
     expected = reference.logits(hidden, checkpoint.tensor, head.weight, head.bias)
+    progress("running the graph", 0, 0)
     found = _run(graph_path, token_ids)
     difference = np.abs(found - expected).max(axis=-1)  # [count]
     worst = int(difference.argmax())

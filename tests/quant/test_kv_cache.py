@@ -17,22 +17,14 @@ from gpt2edge.quant.kv_cache import expected_range, measure_cache_scales
 from gpt2edge.quant.tensors import TensorReader
 from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.prefix_cache import PrefixCache
-from gpt2edge.runtime.session import require_int8_cache
 
+pytestmark = pytest.mark.usefixtures("int8_cache")
 TOKENS = list(range(3, 90))
 TEXT = Calibration(token_ids=TOKENS)
 RECIPE = replace(INT8_BLOCK, kv_cache="int8")
 HEAD_AND_CACHE = QuantRecipe(
     name="cache", bits=8, embedding=32, equalize=False, exclude=("h.",), kv_cache="int8"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def new_enough() -> None:
-    try:
-        require_int8_cache()
-    except ProviderError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
