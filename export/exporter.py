@@ -9,12 +9,12 @@ from gpt2edge._progress import Progress, silent
 from gpt2edge._weights_file import WeightsFile
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.genai import GENAI_FILE, genai_config
+from gpt2edge.export.generation_config import write_generation_config
 from gpt2edge.export.graph import IR_VERSION, OPSET, Gpt2Graph
 from gpt2edge.export.nodes import Nodes
 from gpt2edge.export.profiles import CPU, PORTABLE, graph_of
-from gpt2edge.export.source_files import read_source_json
 from gpt2edge.export.tokenizer import copy_tokenizer_files, write_tokenizer
-from gpt2edge.export.verify import verify_generation_config, verify_graph
+from gpt2edge.export.verify import verify_graph
 from gpt2edge.model_dir import (
     GRAPH_FILE,
     WEIGHTS_FILE,
@@ -52,7 +52,7 @@ def export_checkpoint(
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)
         write_tokenizer(checkpoint.path, folder, vocab_size=checkpoint.config.vocab_size)
-        _copy_generation_config(checkpoint, folder)
+        write_generation_config(checkpoint, folder)
         _write_peers_files(checkpoint, folder, profile)
         write_graph(checkpoint, folder, graph, tell)
         verify_graph(checkpoint, folder / GRAPH_FILE, progress=tell)
@@ -80,14 +80,6 @@ def _write_peers_files(checkpoint: Checkpoint, folder: Path, profile: str) -> No
     copy_tokenizer_files(checkpoint.path, folder, all_of_them=profile == PORTABLE)
     if profile == CPU and checkpoint.head.task == "text-generation":
         write_json(folder / GENAI_FILE, genai_config(checkpoint))
-
-
-def _copy_generation_config(checkpoint: Checkpoint, folder: Path) -> None:
-    path = checkpoint.path / "generation_config.json"
-    if path.is_file():
-        keys = read_source_json(path)
-        verify_generation_config(keys, checkpoint)
-        write_json(folder / path.name, keys)
 
 
 def manifest_of(

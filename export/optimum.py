@@ -9,6 +9,9 @@ from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import ExportError
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.exporter import manifest_of
+from gpt2edge.export.generation_config import FILE as GENERATION_FILE
+from gpt2edge.export.generation_config import check_generation_config
+from gpt2edge.export.source_files import read_source_json
 from gpt2edge.export.verify import verify_graph
 from gpt2edge.model_dir import GRAPH_FILE, ModelDir, staged_folder, write_manifest
 
@@ -44,6 +47,8 @@ def export_with_optimum(
             raise
         except Exception as error:  # torch and Optimum raise anything
             raise ExportError(f"Optimum cannot export {checkpoint.path}: {error}") from error
+        if (folder / GENERATION_FILE).is_file():
+            check_generation_config(checkpoint, read_source_json(folder / GENERATION_FILE))
         graph = folder / GRAPH_FILE
         verify_graph(checkpoint, graph, progress=tell)
         opset, ir_version = _versions(graph)

@@ -25,7 +25,6 @@ from tqdm import tqdm
 from gpt2edge._checks import whole
 from gpt2edge.runtime.engine import load
 from gpt2edge.runtime.sampling import SamplingParams
-from gpt2edge.runtime.stopping import StopParams
 
 _LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """The harness's names of one limit, the first that is given counts."""
@@ -174,7 +173,7 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
             prompts,
             max_new_tokens=limit,
             sampling=self._sampling(given),
-            stop=StopParams.of([until] if isinstance(until, str) else until),
+            stop=until,
         )
         return [completion.text for completion in completions]
 
