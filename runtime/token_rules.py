@@ -122,7 +122,7 @@ def listed_ids(value: int | Sequence[int] | None) -> list[int]:
     """One token id, several, or none, as a list."""
     if value is None:
         return []
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]  # type: ignore[list-item]
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
 def _leave_only(logits: Logits, token_ids: Sequence[int]) -> None:
