@@ -104,12 +104,12 @@ def test_a_prompt_as_long_as_the_limit(bounded: Engine) -> None:
 
 def test_stop_strings_of_a_call_keep_the_other_conditions(bounded: Engine) -> None:
     for stop in ("yyy", ["yyy", "xxx"], []):
-        given = bounded.generations([PROMPT], stop=stop)[0][0]._request.stop
+        given = bounded.request(PROMPT, stop=stop).generations[0]._arguments.stop
         assert given.min_new_tokens == 8 - len(PROMPT)
         assert given.strings == ((stop,) if isinstance(stop, str) else tuple(stop))
-    plain = bounded.generations([PROMPT], stop=StopParams())[0][0]._request.stop
+    plain = bounded.request(PROMPT, stop=StopParams()).generations[0]._arguments.stop
     assert plain == StopParams()
-    assert bounded.generations([PROMPT])[0][0]._request.stop.strings == ("zzz",)
+    assert bounded.request(PROMPT).generations[0]._arguments.stop.strings == ("zzz",)
 
 
 def test_without_end_tokens_those_of_the_configuration_hold(tmp_path: Path) -> None:
