@@ -3,6 +3,7 @@
 PYTHON  ?= python3
 JOBS    ?= 2
 TORCH   ?= torch==2.13.0
+TEST_ENV ?= .venv-test
 PROMPT  ?= Once upon a time
 BOOKS   ?= ../shared/data/books
 FUZZ_MINUTES ?= 1.5
@@ -29,8 +30,8 @@ demo: .venv/installed ## Install into .venv and tell a story
 	@printf '$$ gpt2edge generate "%s"\n' '$(PROMPT)'
 	@.venv/bin/gpt2edge generate "$(PROMPT)"
 
-test: .venv-test/installed ## Run the tests
-	.venv-test/bin/python $(PYTEST) -m "not interop"
+test: $(TEST_ENV)/installed ## Run the tests (of another Python: PYTHON=python3.10 TEST_ENV=.venv-test-3.10)
+	$(TEST_ENV)/bin/python $(PYTEST) -m "not interop"
 
 oldest: .venv-oldest/installed ## Run the tests on the oldest versions that pyproject.toml allows
 	.venv-oldest/bin/python $(PYTEST) -m "not interop"
@@ -106,9 +107,9 @@ clean: ## Remove environments and caches
 	.venv/bin/python $(PIP) install .
 	@touch $@
 
-.venv-test/installed: .venv-test/bin/python pyproject.toml
-	$(call upgrade-pip,.venv-test)
-	$(call install-groups,.venv-test,--editable '.[all]',test)
+$(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/python pyproject.toml
+	$(call upgrade-pip,$*)
+	$(call install-groups,$*,--editable '.[all]',test)
 	@touch $@
 
 .venv-oldest/installed: .venv-oldest/bin/python pyproject.toml

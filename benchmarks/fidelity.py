@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from fingerprint import ROOT
 from numpy.typing import NDArray
+from systems import installed_environment
 
 import gpt2edge
 from gpt2edge.quant.report import log_softmax
@@ -50,7 +51,12 @@ class Peer:
         command = [str(python), str(_PEERS / script), str(checkpoint), variant, str(work)]
         log = (work / f"{variant}.log").open("wb")
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT
+            command,
+            env=installed_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=ROOT,
         )
         line = self._output.readline()
         if not line:

@@ -14,7 +14,6 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from fingerprint import add_publish, provenance
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
@@ -22,6 +21,7 @@ from onnx.numpy_helper import from_array
 from report import publish
 from result_files import Row, line, source_line
 
+from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.threads import available_threads
 
 LAYERS: Final = 12

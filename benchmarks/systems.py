@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from fingerprint import ROOT
 
+from gpt2edge._telemetry import decline
+
 _PEERS: Final = Path(__file__).resolve().parent / "peers"
 PEERS: Final = {
     "llamacpp": ("llamacpp.py", ("f32", "q8_0", "q4_0")),
@@ -80,7 +82,8 @@ def environment_python(envs: Path, name: str) -> Path | None:
 
 
 def installed_environment() -> dict[str, str]:
-    """The environment, with bytecode kept: pip compiles what it installs, peers and their like."""
+    """The environment, with bytecode kept, as pip keeps it, and with no telemetry of peers."""
+    decline()
     return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 

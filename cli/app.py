@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gpt2edge.cli.main import COMMANDS, INTERRUPTED, is_interrupt
+from gpt2edge.cli.main import COMMANDS, INTERRUPTED, is_interrupt, os_error_line
 from gpt2edge.errors import Gpt2EdgeError
 
 
@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
         except MemoryError as error:
             raise click.ClickException(f"not enough memory: {_one_line(error)}") from error
         except OSError as error:
-            raise click.ClickException(_os_error(error)) from error
+            raise click.ClickException(os_error_line(error)) from error
 
 
 @click.group(
@@ -70,8 +70,3 @@ def cli(ctx: click.Context) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _os_error(error: OSError) -> str:
-    reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}" if error.filename else reason

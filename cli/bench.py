@@ -9,7 +9,7 @@ import click
 
 from gpt2edge.cli.benching import Form, print_figures
 from gpt2edge.cli.options import bundled, json_option, threads_option
-from gpt2edge.cli.output import progress_bar
+from gpt2edge.cli.progress import counted, watched
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.benchmark import BenchmarkTest
@@ -152,12 +152,12 @@ def bench(
         raise click.UsageError("--json and --jsonl exclude each other.")
     paths = list(models) or [BUNDLED_MODEL]
     tests = plan.tests(paths)
-    with progress_bar("measuring") as progress:
+    with watched("loading") as progress:
         figures = benchmark(
             paths,
             tests,
             repetitions=plan.repetitions,
             options=RuntimeOptions(threads=threads),
-            progress=progress,
+            progress=counted(progress, "measuring"),
         )
     print_figures(figures, form, ratios=compare)

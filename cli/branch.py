@@ -11,6 +11,7 @@ from gpt2edge.cli.generation_options import SAMPLING_OPTIONS, EndFlags, Sampling
 from gpt2edge.cli.main import INTERRUPTED
 from gpt2edge.cli.options import Source, Target, bundled, json_option
 from gpt2edge.cli.output import note, print_json
+from gpt2edge.cli.progress import watched
 from gpt2edge.cli.settings import resolve
 from gpt2edge.cli.trees import html_option, save_page, show_tree
 
@@ -109,7 +110,8 @@ def branch(
             node = Session(loom, growth.n, view.save).run(tree.nodes[at])
             click.echo(node.state)
         else:
-            loom.grow(tree.nodes[at], n=growth.n, depth=depth or 1)
+            with watched("growing the tree"):
+                loom.grow(tree.nodes[at], n=growth.n, depth=depth or 1)
         note(spent(loom.cost))
         _keep(tree, view, shown=growth.interactive, cost=asdict(loom.cost))
         if loom.stopped == "interrupted":
@@ -139,7 +141,7 @@ def _loom(
 
     prompt = source.prompt() if tree is None else ""
     engine = target.load()
-    ending = EndFlags(max_new_tokens=None, min_new_tokens=0, stop=(), ignore_eos=False)
+    ending = EndFlags(max_new_tokens=None, min_new_tokens=None, stop=(), ignore_eos=False)
     given = resolve(sampling, ending, engine).sampling
     chosen = given if sampling.temperature is not None or not given.is_greedy else None
     return Loom(engine, prompt, tokens=growth.tokens, sampling=chosen, tree=tree)

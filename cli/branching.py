@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from gpt2edge.cli.output import aligned, note
+from gpt2edge.cli.progress import watched
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.search import Cost, Loom, Node
@@ -49,7 +50,8 @@ class Session:
 
     def _branch(self, node: "Node") -> None:
         before = self._loom.cost
-        self._loom.branch([node], self._n)
+        with watched("growing the tree"):
+            self._loom.branch([node], self._n)
         note(spent(self._loom.cost, before))
 
     def _show(self, node: "Node") -> None:

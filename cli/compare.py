@@ -8,6 +8,7 @@ import click
 
 from gpt2edge.cli.options import json_option, read_file, threads_option
 from gpt2edge.cli.output import note, print_facts, print_json, size
+from gpt2edge.cli.progress import watched
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
@@ -63,11 +64,13 @@ def measure(
     from gpt2edge.quant import compare as run
     from gpt2edge.quant import layer_errors
 
-    first, second = (load(model.path, threads=threads) for model in (a, b))
-    token_ids = first.encode(text)
-    note(f"comparing on {len(token_ids):,} tokens")
-    window = context or min(512, a.config.n_positions)
-    return run(first, second, token_ids, context=window), layer_errors(a, b, token_ids)
+    with watched("loading both models") as progress:
+        first, second = (load(model.path, threads=threads) for model in (a, b))
+        token_ids = first.encode(text)
+        note(f"comparing on {len(token_ids):,} tokens")
+        window = context or min(512, a.config.n_positions)
+        compared = run(first, second, token_ids, context=window, progress=progress)
+        return compared, layer_errors(a, b, token_ids, progress=progress)
 
 
 def report(

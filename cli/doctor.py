@@ -30,11 +30,11 @@ def doctor(as_json: bool) -> None:
     """Show what this machine offers, and check the installation.
 
     The processor and its features (int8 is fastest where one of them is called vnni, i8mm or
-    amx_int8), threads that may be used and why, execution providers, versions, and the checksums
-    of the bundled model. Paste the output into a bug report. A damaged bundled model makes the
-    exit code 1.
+    amx_int8), threads that may be used and why, execution providers, versions, what keeps other
+    packages from reporting about you, and the checksums of the bundled model. Paste the output
+    into a bug report. A damaged bundled model makes the exit code 1.
 
-    With --json: cpu, threads, memory, onnxruntime, packages, bundled_model.
+    With --json: cpu, threads, memory, onnxruntime, packages, telemetry, bundled_model.
 
     \b
     Examples:
@@ -47,6 +47,7 @@ def doctor(as_json: bool) -> None:
         "memory": memory_facts(),
         "onnxruntime": _providers(),
         "packages": package_versions(),
+        "telemetry": telemetry_facts(),
         "bundled_model": bundled_facts(),
     }
     if as_json:
@@ -113,6 +114,13 @@ def bundled_facts() -> dict[str, Any]:
     if damaged:
         return {**facts, "problem": f"damaged, by its sha256: {', '.join(damaged)}"}
     return {**facts, "intact": True, "variant": model.manifest.variant, "bytes": model.nbytes}
+
+
+def telemetry_facts() -> dict[str, str]:
+    """The variables that turn other packages' telemetry off, as they are set."""
+    from gpt2edge._telemetry import settings
+
+    return settings()
 
 
 def _providers() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from gpt2edge.cli.output import note, size
+from gpt2edge.cli.progress import watched
 
 
 @click.command()
@@ -42,8 +43,11 @@ def export(source: Path, out: Path, profile: str, via: str | None, overwrite: bo
     """
     from gpt2edge.export import export_checkpoint, export_with_optimum
 
-    if via is None:
-        model = export_checkpoint(source, out, profile=profile, overwrite=overwrite)
-    else:
-        model = export_with_optimum(source, out, overwrite=overwrite)
+    with watched("reading the checkpoint") as progress:
+        if via is None:
+            model = export_checkpoint(
+                source, out, profile=profile, overwrite=overwrite, progress=progress
+            )
+        else:
+            model = export_with_optimum(source, out, overwrite=overwrite, progress=progress)
     note(f"{out}: {size(model.nbytes)}, {model.manifest.variant}, logits verified")

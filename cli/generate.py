@@ -1,9 +1,12 @@
 """``gpt2edge generate``."""
 
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +23,7 @@ from gpt2edge.cli.main import INTERRUPTED
 from gpt2edge.cli.options import Source, Target, bundled, json_option
 from gpt2edge.cli.output import aligned, note, print_json
 from gpt2edge.cli.printer import Printer, View
+from gpt2edge.cli.progress import watched
 from gpt2edge.cli.settings import Settings, resolve
 from gpt2edge.cli.shortcuts import SHORTCUT_OPTIONS, Shortcuts
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.requests import Prompt
     from gpt2edge.runtime.stream import Stream
-    from gpt2edge.runtime.types import Completion
+    from gpt2edge.runtime.types import Chunk, Completion
 
 
 VIEW_OPTIONS = (
@@ -134,10 +138,12 @@ def _show_single(
 ) -> "list[Completion]":
     """One completion, shown while it is made unless the view wants it whole."""
     printer = Printer(engine, view)
+    shown = view.stream and not view.as_json
+    first = _awaited(stream, 1 if shown else None)  # the wait is shown where the prompt will be
     if not view.as_json and view.logprobs is None:
         printer.prompt(prompt)
-    for chunk in stream:
-        if view.stream and not view.as_json:
+    for chunk in chain(first, stream):
+        if shown:
             printer.chunk(chunk)
     if not view.as_json:
         printer.finish(stream.completion)
@@ -148,8 +154,7 @@ def _show_batch(
     engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: View
 ) -> "list[Completion]":
     """Several completions, shown under numbered headings when all have ended."""
-    for _ in stream:
-        pass
+    _awaited(stream)
     for completion in () if view.as_json else stream.completions:
         click.secho(f"--- {completion.index + 1} of {view.n} ---", bold=True)
         printer = Printer(engine, view)
@@ -157,6 +162,20 @@ def _show_batch(
             printer.prompt(prompt)
         printer.finish(completion)
     return stream.completions
+
+
+def _awaited(stream: "Stream", most: int | None = None) -> "Sequence[Chunk]":
+    """The last of the first ``most`` chunks, or of all; who waits for them sees how far it is."""
+    chunks = islice(stream, most)
+    with watched("reading the prompt") as progress:
+        if progress is None:
+            return deque(chunks, maxlen=1)
+        stream.on_prefill(partial(progress, "reading the prompt"))
+        last: deque[Chunk] = deque(maxlen=1)
+        for count, chunk in enumerate(chunks, 1):
+            progress(f"writing, {count:,} tokens so far", 0, 0)
+            last.append(chunk)
+        return last
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class EndFlags:
     """What the command line says about where a completion ends."""
 
     max_new_tokens: int | None
-    min_new_tokens: int
+    min_new_tokens: int | None
     stop: tuple[str, ...]
     ignore_eos: bool
 
@@ -130,7 +130,6 @@ END_OPTIONS: Final = (
     click.option(
         "--min-new-tokens",
         type=int,
-        default=0,
         metavar="N",
         help="No end before N new tokens.",
     ),

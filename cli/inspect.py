@@ -10,6 +10,7 @@ from gpt2edge.cli.graph_facts import GraphFacts, read_graph
 from gpt2edge.cli.loading import open_model
 from gpt2edge.cli.options import json_option
 from gpt2edge.cli.output import note, print_facts, print_json, print_table, size
+from gpt2edge.cli.progress import watched
 from gpt2edge.errors import MissingExtraError, ModelDirError
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def inspect(model: Path | None, as_json: bool) -> None:
       gpt2edge inspect models/gpt2 --json
     """
     opened = open_model(model)
-    damaged = opened.damaged_files()
+    with watched("hashing every file"):
+        damaged = opened.damaged_files()
     try:
         graph = read_graph(opened.graph_path)
     except MissingExtraError as error:

@@ -7,7 +7,6 @@ begun: no error of it is ever told, and nobody waits for its end.
 """
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -95,9 +94,6 @@ def take(wanted: Wanted) -> Loading:
 def leave(code: int) -> None:
     """End the process at once where something was begun in vain: nobody waits for its threads."""
     if _begun:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, AttributeError):  # a reader that left, a stream that is None
-                stream.flush()
         os._exit(code)
 
 

@@ -1,7 +1,10 @@
 """The entry point, which imports nothing before it can be interrupted."""
 
+import errno
 import gc
+import os
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
@@ -42,9 +45,11 @@ def main() -> None:
     except (KeyboardInterrupt, ImportError) as error:  # while packages were loaded
         if not is_interrupt(error):
             raise
-        if sys.stderr is not None:  # the shell may have closed it
-            print(file=sys.stderr)
+        _tell("")
         code = INTERRUPTED
+    except OSError as error:  # while help or a completion script was written
+        code = _failed(error)
+    code = _flushed(code)
     from gpt2edge.cli.loading import leave
 
     leave(code)
@@ -57,6 +62,43 @@ def is_interrupt(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+def os_error_line(error: OSError) -> str:
+    """What the system refuses, and of which file."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _failed(error: OSError) -> int:
+    """The exit code where a stream refuses text; a reader that left is no news."""
+    if error.errno != errno.EPIPE:
+        _tell(f"Error: {os_error_line(error)}")
+    return 1
+
+
+def _tell(line: str) -> None:
+    """A line on stderr, which the shell may have closed and a disk may refuse."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(line, file=sys.stderr)
+
+
+def _flushed(code: int) -> int:
+    """The exit code once all text has left, told by one line at most.
+
+    What a stream refuses is dropped: Python would try again at the end, and make the code 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            code = code or _failed(error)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+    return code
 
 
 def _run() -> int:

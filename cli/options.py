@@ -12,6 +12,7 @@ import click
 from gpt2edge._text import text_of
 from gpt2edge.cli.loading import Loading, Wanted, take
 from gpt2edge.cli.output import is_terminal
+from gpt2edge.cli.progress import watched
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
@@ -120,7 +121,8 @@ class Target:
     def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
         """The engine over it, its options as ``change`` makes them."""
         wanted = Wanted(self.model, self.threads, self.providers, self.verify)
-        return (Loading(wanted, change) if change else take(wanted)).engine()
+        with watched(f"loading {self.model or 'the bundled model'}"):
+            return (Loading(wanted, change) if change else take(wanted)).engine()
 
     @staticmethod
     def options() -> Decorator:

@@ -44,24 +44,24 @@ def aligned(rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> l
     ]
 
 
+_before_notes: list[Callable[[], None]] = []
+
+
 def note(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
+    for prepare in _before_notes:
+        prepare()
     click.echo(text, err=True)
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr, moved by ``progress(done, total)``; None where nobody watches."""
-    if not is_terminal(sys.stderr):
-        yield None
-        return
-    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
-        yield progress
+def before_notes(prepare: Callable[[], None]) -> Iterator[None]:
+    """Call ``prepare`` before every note: what is on the terminal's line makes room."""
+    _before_notes.append(prepare)
+    try:
+        yield
+    finally:
+        _before_notes.remove(prepare)
 
 
 def is_terminal(stream: IO[str] | None) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import asdict
 import click
 
 from gpt2edge.cli.options import Target, json_option, read_file
-from gpt2edge.cli.output import print_facts, print_json, progress_bar
+from gpt2edge.cli.output import print_facts, print_json
+from gpt2edge.cli.progress import counted, watched
 
 
 @click.command()
@@ -43,8 +44,9 @@ def perplexity(
     """
     text = read_file(path)
     engine = target.load()
-    with progress_bar("scoring") as progress:
-        result = engine.perplexity(text, stride=stride, context=context, progress=progress)
+    with watched("scoring") as progress:
+        told = counted(progress, "scoring")
+        result = engine.perplexity(text, stride=stride, context=context, progress=told)
     if as_json:
         print_json(asdict(result))
         return

@@ -1,15 +1,16 @@
 """``gpt2edge pull``."""
 
-import sys
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from gpt2edge.cli.output import is_terminal, note, size
+from gpt2edge.cli.output import note, size
+from gpt2edge.cli.progress import watched
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gpt2edge._progress import Progress
     from gpt2edge.export.hub import Snapshot
     from gpt2edge.model_dir import ModelDir
 
@@ -48,12 +49,16 @@ def pull(name: str, revision: str | None, recipe: str | None) -> None:
     stored_path(name, recipe or FP32)
     if recipe is not None:
         _check_recipe(recipe)
-    snapshot = fetch(name, revision=revision, progress=is_terminal(sys.stderr))
-    model = _exported(snapshot) if recipe is None else _quantized(snapshot, recipe)
+    with watched("") as progress:  # silent beside the bars of the Hub's client
+        snapshot = fetch(name, revision=revision, progress=progress)
+        if recipe is None:
+            model = _exported(snapshot, progress)
+        else:
+            model = _quantized(snapshot, recipe, progress)
     note(f"{name}:{recipe or FP32}: {size(model.nbytes)} at {model.path}")
 
 
-def _exported(snapshot: "Snapshot") -> "ModelDir":
+def _exported(snapshot: "Snapshot", progress: "Progress | None") -> "ModelDir":
     """The float32 model in the store, exported where it is not there, or of another commit."""
     from gpt2edge.export import export_checkpoint
     from gpt2edge.store import stored_path
@@ -63,11 +68,15 @@ def _exported(snapshot: "Snapshot") -> "ModelDir":
     if present is not None:
         return present
     return export_checkpoint(
-        snapshot.path, target, overwrite=target.exists(), origin=snapshot.origin
+        snapshot.path,
+        target,
+        overwrite=target.exists(),
+        origin=snapshot.origin,
+        progress=progress,
     )
 
 
-def _quantized(snapshot: "Snapshot", recipe: str) -> "ModelDir":
+def _quantized(snapshot: "Snapshot", recipe: str, progress: "Progress | None") -> "ModelDir":
     """The quantized model in the store; a float32 one made on the way does not stay."""
     from gpt2edge.store import find_model, remove_model, stored_path
 
@@ -75,10 +84,10 @@ def _quantized(snapshot: "Snapshot", recipe: str) -> "ModelDir":
     if present is not None:
         return present
     had = stored_path(snapshot.name, FP32).exists()
-    source = _exported(snapshot)
+    source = _exported(snapshot, progress)
     target = stored_path(snapshot.name, recipe)
     try:
-        return _quantize(source, target, recipe)
+        return _quantize(source, target, recipe, progress)
     finally:
         if not had:
             remove_model(find_model(f"{snapshot.name}:{FP32}"))
@@ -91,7 +100,9 @@ def _check_recipe(name: str) -> None:
         named_recipe(name)
 
 
-def _quantize(source: "ModelDir", target: "Path", name: str) -> "ModelDir":
+def _quantize(
+    source: "ModelDir", target: "Path", name: str, progress: "Progress | None"
+) -> "ModelDir":
     from gpt2edge.quant import (
         AUTO,
         INT4,
@@ -104,9 +115,12 @@ def _quantize(source: "ModelDir", target: "Path", name: str) -> "ModelDir":
 
     overwrite = target.exists()
     if name == AUTO:
-        return quantize_auto(source, target, overwrite=overwrite)[0]
-    recipe = mixed_recipe(source, INT4, mean_bits=5) if name == MIXED else named_recipe(name)
-    return quantize(source, target, recipe=recipe, overwrite=overwrite)
+        return quantize_auto(source, target, overwrite=overwrite, progress=progress)[0]
+    if name == MIXED:
+        recipe = mixed_recipe(source, INT4, mean_bits=5, progress=progress)
+    else:
+        recipe = named_recipe(name)
+    return quantize(source, target, recipe=recipe, overwrite=overwrite, progress=progress)
 
 
 def _present(snapshot: "Snapshot", variant: str) -> "ModelDir | None":

@@ -8,12 +8,12 @@ import click
 
 from gpt2edge.cli.compare import context_option, measure, print_report, report
 from gpt2edge.cli.options import Decorator, bundled, json_option, read_file
-from gpt2edge.cli.output import aligned, note, print_json, progress_bar, size
+from gpt2edge.cli.output import aligned, note, print_json, size
+from gpt2edge.cli.progress import watched
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.quant import Calibration, Choice, QuantRecipe
-    from gpt2edge.quant.calibrate import Progress
     from gpt2edge.quant.recipes import CacheType, Rounding
 
 
@@ -116,7 +116,7 @@ class Wanted:
         rounding = self.rounding or recipe.rounding
         return replace(recipe, rounding=rounding, kv_cache=self.kv_cache)
 
-    def calibration(self, source: "ModelDir", progress: "Progress | None") -> "Calibration | None":
+    def calibration(self, source: "ModelDir") -> "Calibration | None":
         """The text as tokens. Raises QuantizationError where the model cannot read it."""
         from gpt2edge.errors import QuantizationError
         from gpt2edge.quant import Calibration
@@ -129,7 +129,7 @@ class Wanted:
                 f"{source.path} has no tokenizer: it cannot read {self.calibrate}"
             )
         token_ids = Tokenizer(source.tokenizer_path).encode(read_file(self.calibrate))
-        return Calibration(token_ids=token_ids, progress=progress)
+        return Calibration(token_ids=token_ids)
 
 
 @click.command()
@@ -167,10 +167,9 @@ def quantize(
     judging.check_usage()
     source = ModelDir.open(model)
     judge = _Judge(source, judging)
-    with progress_bar("calibrating") as progress:
-        calibration = wanted.calibration(source, progress)
+    with watched("reading the model") as progress:
         result, choice = _run(
-            source, out, wanted, calibration=calibration, check=judge, overwrite=overwrite
+            source, out, wanted, check=judge, overwrite=overwrite, progress=progress
         )
     if choice:
         _explain(choice)
@@ -178,25 +177,23 @@ def quantize(
 
 
 def _run(
-    source: "ModelDir",
-    out: Path,
-    wanted: Wanted,
-    *,
-    calibration: "Calibration | None",
-    **options: Any,
+    source: "ModelDir", out: Path, wanted: Wanted, **options: Any
 ) -> "tuple[ModelDir, Choice | None]":
     from gpt2edge.quant import AUTO, INT4, MIXED, mixed_recipe, named_recipe, quantize_auto
     from gpt2edge.quant import quantize as run
     from gpt2edge.quant.auto import CANDIDATES
 
+    options["calibration"] = calibration = wanted.calibration(source)
     if wanted.recipe == AUTO:
         candidates = [wanted.adapted(recipe) for recipe in CANDIDATES]
-        return quantize_auto(source, out, candidates=candidates, calibration=calibration, **options)
+        return quantize_auto(source, out, candidates=candidates, **options)
     if wanted.recipe == MIXED:
-        recipe = mixed_recipe(source, INT4, mean_bits=5, calibration=calibration)
+        recipe = mixed_recipe(
+            source, INT4, mean_bits=5, calibration=calibration, progress=options["progress"]
+        )
     else:
         recipe = named_recipe(wanted.recipe)
-    return run(source, out, recipe=wanted.adapted(recipe), calibration=calibration, **options), None
+    return run(source, out, recipe=wanted.adapted(recipe), **options), None
 
 
 def _explain(choice: "Choice") -> None:

@@ -6,6 +6,7 @@ import click
 
 from gpt2edge.cli.options import Source, Target, json_option, read_texts
 from gpt2edge.cli.output import print_json, print_table, quoted
+from gpt2edge.cli.progress import watched
 
 
 @click.command()
@@ -28,7 +29,10 @@ def score(source: Source, completions: tuple[str, ...], target: Target, as_json:
       gpt2edge score -m models/gpt2 --json "2 + 2 =" " 4" " 5"
     """
     prompt = source.prompt()
-    scores = target.load().score(prompt, read_texts(completions, token_ids=source.token_ids))
+    texts = read_texts(completions, token_ids=source.token_ids)
+    engine = target.load()
+    with watched("scoring"):
+        scores = engine.score(prompt, texts)
     if as_json:
         print_json({"prompt": prompt, "scores": [asdict(score) for score in scores]})
         return

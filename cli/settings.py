@@ -1,7 +1,7 @@
 """What the options of generation become over a model's own defaults."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gpt2edge.cli.generation_options import EndFlags, ExtentFlags, SamplingFlags
@@ -46,35 +46,71 @@ def resolve(
     """
     from gpt2edge.runtime.overflow import Overflow
     from gpt2edge.runtime.sampling import SamplingParams
-    from gpt2edge.runtime.stopping import StopParams
 
     values, origins = _sampling(_given(sampling, extent, engine), engine, beams=extent is not None)
     params = SamplingParams(**values)
-    values["max_new_tokens"] = ending.max_new_tokens or engine.defaults.max_new_tokens
-    keys = engine.model.generation_config
-    origins["max_new_tokens"] = _origin("max_new_tokens", [], keys, ending.max_new_tokens)
-    flags = {name: getattr(ending, name) for name in ("min_new_tokens", "stop", "ignore_eos")}
+    stop = _stop(ending, extent, engine)
+    ends, end_origins = _ends(stop, ending, extent, engine)
+    values |= ends
+    origins |= end_origins
     overflow = Overflow()
     if extent is not None:
         policy: Any = extent.overflow
         overflow = Overflow(policy=policy, keep=extent.keep)
-        flags |= {"max_time": extent.max_time, "overflow": extent.overflow, "keep": extent.keep}
-    for name, value in flags.items():
-        values[name] = value
-        origins[name] = "flag" if value not in (None, 0, (), "error") else "default"
+        for name, usual in (("overflow", "error"), ("keep", 0)):
+            values[name] = getattr(extent, name)
+            origins[name] = "flag" if values[name] != usual else "default"
     return Settings(
         sampling=params,
-        stop=StopParams(
-            strings=tuple(map(checked, ending.stop)),
-            min_new_tokens=ending.min_new_tokens,
-            ignore_eos=ending.ignore_eos,
-            max_time=extent.max_time if extent else None,
-        ),
+        stop=stop,
         overflow=overflow,
         max_new_tokens=ending.max_new_tokens,
         values=values,
         origins=origins,
     )
+
+
+def _stop(ending: EndFlags, extent: ExtentFlags | None, engine: "Engine") -> "StopParams":
+    """The model's own end conditions, and over them what the flags say."""
+    given: dict[str, Any] = {"ignore_eos": ending.ignore_eos}
+    if ending.stop:
+        given["strings"] = tuple(map(checked, ending.stop))
+    if ending.min_new_tokens is not None:
+        given |= {"min_new_tokens": ending.min_new_tokens, "min_length": 0}
+    if extent is not None and extent.max_time is not None:
+        given["max_time"] = extent.max_time
+    return replace(engine.defaults.stop, **given)
+
+
+def _ends(
+    stop: "StopParams", ending: EndFlags, extent: ExtentFlags | None, engine: "Engine"
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values and origins of what ends a completion; lengths that say nothing are left out."""
+    defaults, limit = engine.defaults, ending.max_new_tokens
+    longest = defaults.max_length if limit is None else None
+    values: dict[str, Any] = {
+        "max_new_tokens": limit or (defaults.max_new_tokens if longest is None else None),
+        "min_new_tokens": stop.min_new_tokens,
+        "stop": stop.strings,
+        "ignore_eos": stop.ignore_eos,
+        "max_time": stop.max_time,
+    }
+    given: dict[str, Any] = {
+        "max_new_tokens": limit,
+        "min_new_tokens": ending.min_new_tokens,
+        "stop": ending.stop or None,
+        "ignore_eos": ending.ignore_eos or None,
+        "max_time": extent.max_time if extent else None,
+    }
+    if longest is not None:
+        values["max_length"] = longest
+    if stop.min_length:
+        values["min_length"] = stop.min_length
+    if extent is None:
+        del values["max_time"]
+    keys = {**engine.model.generation_config}
+    keys["stop"] = keys.pop("stop_strings", None)
+    return values, {name: _origin(name, values, keys, given.get(name)) for name in values}
 
 
 def _given(sampling: SamplingFlags, extent: ExtentFlags | None, engine: "Engine") -> dict[str, Any]:
@@ -118,10 +154,10 @@ def _sampling(
     return values, origins
 
 
-def _origin(name: str, read: Sequence[str], keys: Mapping[str, Any], given: object) -> str:
+def _origin(name: str, read: Container[str], keys: Mapping[str, Any], given: object) -> str:
     if given is not None:
         return "flag"
-    from_file = keys.get(name) is not None and (name in read or name == "max_new_tokens")
+    from_file = keys.get(name) is not None and name in read
     return "generation_config.json" if from_file else "default"
 
 

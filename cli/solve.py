@@ -17,6 +17,7 @@ from gpt2edge.cli.main import INTERRUPTED
 from gpt2edge.cli.options import Source, Target, bundled, checked, json_option
 from gpt2edge.cli.output import aligned, note, print_json, quoted
 from gpt2edge.cli.problems import Harvester, Problem, read_problems
+from gpt2edge.cli.progress import watched
 from gpt2edge.cli.settings import resolve
 from gpt2edge.cli.solving import (
     METHODS,
@@ -199,8 +200,9 @@ def solve(
     if view.verbose:
         note("\n".join(aligned(settings.lines())))
     right = 0
-    for problem in problems if harvest is None else harvest.unsolved():
-        outcome = solver(problem.prompt)
+    for done, problem in enumerate(problems if harvest is None else harvest.unsolved()):
+        with watched(_stage(done, len(problems))):
+            outcome = solver(problem.prompt)
         right += _show(outcome, problem, view)
         if harvest is not None:
             harvest.add(outcome.candidates, problem)
@@ -210,6 +212,10 @@ def solve(
         note(harvest.summary())
     elif view.problems and any(problem.answer is not None for problem in problems):
         note(f"{right} of {len(problems)} right ({right / len(problems):.1%})")
+
+
+def _stage(done: int, problems: int) -> str:
+    return "searching" if problems == 1 else f"searching, problem {done + 1} of {problems}"
 
 
 def _check(search: SearchFlags, keep: HarvestFlags, view: View) -> None:

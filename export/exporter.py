@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Final
 
 from gpt2edge._extras import installed_version
+from gpt2edge._progress import Progress, silent
 from gpt2edge._weights_file import WeightsFile
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.genai import GENAI_FILE, genai_config
+from gpt2edge.export.generation_config import write_generation_config
 from gpt2edge.export.graph import IR_VERSION, OPSET, Gpt2Graph
 from gpt2edge.export.nodes import Nodes
 from gpt2edge.export.profiles import CPU, PORTABLE, graph_of
-from gpt2edge.export.source_files import read_source_json
 from gpt2edge.export.tokenizer import copy_tokenizer_files, write_tokenizer
-from gpt2edge.export.verify import verify_generation_config, verify_graph
+from gpt2edge.export.verify import verify_graph
 from gpt2edge.model_dir import (
     GRAPH_FILE,
     WEIGHTS_FILE,
@@ -34,34 +35,43 @@ def export_checkpoint(
     profile: str = CPU,
     overwrite: bool = False,
     origin: str | None = None,
+    progress: Progress | None = None,
 ) -> ModelDir:
     """Turn a Hugging Face GPT-2 folder into a model folder, and verify what was written.
 
     ``source`` holds ``config.json``, ``model.safetensors`` (or shards with their index) and, where
     there is one, a tokenizer. ``profile`` is "cpu", or "portable" for Optimum and for execution
     providers other than the CPU's; ``origin`` says where the checkpoint is from, if not from a
-    folder of its name. Raises ExportError that names the file or tensor at fault,
-    ParityError where the graph disagrees with the numpy reference, ModelDirError where ``out``
-    exists or cannot be written; ``out`` is then left as it was.
+    folder of its name. ``progress`` hears of every tensor. Raises ExportError that names the file
+    or tensor at fault, ParityError where the graph disagrees with the numpy reference,
+    ModelDirError where ``out`` exists or cannot be written; ``out`` is then left as it was.
     """
+    tell = progress or silent
     checkpoint = Checkpoint.open(source)
     graph = graph_of(profile, checkpoint.head)
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)
         write_tokenizer(checkpoint.path, folder, vocab_size=checkpoint.config.vocab_size)
-        _copy_generation_config(checkpoint, folder)
+        write_generation_config(checkpoint, folder)
         _write_peers_files(checkpoint, folder, profile)
-        write_graph(checkpoint, folder, graph)
-        verify_graph(checkpoint, folder / GRAPH_FILE)
+        write_graph(checkpoint, folder, graph, tell)
+        verify_graph(checkpoint, folder / GRAPH_FILE, progress=tell)
+        tell("hashing what was written", 0, 0)
         write_manifest(folder, manifest_of(checkpoint, profile, origin=origin))
     return ModelDir.open(out)
 
 
-def write_graph(checkpoint: Checkpoint, folder: Path, graph: type[Gpt2Graph] = Gpt2Graph) -> None:
+def write_graph(
+    checkpoint: Checkpoint,
+    folder: Path,
+    graph: type[Gpt2Graph] = Gpt2Graph,
+    progress: Progress = silent,
+) -> None:
     """Write ``model.onnx`` and ``model.onnx_data``; one tensor is in memory at a time."""
+    read = checkpoint.reader("writing tensors", progress)
     with WeightsFile(folder / WEIGHTS_FILE) as store:
         config, head = checkpoint.config, checkpoint.head
-        model = graph(config, head, checkpoint.tensor, Nodes(store)).build()
+        model = graph(config, head, read, Nodes(store)).build()
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
 
 
@@ -70,14 +80,6 @@ def _write_peers_files(checkpoint: Checkpoint, folder: Path, profile: str) -> No
     copy_tokenizer_files(checkpoint.path, folder, all_of_them=profile == PORTABLE)
     if profile == CPU and checkpoint.head.task == "text-generation":
         write_json(folder / GENAI_FILE, genai_config(checkpoint))
-
-
-def _copy_generation_config(checkpoint: Checkpoint, folder: Path) -> None:
-    path = checkpoint.path / "generation_config.json"
-    if path.is_file():
-        keys = read_source_json(path)
-        verify_generation_config(keys, checkpoint)
-        write_json(folder / path.name, keys)
 
 
 def manifest_of(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gpt2edge._extras import require
+from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import HubError
 from gpt2edge.export.tensor_files import INDEX_FILE, SINGLE_FILE
 from gpt2edge.store import parse_reference
@@ -47,12 +48,12 @@ class Snapshot:
         return f"{self.name}@{self.commit}"
 
 
-def fetch(name: str, *, revision: str | None = None, progress: bool = True) -> Snapshot:
+def fetch(name: str, *, revision: str | None = None, progress: Progress | None = None) -> Snapshot:
     """Fetch the checkpoint ``name`` at a branch, tag or commit; what the cache has is not fetched.
 
-    Without ``progress``, ``huggingface_hub`` is told to draw no bars in this process. Every file's
-    checksum is compared with the Hub's. Needs the hub extra. Raises HubError, which says what the
-    Hub said in one line, and ValueError for what is no name.
+    Without ``progress``, ``huggingface_hub`` is told to draw no bars in this process; ``progress``
+    hears of what follows. Every file's checksum is compared with the Hub's. Needs the hub extra.
+    Raises HubError, which says what the Hub said in one line, and ValueError for what is no name.
     """
     hub = require("hub", "huggingface_hub")
     parsed = parse_reference(name)
@@ -60,18 +61,19 @@ def fetch(name: str, *, revision: str | None = None, progress: bool = True) -> S
         raise ValueError(
             f"model name is {name!r}; it must be NAME or OWNER/NAME, as on the Hugging Face Hub"
         )
-    if not progress:
+    if progress is None:
         require("hub", "huggingface_hub.utils").disable_progress_bars()
     try:
         path = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
     except Exception as error:  # also those of the HTTP library beneath, which changes
         raise HubError(_reason(error, name, revision)) from error
-    _check(path, name)
+    _check(path, name, progress or silent)
     return Snapshot(name, path.name, path)
 
 
-def _check(snapshot: Path, name: str) -> None:
+def _check(snapshot: Path, name: str, progress: Progress) -> None:
     for path in sorted(snapshot.iterdir()):
+        progress(f"hashing {path.name}", 0, 0)
         if path.is_file() and not _is_intact(path):
             path.resolve().unlink()
             path.unlink()

@@ -1,5 +1,6 @@
 """Which tensors a GPT-2 of a given configuration has, and of which shape."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -16,10 +17,14 @@ _TASKS: Final = {
     "GPT2ForSequenceClassification": "sequence-classification",
     "GPT2ForTokenClassification": "token-classification",
 }
+_WITHOUT_HEAD: Final = ("GPT2ForQuestionAnswering",)
+"""Architectures of GPT-2 with a head that is not supported."""
 _SCORE: Final = {
     "sequence-classification": "score.weight",
     "token-classification": "classifier.weight",
 }
+_OTHER_HEADS: Final = re.compile(r"(\w+_heads?|score|classifier)\..+")
+"""Of values, rewards, choices, labels: trained beside the model, and no part of its logits."""
 
 
 class HasShape(Protocol):
@@ -67,7 +72,7 @@ def transformer_shapes(config: ModelConfig) -> dict[str, Shape]:
 
 
 def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str, Shape]) -> Head:
-    """The head that ``architectures`` names, or, where it is absent, that the tensors show.
+    """The head that ``architectures`` names, or, where it names none, that the tensors show.
 
     Raises ExportError for an architecture that is not a GPT-2 with one of the known heads.
     """
@@ -79,6 +84,18 @@ def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str,
     weight = _SCORE[task]
     bias = "classifier.bias" if task == "token-classification" else None
     return Head(task, weight, bias, _label_count(keys, stored.get(weight)))
+
+
+def unknown_architecture(keys: Mapping[str, Any]) -> str | None:
+    """The architecture that ``keys`` name, where it is nobody's that we know."""
+    name = _architecture(keys)
+    return None if name in _TASKS else name
+
+
+def is_other_head(name: str, head: Head) -> bool:
+    """Whether the tensor ``name`` belongs to a head beside ``head``, and changes nothing of it."""
+    own = "lm_head" if head.task == "text-generation" else head.weight.split(".")[0]
+    return name.split(".")[0] != own and _OTHER_HEADS.fullmatch(name) is not None
 
 
 def check_layout(config: ModelConfig, head: Head, stored: Mapping[str, HasShape]) -> None:
@@ -93,7 +110,7 @@ def check_layout(config: ModelConfig, head: Head, stored: Mapping[str, HasShape]
     if head.bias is not None:
         expected[head.bias] = (head.size,)
     optional = {"lm_head.weight": expected["wte.weight"]} if head.weight == "wte.weight" else {}
-    _check_names(expected, set(stored) - set(optional), head)
+    _check_names(expected, set(stored) - set(optional))
     for name, shape in {**expected, **optional}.items():
         if name in stored and stored[name].shape != shape:
             raise ExportError(
@@ -102,7 +119,7 @@ def check_layout(config: ModelConfig, head: Head, stored: Mapping[str, HasShape]
             )
 
 
-def _check_names(expected: Mapping[str, Shape], found: set[str], head: Head) -> None:
+def _check_names(expected: Mapping[str, Shape], found: set[str]) -> None:
     for name in sorted(found):
         if "crossattention" in name or "ln_cross_attn" in name:
             raise ExportError(f"tensor {name!r}: cross-attention is not supported")
@@ -110,8 +127,6 @@ def _check_names(expected: Mapping[str, Shape], found: set[str], head: Head) -> 
     if missing:
         raise ExportError(f"tensor {missing[0]!r} is missing{_others(missing)}")
     extra = sorted(found - set(expected))
-    if head.task == "text-generation":  # the other half of GPT2DoubleHeadsModel
-        extra = [name for name in extra if not name.startswith("multiple_choice_head.")]
     if extra:
         raise ExportError(
             f"tensor {extra[0]!r} belongs to no GPT-2 of this config.json{_others(extra)}"
@@ -119,19 +134,28 @@ def _check_names(expected: Mapping[str, Shape], found: set[str], head: Head) -> 
 
 
 def _task(keys: Mapping[str, Any], stored: Mapping[str, Shape]) -> str:
+    name = _architecture(keys)
+    if name in _TASKS:
+        return _TASKS[name]
+    shown = [task for task, weight in _SCORE.items() if weight in stored]
+    return shown[0] if shown else "text-generation"
+
+
+def _architecture(keys: Mapping[str, Any]) -> str | None:
+    """The first of ``architectures``; transformers, too, goes by ``model_type`` where it is odd."""
     architectures = keys.get("architectures")
     if not architectures:
-        shown = [task for task, weight in _SCORE.items() if weight in stored]
-        return shown[0] if shown else "text-generation"
+        return None
     name = architectures[0] if isinstance(architectures, list) else architectures
-    if not isinstance(name, str) or name not in _TASKS:
+    is_gpt2 = isinstance(name, str) and (name in _TASKS or "model_type" in keys)
+    if not is_gpt2 or name in _WITHOUT_HEAD:
         raise ExportError(f"architecture {name!r} is not one of {', '.join(_TASKS)}")
-    return _TASKS[name]
+    return str(name)
 
 
 def _label_count(keys: Mapping[str, Any], stored: Shape | None) -> int:
-    """Upstream writes ``id2label`` only where it is not the default pair."""
-    for key in ("id2label", "num_labels"):
+    """Upstream writes ``id2label`` only where it is not the default pair; a count wins over it."""
+    for key in ("num_labels", "id2label"):
         value = keys.get(key)
         if isinstance(value, dict) and value:
             return len(value)

@@ -5,9 +5,13 @@ from typing import Any, Final
 
 from gpt2edge._extras import require
 from gpt2edge._optimum import OPTIMUM
+from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import ExportError
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.exporter import manifest_of
+from gpt2edge.export.generation_config import FILE as GENERATION_FILE
+from gpt2edge.export.generation_config import check_generation_config
+from gpt2edge.export.source_files import read_source_json
 from gpt2edge.export.verify import verify_graph
 from gpt2edge.model_dir import GRAPH_FILE, ModelDir, staged_folder, write_manifest
 
@@ -15,13 +19,19 @@ _TASK: Final = "text-generation-with-past"
 
 
 def export_with_optimum(
-    source: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> ModelDir:
     """``optimum-cli export onnx`` of the checkpoint ``source``, verified as our own exports are.
 
     The files are Optimum's; a manifest is added. Needs the optimum extra, which brings torch.
     Raises what ``export_checkpoint`` raises, and ExportError where Optimum fails.
     """
+    tell = progress or silent
+    tell("loading Optimum", 0, 0)
     main_export = require("optimum", "optimum.exporters.onnx").main_export
     checkpoint = Checkpoint.open(source)
     if checkpoint.head.task != "text-generation":
@@ -30,14 +40,17 @@ def export_with_optimum(
             "without --via"
         )
     with staged_folder(out, overwrite=overwrite) as folder:
+        tell("tracing the model", 0, 0)
         try:
             main_export(str(checkpoint.path), folder, task=_TASK, do_validation=False)
         except OSError:
             raise
         except Exception as error:  # torch and Optimum raise anything
             raise ExportError(f"Optimum cannot export {checkpoint.path}: {error}") from error
+        if (folder / GENERATION_FILE).is_file():
+            check_generation_config(checkpoint, read_source_json(folder / GENERATION_FILE))
         graph = folder / GRAPH_FILE
-        verify_graph(checkpoint, graph)
+        verify_graph(checkpoint, graph, progress=tell)
         opset, ir_version = _versions(graph)
         write_manifest(folder, manifest_of(checkpoint, OPTIMUM, opset=opset, ir_version=ir_version))
     return ModelDir.open(out)

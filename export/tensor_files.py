@@ -19,11 +19,14 @@ from safetensors import SafetensorError, safe_open
 
 from gpt2edge.errors import ExportError
 from gpt2edge.export.source_files import read_source_json
+from gpt2edge.export.tensor_names import own_names
 
 SINGLE_FILE: Final = "model.safetensors"
 INDEX_FILE: Final = "model.safetensors.index.json"
-_DTYPES: Final = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_BUFFERS: Final = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # upstream's causal mask
+_DTYPES: Final = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+_BUFFERS: Final = re.compile(  # upstream's causal mask, and positions that count from 0
+    r"h\.\d+\.attn\.(bias|masked_bias)|(.+\.)?position_ids"
+)
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _CONVERT: Final = (
     "import sys, transformers as t; a, b = sys.argv[1:]; "
@@ -43,7 +46,10 @@ class StoredTensor:
     offset: int
 
     def read(self) -> NDArray[np.float32]:
-        """The tensor as float32, of ``shape``. Raises ExportError where the file is too short."""
+        """The tensor as float32, of ``shape``; a double too large for that becomes infinite.
+
+        Raises ExportError where the file is too short.
+        """
         count = math.prod(self.shape)
         try:
             raw = np.fromfile(self.path, _DTYPES[self.dtype], count, offset=self.offset)
@@ -53,28 +59,34 @@ class StoredTensor:
             raise ExportError(f"{self.path} ends inside tensor {self.stored_name!r}")
         if self.dtype == "BF16":  # the upper half of a float32
             raw = (raw.astype("<u4") << np.uint32(16)).view("<f4")
-        return raw.astype(np.float32, copy=False).reshape(self.shape)
+        with np.errstate(over="ignore"):
+            return raw.astype(np.float32, copy=False).reshape(self.shape)
+
+    def check_dtype(self) -> None:
+        """Raise ExportError for a dtype that is not of a weight."""
+        if self.dtype not in _DTYPES:
+            raise ExportError(
+                f"tensor {self.stored_name!r} is stored as {self.dtype}; it must be F32, F16, "
+                "BF16 or F64"
+            )
 
 
-def find_tensors(folder: Path) -> dict[str, StoredTensor]:
-    """All tensors of a checkpoint folder by name, without ``transformer.`` and upstream buffers.
+def find_tensors(folder: Path) -> tuple[dict[str, StoredTensor], list[str]]:
+    """All tensors of a checkpoint folder by GPT-2's own name, without upstream's buffers.
 
-    Raises ExportError that names the file or tensor where something is missing or unreadable.
+    Names are those of ``own_names``; what it took off comes second. Raises ExportError that names
+    the file or tensor where something is missing or unreadable.
     """
+    found = [stored for path in _tensor_files(folder) for stored in _read_header(path)]
+    names, taken_off = own_names([stored.stored_name for stored in found])
     tensors: dict[str, StoredTensor] = {}
-    for path in _tensor_files(folder):
-        for stored in _read_header(path):
-            name = stored.stored_name.removeprefix("transformer.")
-            if _BUFFERS.fullmatch(name):
-                continue
-            if name in tensors:
-                raise ExportError(f"tensor {name!r} is stored twice, the second time in {path}")
-            if stored.dtype not in _DTYPES:
-                raise ExportError(
-                    f"tensor {name!r} is stored as {stored.dtype}; it must be F32, F16 or BF16"
-                )
-            tensors[name] = stored
-    return tensors
+    for name, stored in zip(names, found, strict=True):
+        if _BUFFERS.fullmatch(name):
+            continue
+        if name in tensors:
+            raise ExportError(f"tensor {name!r} is stored twice, the second time in {stored.path}")
+        tensors[name] = stored
+    return tensors, taken_off
 
 
 def _tensor_files(folder: Path) -> list[Path]:

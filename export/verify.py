@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import ExportError, ModelDirError, ParityError
 from gpt2edge.export import reference
 from gpt2edge.export.checkpoint import Checkpoint
@@ -28,7 +29,11 @@ FloatArray = NDArray[np.float32]
 
 
 def verify_graph(
-    checkpoint: Checkpoint, graph_path: Path, *, tolerance: float = TOLERANCE
+    checkpoint: Checkpoint,
+    graph_path: Path,
+    *,
+    tolerance: float = TOLERANCE,
+    progress: Progress = silent,
 ) -> float:
     """Largest logits difference between the graph and the reference, on random token ids.
 
@@ -38,8 +43,10 @@ def verify_graph(
     config, head = checkpoint.config, checkpoint.head
     count = min(_TOKENS, config.n_positions)
     token_ids = np.random.default_rng(_SEED).integers(0, config.vocab_size, count)
-    hidden, _ = reference.forward(config, checkpoint.tensor, token_ids.tolist())
+    read = checkpoint.reader("computing the reference", progress)
+    hidden, _ = reference.forward(config, read, token_ids.tolist())
     expected = reference.logits(hidden, checkpoint.tensor, head.weight, head.bias)
+    progress("running the graph", 0, 0)
     found = _run(graph_path, token_ids)
     difference = np.abs(found - expected).max(axis=-1)  # [count]
     worst = int(difference.argmax())
@@ -63,7 +70,7 @@ def verify_generation_config(keys: Mapping[str, Any], checkpoint: Checkpoint) ->
 
 def _run(graph_path: Path, token_ids: NDArray[np.int64]) -> FloatArray:
     """Logits [count, size]: all but the last few positions in one prefill, those one by one."""
-    import onnxruntime as ort
+    from gpt2edge.runtime.ort import ort
 
     try:
         session = _session(graph_path)
@@ -82,7 +89,7 @@ class _Stepper:
     """Binds one cache buffer [1, n_head, length, head_dim] as past and as present."""
 
     def __init__(self, session: Any, length: int) -> None:
-        import onnxruntime as ort
+        from gpt2edge.runtime.ort import ort
 
         self._session = session
         self._value = ort.OrtValue.ortvalue_from_numpy
@@ -145,7 +152,7 @@ class _GrowingStepper:
 
 
 def _session(graph_path: Path) -> Any:
-    import onnxruntime as ort
+    from gpt2edge.runtime.ort import ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = available_threads()

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from gpt2edge._progress import Progress, silent, under
 from gpt2edge.errors import QuantizationError
 from gpt2edge.model_dir import ModelDir, staged_folder
 from gpt2edge.quant.calibrate import Calibration, own_text
@@ -80,12 +81,15 @@ def quantize_auto(
     stopwatch: Stopwatch | None = None,
     check: Callable[[ModelDir], None] | None = None,
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[ModelDir, Choice]:
     """``quantize`` by the candidate that ``choose`` prefers; the others are thrown away.
 
     Each is timed by ``stopwatch``, of which None is the clock, and its KL divergence measured on
-    a text that ``model`` writes, other than a calibration text. Raises as ``quantize`` does.
+    a text that ``model`` writes, other than a calibration text. ``progress`` hears of every stage.
+    Raises as ``quantize`` does.
     """
+    tell = progress or silent
     if model.manifest.task != "text-generation":
         raise QuantizationError(
             f"{str(model.path)!r} writes no text to judge by: choose a recipe yourself"
@@ -93,15 +97,20 @@ def quantize_auto(
     with staged_folder(out, overwrite=overwrite) as folder, TemporaryDirectory() as work:
         made = {
             recipe.name: quantize(
-                model, Path(work) / recipe.name, recipe=recipe, calibration=calibration
+                model,
+                Path(work) / recipe.name,
+                recipe=recipe,
+                calibration=calibration,
+                progress=under(recipe.name, tell),
             )
             for recipe in candidates
         }
+        tell("having the model write a text", 0, 0)
         windows = own_text(model, _JUDGED_TOKENS, rows=_JUDGED_ROWS, seed=_JUDGE_SEED)
         reference = Engine(model.path)
         choice = choose(
             [
-                _measured(name, each, reference, windows, stopwatch or speed)
+                _measured(name, each, reference, windows, stopwatch or speed, tell)
                 for name, each in made.items()
             ],
             max_kl=max_kl,
@@ -156,9 +165,12 @@ def _measured(
     reference: Engine,
     windows: Sequence[Sequence[int]],
     stopwatch: Stopwatch,
+    tell: Progress,
 ) -> Candidate:
+    tell(f"{name}: measuring its speed", 0, 0)
     engine = Engine(model.path)
     timed = stopwatch(engine)
+    tell(f"{name}: measuring its loss", 0, 0)
     return Candidate(
         recipe=name,
         bytes=model.nbytes,

@@ -1,6 +1,6 @@
 """What flows into every product of a float32 model when it reads a text."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import QuantizationError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.graph import find_products
@@ -19,8 +20,6 @@ from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.stopping import StopParams
 
 FloatArray = NDArray[np.float32]
-Progress = Callable[[int, int], None]
-"""Called with the parts done and their number."""
 
 _WINDOW: Final = 256  # tokens
 _PASS: Final = 512  # tokens read at once: products of fewer rows take twice the time for moments
@@ -61,12 +60,12 @@ class Observer:
         self._probe = Probe(model, list(self._inputs.values()))
         self._passes = _passes(windows)
 
-    def statistics(self, progress: Progress | None = None) -> dict[str, InputStatistics]:
+    def statistics(self, progress: Progress = silent) -> dict[str, InputStatistics]:
         """Statistics of every product's input, by the name of its weight."""
         absmax = {name: np.zeros(item.k, np.float32) for name, item in self.products.items()}
         samples: dict[str, list[FloatArray]] = {name: [] for name in self.products}
         share = -(-_SAMPLE // len(self._passes))
-        for found in self._inputs_by_pass(list(self.products), progress):
+        for found in self._inputs_by_pass(list(self.products), "reading the text", progress):
             for name, rows in found.items():
                 np.maximum(absmax[name], np.abs(rows).max(axis=0), out=absmax[name])
                 step = max(1, len(rows) // share)
@@ -80,13 +79,13 @@ class Observer:
         self,
         names: Sequence[str],
         factors: Mapping[str, FloatArray],
-        progress: Progress | None = None,
+        progress: Progress = silent,
     ) -> dict[str, InputMoments]:
         """Moments of each product's input; where it has ``factors`` [k], they divide it before."""
         second = {name: np.zeros((self.products[name].k,) * 2, np.float32) for name in names}
         spreads: dict[str, list[float]] = {name: [] for name in names}
         count = 0
-        for found in self._inputs_by_pass(names, progress):
+        for found in self._inputs_by_pass(names, "measuring inputs", progress):
             for name, inputs in found.items():
                 rows = inputs / factors[name] if name in factors else inputs
                 second[name] += rows.T @ rows
@@ -98,13 +97,13 @@ class Observer:
         return {name: InputMoments(second[name], max(spreads[name])) for name in names}
 
     def _inputs_by_pass(
-        self, names: Sequence[str], progress: Progress | None
+        self, names: Sequence[str], stage: str, progress: Progress
     ) -> Iterator[Mapping[str, FloatArray]]:
-        for done, windows in enumerate(self._passes, 1):
+        for done, windows in enumerate(self._passes):
+            progress(stage, done, len(self._passes))
             found = self._probe.run_batch(windows, [self._inputs[name] for name in names])
             yield dict(zip(names, found, strict=True))
-            if progress:
-                progress(done, len(self._passes))
+        progress(stage, len(self._passes), len(self._passes))
 
 
 def _passes(windows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
@@ -124,16 +123,16 @@ class Calibration:
     """What a model reads while its inputs are measured.
 
     ``token_ids`` of a text like those it will read; None lets it write one itself. About
-    ``tokens`` of them are used. ``progress`` hears of every part done.
+    ``tokens`` of them are used.
     """
 
     token_ids: Sequence[int] | None = None
     tokens: int = 4096
-    progress: Progress | None = None
 
-    def windows(self, model: ModelDir) -> list[list[int]]:
+    def windows(self, model: ModelDir, progress: Progress = silent) -> list[list[int]]:
         """What is read. Raises QuantizationError for a text of under 32 tokens."""
         if self.token_ids is None:
+            progress("having the model write a text", 0, 0)
             return own_text(model, self.tokens)
         return cut_windows(self.token_ids, model, self.tokens)
 

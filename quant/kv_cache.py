@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
+from gpt2edge._progress import Progress, silent
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.quant.calibrate import Progress
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.graph import CacheScales
 from gpt2edge.quant.probe import Probe
@@ -36,7 +36,7 @@ def measure_cache_scales(
     model: ModelDir,
     windows: Sequence[Sequence[int]],
     tensors: EqualizedTensors,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, CacheScales]:
     """Scales by the name of the attention node, "h.{layer}/attn".
 
@@ -49,12 +49,11 @@ def measure_cache_scales(
     probe = Probe(model, names)
     largest: dict[str, FloatArray] = {}
     texts = _full_windows(windows, model.config.n_positions)
-    for done, text in enumerate(texts, 1):
+    for done, text in enumerate(texts):
+        progress("measuring keys and values", done, len(texts))
         for node, qkv in zip(nodes, probe.run(text, names), strict=True):
             found = np.abs(qkv).max(axis=0)  # [3 * n_head * head_dim]
             largest[node] = np.maximum(largest.get(node, found), found)
-        if progress:
-            progress(done, len(texts))
     scales = {}
     for node in nodes:
         block = node.removesuffix("/attn")

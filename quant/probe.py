@@ -74,7 +74,7 @@ class Probe:
 
 
 def _session(graph: bytes, folder: str) -> Any:
-    import onnxruntime as ort
+    from gpt2edge.runtime.ort import ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = available_threads()

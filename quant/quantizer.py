@@ -10,6 +10,7 @@ from typing import Final
 import onnx
 
 from gpt2edge._extras import installed_version
+from gpt2edge._progress import Progress, silent
 from gpt2edge._weights_file import WeightsFile
 from gpt2edge.errors import QuantizationError
 from gpt2edge.model_dir import (
@@ -40,18 +41,20 @@ def quantize(
     calibration: Calibration | None = None,
     check: Callable[[ModelDir], None] | None = None,
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> ModelDir:
     """Write the float32 ``model`` to the folder ``out``, quantized by ``recipe``.
 
     Without ``calibration`` the model's weights decide, and what the model itself writes where the
     recipe's rounding or cache needs inputs. ``check`` gets the finished folder before it becomes
-    ``out`` and refuses it by raising. Weights are read and written one at a time; on one machine
-    the same input gives the same bytes.
+    ``out`` and refuses it by raising. ``progress`` hears of every stage. Weights are read and
+    written one at a time; on one machine the same input gives the same bytes.
 
     Raises QuantizationError where the model is quantized already or cannot be, ModelDirError where
     ``out`` exists or cannot be written, ProviderError where this onnxruntime is too old for an int8
     cache; ``out`` is then left as it was.
     """
+    tell = progress or silent
     source = model if isinstance(model, ModelDir) else ModelDir.open(model)
     _check_source(source)
     _check_cache(source, recipe, calibration)
@@ -59,7 +62,8 @@ def quantize(
         for name in source.manifest.files:
             if name not in (GRAPH_FILE, WEIGHTS_FILE):
                 shutil.copyfile(source.path / name, folder / name)
-        _write_graph(source, folder, recipe, calibration)
+        _write_graph(source, folder, recipe, calibration, tell)
+        tell("hashing what was written", 0, 0)
         write_manifest(folder, _manifest(source.manifest, recipe))
         if check:
             check(ModelDir.open(folder))
@@ -93,13 +97,17 @@ def _check_cache(source: ModelDir, recipe: QuantRecipe, calibration: Calibration
 
 
 def _write_graph(
-    source: ModelDir, folder: Path, recipe: QuantRecipe, calibration: Calibration | None
+    source: ModelDir,
+    folder: Path,
+    recipe: QuantRecipe,
+    calibration: Calibration | None,
+    progress: Progress,
 ) -> None:
     original = onnx.load(source.graph_path, load_external_data=False)
     tensors = EqualizedTensors(TensorReader(original.graph.initializer, source.path))
     compensates = recipe.rounding == "compensate"
-    progress = calibration.progress if calibration else None
-    windows = _windows(source, recipe, calibration)
+    windows = _windows(source, recipe, calibration, progress)
+    progress("reading the weights", 0, 0)
     observer = Observer(source, windows) if windows and (calibration or compensates) else None
     if recipe.equalize:
         observed = observer.statistics(progress) if observer and calibration else None
@@ -109,7 +117,7 @@ def _write_graph(
     if recipe.kv_cache == "int8":
         scales = measure_cache_scales(source, windows, tensors, progress)
     with WeightsFile(folder / WEIGHTS_FILE) as store:
-        rewriter = Rewriter(tensors, GraphWriter(store), recipe, moments, scales)
+        rewriter = Rewriter(tensors, GraphWriter(store), recipe, moments, scales, progress=progress)
         rewritten = rewriter.rewrite(original)
     if not rewriter.quantized:
         raise QuantizationError(f"{str(source.path)!r} has no weight that the recipe quantizes")
@@ -117,14 +125,14 @@ def _write_graph(
 
 
 def _windows(
-    source: ModelDir, recipe: QuantRecipe, calibration: Calibration | None
+    source: ModelDir, recipe: QuantRecipe, calibration: Calibration | None, progress: Progress
 ) -> list[list[int]]:
     """The tokens to calibrate on; none where the weights alone decide."""
     if calibration is not None:
-        return calibration.windows(source)
+        return calibration.windows(source, progress)
     asks = recipe.rounding == "compensate" or recipe.kv_cache == "int8"
     writes = source.manifest.task == "text-generation"
-    return Calibration().windows(source) if asks and writes else []
+    return Calibration().windows(source, progress) if asks and writes else []
 
 
 def _manifest(source: Manifest, recipe: QuantRecipe) -> Manifest:

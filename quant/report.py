@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._progress import Progress, silent
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.probe import Probe
 from gpt2edge.runtime.engine import Engine
@@ -50,14 +51,28 @@ class Comparison:
     greedy_length: int
 
 
-def compare(a: Engine, b: Engine, token_ids: Sequence[int], *, context: int) -> Comparison:
+def compare(
+    a: Engine,
+    b: Engine,
+    token_ids: Sequence[int],
+    *,
+    context: int,
+    progress: Progress | None = None,
+) -> Comparison:
     """Compare two models of one vocabulary on a text, cut into windows of ``context`` tokens.
 
-    Every token of a window but its first is predicted from those before it. Raises ValueError for
+    Every token of a window but its first is predicted from those before it. ``progress`` hears of
+    the tokens done. Raises ValueError for
     unequal vocabularies or fewer than two tokens.
     """
+    tell = progress or silent
     _check(a, b, token_ids, context)
-    rows = [_divergence(la, lb, targets) for la, lb, targets in _paired(a, b, token_ids, context)]
+    rows, done = [], 0
+    for logits_a, logits_b, targets in _paired(a, b, token_ids, context):
+        tell("comparing", done, len(token_ids))
+        rows.append(_divergence(logits_a, logits_b, targets))
+        done += len(targets)
+    tell("completing prompts with both", 0, 0)
     nll_a, nll_b, kl, same = (np.concatenate(column) for column in zip(*rows, strict=True))
     agreed, length = _greedy_agreement(a, b, token_ids, context)
     increase = _estimate(nll_b - nll_a)
@@ -90,7 +105,9 @@ def kl_divergence(a: Engine, b: Engine, windows: Sequence[Sequence[int]]) -> flo
     return float(np.concatenate(sums).mean())
 
 
-def layer_errors(a: ModelDir, b: ModelDir, token_ids: Sequence[int]) -> dict[str, float]:
+def layer_errors(
+    a: ModelDir, b: ModelDir, token_ids: Sequence[int], *, progress: Progress | None = None
+) -> dict[str, float]:
     """Relative error of B's residual stream against A's, after every attention and every MLP.
 
     Both read the first tokens of ``token_ids``; the error is |b - a| / |a| over all of them.
@@ -100,6 +117,8 @@ def layer_errors(a: ModelDir, b: ModelDir, token_ids: Sequence[int]) -> dict[str
         for layer in range(a.config.n_layer)
         for part in ("attn", "mlp")
     ]
+    if progress:
+        progress("comparing layer by layer", 0, 0)
     window = token_ids[: min(_LAYER_TOKENS, a.config.n_positions)]
     found = [Probe(model, names).run(window, names) for model in (a, b)]
     return {

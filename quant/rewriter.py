@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
+from gpt2edge._progress import Progress, silent
 from gpt2edge.quant.blocks import Blocks, fitting_block_size, round_to_blocks
-from gpt2edge.quant.calibrate import InputMoments, Observer, Progress
+from gpt2edge.quant.calibrate import InputMoments, Observer
 from gpt2edge.quant.columns import Columns, round_to_columns
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.graph import (
@@ -39,9 +40,7 @@ _UNEVEN: Final = 2.5
 class Moments:
     """Moments of products' inputs, measured for as many products as fit in memory."""
 
-    def __init__(
-        self, observer: Observer, tensors: EqualizedTensors, progress: Progress | None
-    ) -> None:
+    def __init__(self, observer: Observer, tensors: EqualizedTensors, progress: Progress) -> None:
         self._observer = observer
         self._factors = tensors.input_factors
         self._progress = progress
@@ -81,6 +80,7 @@ class Rewriter:
     quantized: set[str] = field(default_factory=set)
     embedded: dict[str, Embedding] = field(default_factory=dict)
     gelus: set[str] = field(default_factory=set)
+    progress: Progress = silent
 
     def rewrite(self, model: ModelProto) -> ModelProto:
         """The quantized model; tensors go to the writer's file in the order of their use."""
@@ -89,7 +89,12 @@ class Rewriter:
         products = find_products(nodes, self.tensors)
         embeddings = find_embeddings(nodes, self.tensors)
         kept: set[str] = set()
+        weights = sum(node.name in products or node.name in embeddings for node in nodes)
+        done = 0
         for node in nodes:
+            if node.name in products or node.name in embeddings:
+                self.progress("rounding weights", done, weights)
+                done += 1
             if node.name in products and self._replace_product(node, products[node.name]):
                 continue
             if node.name in embeddings and self._replace_lookup(node, embeddings[node.name]):
@@ -99,6 +104,7 @@ class Rewriter:
                 continue
             kept.update(node.input)
             self.writer.nodes.append(node)
+        self.progress("writing the other tensors", 0, 0)
         for tensor in model.graph.initializer:
             if tensor.name not in self.quantized or tensor.name in kept:
                 self.writer.add_tensor(tensor.name, self.tensors.read(tensor.name))

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from gpt2edge._progress import Progress, silent
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.blocks import fitting_block_size
-from gpt2edge.quant.calibrate import Calibration, Progress
+from gpt2edge.quant.calibrate import Calibration
 from gpt2edge.quant.graph import Product, find_products
 from gpt2edge.quant.probe import Probe
 from gpt2edge.quant.recipes import MIXED, QuantRecipe
@@ -24,7 +25,12 @@ _TOKENS: Final = 512
 
 
 def mixed_recipe(
-    model: ModelDir, base: QuantRecipe, *, mean_bits: float, calibration: Calibration | None = None
+    model: ModelDir,
+    base: QuantRecipe,
+    *,
+    mean_bits: float,
+    calibration: Calibration | None = None,
+    progress: Progress | None = None,
 ) -> QuantRecipe:
     """``base``, 4-bit, with 8 bits for the weights that need them most, ``mean_bits`` on average.
 
@@ -34,10 +40,11 @@ def mixed_recipe(
     """
     if not base.bits <= mean_bits <= 8:
         raise ValueError(f"mean_bits is {mean_bits}; it must be {base.bits} to 8")
+    tell = progress or silent
     given = calibration or Calibration()
-    windows = replace(given, tokens=min(given.tokens, _TOKENS)).windows(model)
+    windows = replace(given, tokens=min(given.tokens, _TOKENS)).windows(model, tell)
     products = _products(model)
-    losses = sensitivities(model, base, windows, given.progress)
+    losses = sensitivities(model, base, windows, tell)
     wide = widened(products, losses, base.bits, mean_bits)
     return replace(base, name=MIXED, wide=wide)
 
@@ -46,7 +53,7 @@ def sensitivities(
     model: ModelDir,
     recipe: QuantRecipe,
     windows: Sequence[Sequence[int]],
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """Mean KL divergence, in nats a token, that rounding each product's weight alone costs."""
     products = _products(model)
@@ -56,7 +63,8 @@ def sensitivities(
     )
     expected = [log_softmax(logits) for logits in _logits(probe, windows, {})]
     losses = {}
-    for done, product in enumerate(products, 1):
+    for done, product in enumerate(products):
+        progress("rounding each weight alone", done, len(products))
         weight = np.asarray(reader.read(product.weight).T, np.float32)  # [n, k]
         size = fitting_block_size(weight.shape[1], recipe.block_size)
         rounded = round_with_search(weight, recipe.bits, size)
@@ -65,8 +73,6 @@ def sensitivities(
         pairs = zip(expected, found, strict=True)
         kl = [(np.exp(p) * (p - log_softmax(logits))).sum(axis=-1) for p, logits in pairs]
         losses[product.weight] = float(np.concatenate(kl).mean())
-        if progress:
-            progress(done, len(products))
     return losses
 
 

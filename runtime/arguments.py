@@ -29,6 +29,14 @@ class SamplingArguments(TypedDict, total=False):
     no_repeat_ngram_size: int
     bad_words_ids: Sequence[Sequence[int]]
     logit_bias: Mapping[int, float]
+    sequence_bias: Sequence[tuple[Sequence[int], float]]
+    suppress_tokens: Sequence[int]
+    begin_suppress_tokens: Sequence[int]
+    forced_bos_token_id: int | None
+    forced_eos_token_id: int | Sequence[int] | None
+    exponential_decay_length_penalty: tuple[int, float] | None
+    encoder_repetition_penalty: float
+    encoder_no_repeat_ngram_size: int
     num_beams: int
     length_penalty: float
     early_stopping: bool | Literal["never"]

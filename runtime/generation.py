@@ -225,7 +225,11 @@ class Generation:
 
     def _new_sampler(self, stream_key: Sequence[int]) -> Sampler:
         arguments = self._arguments
-        scope = Scope(prompt_length=len(self.prompt_ids), eos_ids=arguments.eos_ids)
+        scope = Scope(
+            prompt_length=len(self.prompt_ids),
+            eos_ids=arguments.eos_ids,
+            max_new_tokens=arguments.max_new_tokens,
+        )
         return Sampler(arguments.sampling, arguments.processors, stream_key, scope)
 
     def _banned(self) -> Sequence[int]:

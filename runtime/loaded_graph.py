@@ -16,7 +16,7 @@ others had nothing left. onnxruntime sorts nodes by itself before it runs them; 
 sorted, bytes in memory not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gpt2edge.runtime.wire import Field, field, fields, number
@@ -24,8 +24,10 @@ from gpt2edge.runtime.wire import Field, field, fields, number
 # numbers of fields in onnx.proto
 _GRAPH: Final = 7  # of ModelProto
 _NODE, _GRAPH_INPUT = 1, 11  # of GraphProto
-_OUTPUT, _OPERATOR, _ATTRIBUTE = 2, 4, 5  # of NodeProto
-_ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH = 1, 6  # of AttributeProto
+_OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7  # of NodeProto
+_ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 1, 6, 11  # of AttributeProto
+_FUNCTION: Final = 25  # of ModelProto
+_FUNCTION_NAME, _FUNCTION_NODE, _FUNCTION_DOMAIN = 1, 7, 10  # of FunctionProto
 _INT32: Final = 6
 
 _HEAD: Final = b"lm_head"
@@ -61,6 +63,39 @@ def as_loaded(model: bytes) -> bytes:
     whole = [part.whole for part in parts]
     whole[at] = field(_GRAPH, *(part.whole for part in inner))
     return b"".join(whole)
+
+
+def calls_itself(model: bytes) -> bool:
+    """Whether a function of ``model`` calls itself, perhaps by way of others."""
+    try:
+        functions = [part for part in fields(model) if part.number == _FUNCTION]
+        calls = {
+            (b"".join(part.strings(_FUNCTION_DOMAIN)), b"".join(part.strings(_FUNCTION_NAME))): {
+                call for node in part.strings(_FUNCTION_NODE) for call in _called(node)
+            }
+            for part in functions
+        }
+    except ValueError:  # onnxruntime will say that it is no model
+        return False
+    for name in calls:
+        reached, waiting = set[tuple[bytes, bytes]](), {name}
+        while waiting:
+            reached |= (found := calls.get(waiting.pop(), set()) - reached)
+            waiting |= found
+        if name in reached:
+            return True
+    return False
+
+
+def _called(node: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Domain and name of a node's operator, and of those in its branches."""
+    whole = Field(_NODE, node, node)
+    yield b"".join(whole.strings(_DOMAIN)), b"".join(whole.strings(_OPERATOR))
+    for attribute in whole.strings(_ATTRIBUTE):
+        for part in fields(attribute):
+            if part.number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
+                for inner in part.strings(_NODE):
+                    yield from _called(inner)
 
 
 def _taking_lengths(graph: list[Field]) -> list[Field]:

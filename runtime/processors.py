@@ -1,7 +1,8 @@
 """What changes the logits before a token is chosen: bias, penalties, bans and processors.
 
-The order is transformers': logit bias, repetition penalty, presence and frequency penalty,
-n-grams, bad words and the caller's own processors; a ban of end tokens holds against all of them.
+The order is transformers': bias, repetition penalties, presence and frequency penalty, n-grams,
+bad words and the caller's own processors; a ban of end tokens holds against all of them, and what
+``token_rules`` forces or forbids against that, too.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gpt2edge.runtime.token_rules import TokenRules
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.sampling import SamplingParams
@@ -21,13 +24,14 @@ LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What processing must know of a completion: where it began, and its end tokens.
+    """What processing must know of a completion: where it began, its end tokens and its limit.
 
     Presence and frequency count generated tokens only; a lone end token is no bad word.
     """
 
     prompt_length: int = 0
     eos_ids: Collection[int] = ()
+    max_new_tokens: int | None = None
 
 
 class Processing:
@@ -46,12 +50,16 @@ class Processing:
         self._bias_ids, self._bias = _arrays(params.logit_bias)
         words = [tuple(word) for word in params.bad_words_ids]
         self._bad_words = [word for word in words if word[1:] or word[0] not in scope.eos_ids]
+        self._rules = TokenRules(params, scope.prompt_length, scope.max_new_tokens, scope.eos_ids)
         self.is_needed = bool(
             processors
+            or self._rules.is_needed
             or params.logit_bias
             or self._bad_words
             or params.no_repeat_ngram_size
             or params.repetition_penalty != 1
+            or params.encoder_repetition_penalty != 1
+            or params.encoder_no_repeat_ngram_size
             or params.presence_penalty
             or params.frequency_penalty
         )
@@ -71,15 +79,21 @@ class Processing:
             logits[self._bias_ids] += self._bias
         if self.is_needed:
             history = np.asarray(token_ids, np.int64)
+            self._rules.favour(logits, history)
             self._use_history(logits, history)
             for processor in self._processors:
                 # what comes back may be an array of the caller's own
                 np.copyto(logits, _checked(processor(history, logits), logits.shape))
         if banned:
             logits[list(banned)] = -np.inf
+        if self._rules.is_needed:
+            self._rules.force(logits, history)
 
     def _use_history(self, logits: Logits, history: NDArray[np.int64]) -> None:
         params = self._params
+        prompt = history[: self._prompt_length]
+        if params.encoder_repetition_penalty != 1:
+            apply_repetition_penalty(logits, prompt, 1 / params.encoder_repetition_penalty)
         if params.repetition_penalty != 1:
             apply_repetition_penalty(logits, history, params.repetition_penalty)
         if params.presence_penalty or params.frequency_penalty:
@@ -89,6 +103,9 @@ class Processing:
             )
         if params.no_repeat_ngram_size:
             logits[ngram_ends(history, params.no_repeat_ngram_size)] = -np.inf
+        if params.encoder_no_repeat_ngram_size:
+            size = params.encoder_no_repeat_ngram_size
+            logits[ngram_ends(history, size, within=prompt)] = -np.inf
         if self._bad_words:
             logits[word_ends(history, self._bad_words)] = -np.inf
 
@@ -110,11 +127,14 @@ def apply_count_penalties(
     logits[seen] -= (presence + frequency * counts).astype(np.float32)
 
 
-def ngram_ends(token_ids: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """The tokens that would complete an n-gram of ``size`` that is there already."""
-    if len(token_ids) < size:
+def ngram_ends(
+    token_ids: NDArray[np.int64], size: int, *, within: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """The tokens that would complete an n-gram of ``size`` that is there, or in ``within``."""
+    within = token_ids if within is None else within
+    if len(within) < size or len(token_ids) < size - 1:
         return token_ids[:0]
-    windows = np.lib.stride_tricks.sliding_window_view(token_ids, size)  # [n, size]
+    windows = np.lib.stride_tricks.sliding_window_view(within, size)  # [n, size]
     begun = token_ids[len(token_ids) + 1 - size :]
     ends: NDArray[np.int64] = windows[(windows[:, :-1] == begun).all(axis=1), -1]
     return ends

@@ -109,11 +109,12 @@ class RequestBuilder:
         prompt_ids, limit = resolved.overflow.fit(
             given_ids,
             resolved.max_new_tokens,
-            self.defaults.max_new_tokens,
+            self._default_limit(len(given_ids), resolved.max_new_tokens),
             self.model.config.n_positions,
         )
         truncated = len(prompt_ids) < len(given_ids)
-        fitted = replace(resolved, max_new_tokens=limit, truncated=truncated)
+        stop = resolved.stop.after(len(prompt_ids))
+        fitted = replace(resolved, max_new_tokens=limit, stop=stop, truncated=truncated)
         text = self.text_of(prompt, given_ids)
         return Generation(text, prompt_ids, fitted, index=0, row=row)
 
@@ -141,9 +142,8 @@ class RequestBuilder:
         given = {name: value for name, value in fields.items() if value is not None}
         if given:
             sampling, _ = merge_sampling(sampling, given)
-        stop = self._with_special_tokens(StopParams.of(stop))
-        bad_ids = [token_id for word in sampling.bad_words_ids for token_id in word]
-        self._check_ids([*sampling.logit_bias, *stop.token_ids, *bad_ids])
+        stop = self._with_special_tokens(StopParams.of(stop, self.defaults.stop))
+        self._check_ids([*sampling.named_ids(), *stop.token_ids])
         overflow = Overflow.of(overflow)
         _check_beams(sampling, overflow)
         return ResolvedArguments(
@@ -170,6 +170,18 @@ class RequestBuilder:
         if not token_ids:
             raise ValueError("the prompt is empty and the model has no begin-of-text token")
         return token_ids
+
+    def _default_limit(self, prompt_length: int, max_new_tokens: int | None) -> int:
+        """The model's own limit of new tokens, for a call that gives none."""
+        longest = self.defaults.max_length
+        if max_new_tokens is not None or longest is None:
+            return self.defaults.max_new_tokens
+        if prompt_length >= longest:
+            raise ValueError(
+                f"the prompt has {prompt_length} tokens and the model's generation_config.json "
+                f"says max_length {longest}: give max_new_tokens"
+            )
+        return longest - prompt_length
 
     def require_language_model(self) -> None:
         """Raise Gpt2EdgeError for a model whose logits are not those of tokens."""

@@ -16,6 +16,7 @@ from gpt2edge._checks import real, whole
 from gpt2edge.runtime.draws import CELLS, SCRATCH, check_finite, draw
 from gpt2edge.runtime.processors import Logits, LogitsProcessor, Processing, Scope
 from gpt2edge.runtime.random_stream import RandomStream
+from gpt2edge.runtime.token_rules import check_rules, rule_ids
 
 MAX_BEAMS: Final = 1024
 """The most beams of one prompt."""
@@ -35,6 +36,13 @@ class SamplingParams:
     twice, and ``bad_words_ids`` are sequences of tokens that never come. ``seed`` None draws a
     fresh one at each call.
 
+    ``sequence_bias`` is added to the last token of a sequence whose others were written.
+    ``suppress_tokens`` never come, ``begin_suppress_tokens`` not first. ``forced_bos_token_id``
+    follows a prompt of one token, ``forced_eos_token_id`` is the last within the limit.
+    ``exponential_decay_length_penalty`` (start, factor) makes an end likelier after ``start``
+    tokens. ``encoder_repetition_penalty`` above 1 makes the prompt's tokens likelier, and
+    ``encoder_no_repeat_ngram_size`` n repeats no n tokens of it. These are transformers' names.
+
     With ``num_beams`` above 1 completions are searched for (``runtime.beam``): the ``n`` likeliest
     found, each scored by its log-probability over its length to the power of ``length_penalty``.
     """
@@ -50,6 +58,14 @@ class SamplingParams:
     no_repeat_ngram_size: int = 0
     bad_words_ids: Sequence[Sequence[int]] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict)
+    sequence_bias: Sequence[tuple[Sequence[int], float]] = ()
+    suppress_tokens: Sequence[int] = ()
+    begin_suppress_tokens: Sequence[int] = ()
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | Sequence[int] | None = None
+    exponential_decay_length_penalty: tuple[int, float] | None = None
+    encoder_repetition_penalty: float = 1.0
+    encoder_no_repeat_ngram_size: int = 0
     num_beams: int = 1
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
@@ -60,12 +76,14 @@ class SamplingParams:
         real("top_p", self.top_p, 0, 1, open_low=True)
         real("min_p", self.min_p, 0, 1)
         real("typical_p", self.typical_p, 0, 1, open_low=True)
-        real("repetition_penalty", self.repetition_penalty, 0, 100, open_low=True)
+        for name in ("repetition_penalty", "encoder_repetition_penalty"):
+            real(name, getattr(self, name), 0, 100, open_low=True)
         real("presence_penalty", self.presence_penalty, -100, 100)
         real("frequency_penalty", self.frequency_penalty, -100, 100)
         real("length_penalty", self.length_penalty, -100, 100)
         whole("top_k", self.top_k, 0, 2**31)
-        whole("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, 2**31)
+        for name in ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"):
+            whole(name, getattr(self, name), 0, 2**31)
         whole("num_beams", self.num_beams, 1, MAX_BEAMS)
         if not (isinstance(self.early_stopping, bool) or self.early_stopping == "never"):
             given = f"early_stopping is {self.early_stopping!r}"
@@ -73,6 +91,7 @@ class SamplingParams:
         if self.seed is not None:
             whole("seed", self.seed, 0, 2**64 - 1)
         _check_words(self.bad_words_ids)
+        check_rules(self)
         if not isinstance(self.logit_bias, Mapping):
             raise ValueError(f"logit_bias is {self.logit_bias!r}; it must map token ids to numbers")
         for token_id, bias in self.logit_bias.items():
@@ -88,6 +107,11 @@ class SamplingParams:
     def is_random(self) -> bool:
         """True where the seed matters."""
         return self.num_beams == 1 and not self.is_greedy
+
+    def named_ids(self) -> list[int]:
+        """Every token id that a bias, a bad word or a rule names."""
+        words = [token_id for word in self.bad_words_ids for token_id in word]
+        return [*self.logit_bias, *words, *rule_ids(self)]
 
 
 class Sampler:

@@ -1,5 +1,6 @@
-"""The only door to onnxruntime: opening a model, binding arrays, running."""
+"""Sessions of onnxruntime: opening a model, binding arrays, running."""
 
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -7,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from gpt2edge._checks import whole
@@ -18,8 +18,9 @@ from gpt2edge.runtime import memory
 from gpt2edge.runtime.huge_pages import HugePages
 from gpt2edge.runtime.kv_cache import CacheLayout
 from gpt2edge.runtime.lifetime import Lifetime
-from gpt2edge.runtime.loaded_graph import as_loaded
+from gpt2edge.runtime.loaded_graph import as_loaded, calls_itself
 from gpt2edge.runtime.mapped_weights import MappedWeights
+from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.providers import CPU, MEMORY, Provider, check_active, requested
 from gpt2edge.runtime.spare_memory import SpareMemory
 from gpt2edge.runtime.threads import available_threads
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
     from gpt2edge.runtime.speculation import DraftModel, PromptLookup
 
 ONNXRUNTIME: Final[str] = ort.__version__
-_BORROWS_WEIGHTS: Final = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 31)
+_VERSION: Final = tuple(map(int, ort.__version__.split(".")[:2]))
+_BORROWS_WEIGHTS: Final = _VERSION >= (1, 31)
+_CRASHES_ON_CYCLES: Final = _VERSION < (1, 24)
+"""Where a function calls itself; later ones say so."""
 _INT8_CACHE_SINCE: Final = (1, 28)
+_NEWEST_FOR_PYTHON_3_10: Final = "1.23"
 _SPIN_MICROSECONDS: Final = "500"
 """An operator on one thread is over by then, and Python's part of a step, so that the next step
 finds the threads awake; the default spins on while a session is made."""
@@ -168,6 +173,8 @@ class Session:
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
                     source = as_loaded(model.graph_path.read_bytes())
+                if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
+                    raise ValueError("a function in it calls itself")
                 session = ort.InferenceSession(
                     source,
                     session_options,
@@ -286,9 +293,13 @@ def require_int8_cache() -> None:
     found = tuple(int(part) for part in ort.__version__.split(".")[:2])
     if found < _INT8_CACHE_SINCE:
         needed = ".".join(map(str, _INT8_CACHE_SINCE))
+        remedy = "upgrade it"
+        if sys.version_info < (3, 11):
+            newest = _NEWEST_FOR_PYTHON_3_10
+            remedy = f"Python 3.10 has no newer one than {newest}, so use Python 3.11 or newer"
         raise ProviderError(
             f"an int8 KV cache needs onnxruntime {needed} or newer, and this is "
-            f"{ort.__version__}: upgrade it, or quantize with a float32 cache"
+            f"{ort.__version__}: {remedy}, or quantize with a float32 cache"
         )
 
 

@@ -1,7 +1,7 @@
 """End conditions: stop strings across token borders, stop tokens, end of text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpt2edge._checks import real, whole
 
@@ -12,13 +12,14 @@ class StopParams:
 
     ``strings`` may span tokens and are removed from the text; one that is a special token ends it
     like ``token_ids``. These end it like the end-of-text token, which ``ignore_eos`` forbids. No
-    end token before ``min_new_tokens``. The first token after ``max_time`` seconds, counted from
-    the call, is the last one.
+    end token before ``min_new_tokens``, nor before prompt and completion have ``min_length``. The
+    first token after ``max_time`` seconds, counted from the call, is the last one.
     """
 
     strings: tuple[str, ...] = ()
     token_ids: tuple[int, ...] = ()
     min_new_tokens: int = 0
+    min_length: int = 0
     ignore_eos: bool = False
     max_time: float | None = None
 
@@ -28,21 +29,36 @@ class StopParams:
         if any(not isinstance(string, str) or not string for string in self.strings):
             raise ValueError("a stop string is empty; it must have at least one character")
         whole("min_new_tokens", self.min_new_tokens, 0, 2**31)
+        whole("min_length", self.min_length, 0, 2**31)
         if self.max_time is not None:
             real("max_time", self.max_time, 0, 1e9, open_low=True)
         for token_id in self.token_ids:
             whole("a stop token id", token_id, 0, 2**31)
 
     @classmethod
-    def of(cls, stop: "StopParams | str | Sequence[str] | None") -> "StopParams":
-        """``StopParams`` from itself, one stop string, several, or none."""
+    def of(
+        cls,
+        stop: "StopParams | str | Sequence[str] | None",
+        default: "StopParams | None" = None,
+    ) -> "StopParams":
+        """``StopParams`` as they are, or ``default`` with one stop string or several, if any."""
         if isinstance(stop, StopParams):
             return stop
+        default = default or cls()
+        if stop is None:
+            return default
         if isinstance(stop, str):
-            return cls(strings=(stop,))
-        if stop is not None and not isinstance(stop, Sequence):
+            return replace(default, strings=(stop,))
+        if not isinstance(stop, Sequence):
             raise ValueError(f"stop is {stop!r}; it must be a text, a list of texts or StopParams")
-        return cls(strings=tuple(stop or ()))
+        return replace(default, strings=tuple(stop))
+
+    def after(self, prompt_length: int) -> "StopParams":
+        """The same for one prompt, ``min_length`` counted as new tokens."""
+        if not self.min_length:
+            return self
+        least = max(self.min_new_tokens, self.min_length - prompt_length)
+        return replace(self, min_new_tokens=least, min_length=0)
 
 
 class StopMatcher:

@@ -8,14 +8,29 @@ from typing import Any, Final
 import pytest
 from hypothesis import settings
 
+from gpt2edge.errors import ProviderError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.session import require_int8_cache
 from tests.checkpoints import SMALL, write_checkpoint
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 settings.register_profile("gpt2edge", deadline=None, derandomize=True)
 settings.load_profile("gpt2edge")  # no test depends on the clock, and each run tries the same cases
+
+
+settings.register_profile("patient", deadline=None)  # a machine may be busy with something else
+settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def int8_cache() -> None:
+    """Skips where onnxruntime is too old for an int8 cache, as on Python 3.10."""
+    try:
+        require_int8_cache()
+    except ProviderError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session", autouse=True)

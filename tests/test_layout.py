@@ -11,6 +11,8 @@ from tests.conftest import ROOT
 
 CORE: Final = ROOT / "src" / "gpt2edge"
 PLUGINS: Final = CORE / "plugins"
+PEERS: Final = ROOT / "benchmarks" / "peers"
+DOOR: Final = "gpt2edge.runtime.ort."
 ROOMS: Final = ("runtime", "export", "quant", "cli")
 MAY_IMPORT: Final = {
     "core": {"core"},
@@ -63,6 +65,10 @@ def _imports(path: Path) -> set[str]:
     return names
 
 
+def _packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in _imports(path)}
+
+
 def _room_of(name: str) -> str | None:
     parts = name.split(".")
     if parts[0] != "gpt2edge":
@@ -81,14 +87,22 @@ def test_room_imports_only_what_it_may(room: str, path: Path) -> None:
     names = _imports(path)
     foreign = {name for name in names if (_room_of(name) or room) not in MAY_IMPORT[room]}
     assert not foreign
-    packages = {name.split(".")[0] for name in names}
-    assert not packages & (NEVER[room] | OUTSIDE | set(ROOMS))
+    assert not _packages(path) & (NEVER[room] | OUTSIDE | set(ROOMS))
 
 
 @every_module
 def test_only_the_session_knows_onnxruntime(room: str, path: Path) -> None:
     if room == "runtime" and path.name != "session.py":
-        assert "onnxruntime" not in {name.split(".")[0] for name in _imports(path)}
+        assert not any(name.startswith(DOOR) for name in _imports(path))
+
+
+def test_onnxruntime_comes_through_one_door() -> None:
+    """Elsewhere it would be imported with its telemetry on."""
+    scripts = [path for folder in OUTSIDE for path in (ROOT / folder).rglob("*.py")]
+    paths = [*scripts, *(path for _, path in MODULES)]
+    through_it = {path for path in paths if "onnxruntime" in _packages(path)}
+    in_its_own_environment = {path for path in paths if path.is_relative_to(PEERS)}
+    assert through_it - in_its_own_environment == {ROOT / "runtime" / "ort.py"}
 
 
 @pytest.mark.parametrize("path", [path for _, path in MODULES], ids=NAMES)

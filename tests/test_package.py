@@ -26,12 +26,14 @@ def project() -> dict[str, Any]:
 
 
 def test_packages_are_those_on_disk(project: dict[str, Any]) -> None:
+    """Folders of data too: setuptools warns that it "would ignore" one that is not named."""
     setuptools = project["tool"]["setuptools"]
     found = set()
     for package, folder in setuptools["package-dir"].items():
-        for path in (ROOT / folder).rglob("__init__.py"):
+        for path in (ROOT / folder).rglob("*"):
             inner = path.parent.relative_to(ROOT / folder).parts
-            found.add(".".join([package, *inner]))
+            if path.is_file() and "__pycache__" not in inner:
+                found.add(".".join([package, *inner]))
     assert set(setuptools["packages"]) == found
     assert setuptools["packages"] == sorted(setuptools["packages"])
 

@@ -3,11 +3,13 @@
 from importlib import import_module
 from types import ModuleType
 
+from gpt2edge._telemetry import decline
 from gpt2edge.errors import MissingExtraError
 
 
 def require(extra: str, module: str) -> ModuleType:
     """Import ``module``, or raise ``MissingExtraError`` with the command that installs it."""
+    decline()
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
@@ -29,4 +31,5 @@ def installed_version(module: str) -> str:
     try:
         return version(module)
     except PackageNotFoundError:
+        decline()
         return str(import_module(module).__version__)

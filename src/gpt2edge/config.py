@@ -34,6 +34,13 @@ ACTIVATIONS: Final = (
 """Activation names that transformers accepts for GPT-2 and that have no weights of their own."""
 
 _SIZES: Final = ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size")
+_OTHER_NAMES: Final = {
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_embd": "hidden_size",
+    "n_positions": "max_position_embeddings",
+}
+"""The ``attribute_map`` of transformers' ``GPT2Config``."""
 _LARGEST: Final = 2**24
 _UPSTREAM_END: Final = 50256
 
@@ -70,13 +77,17 @@ class ModelConfig:
     def from_dict(cls, keys: Mapping[str, Any]) -> "ModelConfig":
         """Read the keys of a ``config.json``; absent ones take ``GPT2Config``'s defaults.
 
+        Sizes may have the names that all of transformers' models share, such as ``hidden_size``.
         Raises ValueError with the key, the value given and what is allowed.
         """
+        keys = with_own_names(keys)
         model_type = keys.get("model_type", "gpt2")
         if model_type != "gpt2":
             raise ValueError(f"model_type is {model_type!r}; only 'gpt2' is supported")
         if keys.get("add_cross_attention"):
             raise ValueError("add_cross_attention is true; decoder-only models are supported")
+        if keys.get("per_layer_config"):
+            raise ValueError("per_layer_config is given; all layers must be of one size")
         sizes = {name: _size(keys, name) for name in _SIZES if keys.get(name) is not None}
         sizes.setdefault("n_inner", 4 * sizes.get("n_embd", _GPT2.n_embd))
         vocab_size = sizes.get("vocab_size", _GPT2.vocab_size)
@@ -96,6 +107,25 @@ class ModelConfig:
 
 
 _GPT2: Final = ModelConfig()
+
+
+def with_own_names(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """``keys`` with the sizes under GPT-2's own names only; null counts as absent.
+
+    Raises ValueError where two names of one size disagree.
+    """
+    own = dict(keys)
+    for name, other in _OTHER_NAMES.items():
+        value = own.pop(other, None)
+        if value is None:
+            continue
+        if own.get(name) not in (None, value):
+            raise ValueError(
+                f"{name} is {own[name]!r} and {other}, its other name, is {value!r}: remove the "
+                "one that is wrong"
+            )
+        own[name] = value
+    return own
 
 
 def _size(keys: Mapping[str, Any], name: str) -> int:

@@ -94,6 +94,7 @@ def test_quality_asks_for_minimal_pairs(tmp_path: Path) -> None:
     assert re.search(r"storyteller plain gpt2edge int8: .* blimp 1, .*blimp_change 0\b", found)
 
 
+@pytest.mark.usefixtures("int8_cache")
 def test_quality_counts_a_solvers_answers() -> None:
     """And the twin, of the same function, is judged by the plain model."""
     solver = str(BENCHMARKS.parent / "training" / "models" / "game24-0.1m")

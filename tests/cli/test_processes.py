@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -19,11 +20,13 @@ from tests.cli.running import invoke, start
 HEAVY = ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]
 NOT_TO_GENERATE = [
     *("asyncio", "concurrent.futures", "importlib.metadata", "logging", "multiprocessing"),
-    *("shutil", "subprocess", "tempfile", "numpy.random", "onnx", "rich"),
+    *("shutil", "tempfile", "numpy.random", "onnx", "rich"),
     *("gpt2edge.store", "gpt2edge.export", "gpt2edge.quant", "gpt2edge.runtime.benchmark"),
     *("gpt2edge.runtime.prompt_cache", "gpt2edge.runtime.search", "gpt2edge.runtime.speculator"),
 ]
 """Each would take milliseconds from the start of a command that has no use for it."""
+if sys.version_info >= (3, 11):  # before, Python's own platform module had it with it
+    NOT_TO_GENERATE.append("subprocess")
 LONG = ["--token-ids", "1 2 3", "-n", 8000]
 
 
@@ -185,12 +188,67 @@ def test_reader_that_leaves_causes_no_noise(token_model: ModelDir) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
-def test_full_disk_is_one_line(tiny_model: ModelDir) -> None:
-    with Path("/dev/full").open("wb") as full:
-        command = [sys.executable, "-m", "gpt2edge", "generate", "-m", str(tiny_model.path), "hi"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
-    assert done.returncode == 1
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["generate", "-n", "2", "hi"],
+        ["--help"],
+        ["--version"],
+        ["quantize", "--help"],
+        ["doctor"],
+    ],
+    ids=" ".join,
+)
+def test_full_disk_is_one_line(args: list[str], unbuffered: str) -> None:
+    done = onto_full_disk(args, "stdout", PYTHONUNBUFFERED=unbuffered)
     assert done.stderr == b"Error: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_full_disk_under_a_completion_script() -> None:
+    done = onto_full_disk([], "stdout", _GPT2EDGE_COMPLETE="bash_source")
+    assert done.stderr == b"Error: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize(("args", "code"), [(["--version"], 0), (["inspect", "-m", "none"], 1)])
+def test_full_disk_under_stderr_alone_changes_no_result(args: list[str], code: int) -> None:
+    done = onto_full_disk(args, "stderr")
+    assert done.returncode == code
+    assert bool(done.stdout) == (code == 0)
+
+
+def onto_full_disk(
+    args: list[str], stream: str, **environment: str
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command whose ``stream`` cannot be written to."""
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Path("/dev/full").open("wb") as full:
+        return subprocess.run(
+            [sys.executable, "-m", "gpt2edge", *args],
+            **{**streams, stream: full},
+            env={**os.environ, **environment},
+            timeout=60,
+        )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["quantize", "--help"]], ids=" ".join)
+def test_reader_that_left_before_causes_no_noise(args: list[str], unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "gpt2edge", *args],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        timeout=60,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def test_compares_any_two_models(tiny_model: ModelDir, text: Path) -> None:
     assert "KL divergence" in output("compare", path, path, "--text", text, "--context", 32)
 
 
+@pytest.mark.usefixtures("int8_cache")
 def test_keeps_the_cache_in_int8(tiny_model: ModelDir, tmp_path: Path, text: Path) -> None:
     out = tmp_path / "out"
     args = ("quantize", tiny_model.path, out, "--kv-cache", "int8", "--calibrate", text)

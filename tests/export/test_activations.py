@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
@@ -15,6 +14,7 @@ from gpt2edge.export import reference
 from gpt2edge.export.activations import add_activation
 from gpt2edge.export.graph import IR_VERSION, OPSET
 from gpt2edge.export.nodes import Nodes
+from gpt2edge.runtime.ort import ort
 
 X = np.concatenate(
     [

@@ -61,8 +61,6 @@ def test_a_copy_of_the_tied_embedding_is_a_copy(tmp_path: Path) -> None:
     tensors = random_tensors(SMALL)
     tensors["lm_head.weight"] = tensors["wte.weight"].copy()
     assert Checkpoint.open(folder_of(tmp_path, tensors)).head.weight == "wte.weight"
-    tensors["lm_head.weight"][0, 0] += 1
-    refuse(folder_of(tmp_path, tensors), "'lm_head.weight'", "tie_word_embeddings")
 
 
 def test_double_heads_keep_the_language_model(tmp_path: Path) -> None:
@@ -128,8 +126,8 @@ def infinite(tensors: Tensors) -> None:
     tensors["wpe.weight"][63, 31] = np.inf
 
 
-def double_precision(tensors: Tensors) -> None:
-    tensors["ln_f.weight"] = tensors["ln_f.weight"].astype(np.float64)
+def beyond_single_precision(tensors: Tensors) -> None:
+    tensors["ln_f.weight"] = tensors["ln_f.weight"].astype(np.float64) * 1e200
 
 
 def whole_numbers(tensors: Tensors) -> None:
@@ -146,7 +144,7 @@ def whole_numbers(tensors: Tensors) -> None:
         (misshapen, ["'h.0.attn.c_attn.weight'", "[96, 32]", "[32, 96]"]),
         (not_a_number, ["'h.0.mlp.c_proj.weight'", "NaN"]),
         (infinite, ["'wpe.weight'", "infinite"]),
-        (double_precision, ["'ln_f.weight'", "F64"]),
+        (beyond_single_precision, ["'ln_f.weight'", "infinite"]),
         (whole_numbers, ["'ln_f.bias'", "I8"]),
     ],
 )
@@ -163,7 +161,17 @@ def test_damaged_tensors(
     [
         ({"tie_word_embeddings": False}, ["'lm_head.weight'", "missing"]),
         ({"architectures": ["GPT2ForSequenceClassification"]}, ["'score.weight'", "missing"]),
-        ({"architectures": ["GPTNeoForCausalLM"]}, ["'GPTNeoForCausalLM'"]),
+        (
+            {"architectures": ["GPTNeoForCausalLM"], "model_type": "gpt_neo"},
+            ["config.json", "'gpt_neo'"],
+        ),
+        ({"architectures": ["GPT2ForQuestionAnswering"]}, ["'GPT2ForQuestionAnswering'"]),
+        ({"n_head": None}, ["config.json", "n_head is absent"]),
+        ({"num_attention_heads": 8}, ["config.json", "n_head is 4", "num_attention_heads", "8"]),
+        ({"hidden_size": 64}, ["config.json", "n_embd is 32", "hidden_size", "64"]),
+        ({"num_hidden_layers": 3}, ["config.json", "n_layer is 2", "num_hidden_layers", "3"]),
+        ({"max_position_embeddings": 4}, ["config.json", "n_positions is 64", "4"]),
+        ({"per_layer_config": {"0": {"n_head": 2}}}, ["config.json", "per_layer_config"]),
         ({"vocab_size": 98}, ["'wte.weight'", "[97, 32]", "[98, 32]"]),
         ({"n_layer": 3}, ["'h.2.ln_1.weight'", "missing", "n_layer is 3"]),
         ({"n_layer": 2**24}, ["'h.2.ln_1.weight'", "missing"]),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -24,23 +23,16 @@ from gpt2edge.quant import (
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.kv_cache import expected_range, measure_cache_scales
 from gpt2edge.quant.tensors import TensorReader
+from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.prefix_cache import PrefixCache
-from gpt2edge.runtime.session import require_int8_cache
 
+pytestmark = pytest.mark.usefixtures("int8_cache")
 TOKENS = list(range(3, 90))
 TEXT = Calibration(token_ids=TOKENS)
 RECIPE = replace(INT8_BLOCK, kv_cache="int8")
 HEAD_AND_CACHE = QuantRecipe(
     name="cache", bits=8, embedding=32, equalize=False, exclude=("h.",), kv_cache="int8"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def new_enough() -> None:
-    try:
-        require_int8_cache()
-    except ProviderError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +180,7 @@ def test_a_model_writes_the_text_it_is_calibrated_on(fp32: ModelDir, tmp_path: P
 def test_an_old_onnxruntime_is_told_to_go(
     fp32: ModelDir, engine: gpt2edge.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnxruntime, "__version__", "1.27.0")
+    monkeypatch.setattr(ort, "__version__", "1.27.0")
     with pytest.raises(ProviderError, match=r"needs onnxruntime 1.28 or newer, and this is 1.27.0"):
         gpt2edge.load(engine.model.path)
     with pytest.raises(ProviderError, match="int8 KV cache"):

@@ -1,5 +1,6 @@
 """The graph as it is loaded: fewer inputs to make, the projection first, and the same numbers."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,11 @@ import onnx
 import pytest
 
 from gpt2edge import Engine
+from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime import session
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
-from gpt2edge.runtime.loaded_graph import as_loaded
+from gpt2edge.runtime.loaded_graph import as_loaded, calls_itself
 
 LENGTHS = ("seqlens_k", "total_sequence_length")
 GRAPH = (BUNDLED_MODEL / "model.onnx").read_bytes()
@@ -107,3 +109,62 @@ def test_parts_that_the_exporter_did_not_write_stay(missing: str) -> None:
     assert all(name.startswith("kept/") or name in COUNTED for name in left)
     takes_mask = "attention_mask" in {value.name for value in after.input}
     assert takes_mask == ("mask/lengths" in names or not names)
+
+
+def _functions(**calls: tuple[str, ...]) -> bytes:
+    """A model of functions in the domain "own", each with the operators that it calls."""
+    model = onnx.ModelProto()
+    for name, operators in calls.items():
+        nodes = [onnx.helper.make_node(part, ["x"], ["y"], domain="own") for part in operators]
+        branch = onnx.helper.make_graph(nodes, "branch", [], [])
+        within = onnx.helper.make_node("If", ["x"], ["y"], then_branch=branch)
+        plain = onnx.helper.make_node(name, ["x"], ["y"])  # the standard operator of that name
+        opsets = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("own", 1)]
+        function = onnx.helper.make_function("own", name, ["x"], ["y"], [plain, within], opsets)
+        model.functions.append(function)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (_functions(Gelu=("Gelu",)), True),
+        (_functions(A=("B",), B=("C", "D"), C=("A",), D=()), True),
+        (_functions(A=("B",), B=("C",), C=("C",)), True),
+        (_functions(A=("B", "C"), B=("C",), C=(), Gelu=("Erf",)), False),
+        (_functions(Gelu=()), False),
+        (GRAPH, False),
+        (b"\xff" * 99, False),
+        (b"", False),
+    ],
+)
+def test_functions_that_call_themselves_are_found(model: bytes, expected: bool) -> None:
+    """onnxruntime before 1.24 crashes on one."""
+    assert calls_itself(model) is expected
+
+
+def test_a_function_that_calls_itself_is_refused_before_it_can_crash(
+    tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_CRASHES_ON_CYCLES", True)
+    assert Engine(tiny_model.path).generate("a", max_new_tokens=1).token_ids
+    monkeypatch.setattr(session, "calls_itself", lambda _: True)
+    with pytest.raises(ModelDirError, match="a function in it calls itself"):
+        Engine(tiny_model.path)
+
+
+@pytest.mark.parametrize(
+    ("python", "advice"),
+    [
+        ((3, 10, 13), "Python 3.10 has no newer one than 1.23, so use Python 3.11 or newer, or"),
+        ((3, 11, 0), "upgrade it, or"),
+    ],
+)
+def test_who_lacks_an_int8_cache_gets_advice_that_can_be_followed(
+    python: tuple[int, ...], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.ort, "__version__", "1.23.2")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "version_info", python)
+        with pytest.raises(ProviderError, match=f"1.23.2: {advice} quantize with a float32"):
+            session.require_int8_cache()

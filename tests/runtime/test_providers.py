@@ -1,11 +1,11 @@
 """A provider that was asked for is active, or loading fails with what there is instead."""
 
-import onnxruntime as ort
 import pytest
 
 import gpt2edge
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.errors import ProviderError
+from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.providers import Provider, requested
 from tests.runtime.models import make_engine
 

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from gpt2edge.runtime.engine import Engine, load
 from gpt2edge.runtime.sampling import SamplingParams
-from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.types import Completion
 from gpt2edge.store import stored_models
 
@@ -69,7 +68,7 @@ class _Shared:
         arguments = {
             "max_new_tokens": options.max_new_tokens,
             "sampling": _sampling(options, engine.defaults.sampling),
-            "stop": StopParams.of(options.stop),
+            "stop": options.stop,
             "overflow": options.overflow,
         }
         return engine, before + (prompt.prompt or ""), arguments

@@ -12,6 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from gpt2edge._telemetry import decline
+
+decline()  # before the Hub's client comes with the harness
+
+# ruff: noqa: E402
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import get_model, register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
@@ -20,7 +25,6 @@ from tqdm import tqdm
 from gpt2edge._checks import whole
 from gpt2edge.runtime.engine import load
 from gpt2edge.runtime.sampling import SamplingParams
-from gpt2edge.runtime.stopping import StopParams
 
 _LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """The harness's names of one limit, the first that is given counts."""
@@ -169,7 +173,7 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
             prompts,
             max_new_tokens=limit,
             sampling=self._sampling(given),
-            stop=StopParams.of([until] if isinstance(until, str) else until),
+            stop=until,
         )
         return [completion.text for completion in completions]
 
