@@ -53,3 +53,8 @@ def test_an_engines_clock(engine: Engine, monkeypatch: pytest.MonkeyPatch, rows:
     assert done[-1].timing.decode_s == 8 * STEP_S
     assert done[-1].timing.tpot_ms == 1e3 * STEP_S
     assert done[-1].timing.decode_tps == 1 / STEP_S
+
+
+def test_samples_of_one_prompt_read_it_once(engine: Engine) -> None:
+    done = engine.generate_batch([[5, 6, 7]], n=3, max_new_tokens=2)
+    assert [each.timing.reused_tokens for each in done] == [0, 3, 3]
