@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from fidelity import Reference, engine_logits, windows
-from fingerprint import provenance
+from fingerprint import add_publish, provenance
 from outlier_twin import make_twin
 from report import publish
-from result_files import Row
+from result_files import Row, folder_name, text_facts
 
 import gpt2edge
 from gpt2edge.export import export_checkpoint
@@ -71,10 +71,13 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--text", type=Path, required=True, help="held-out UTF-8 text")
     parser.add_argument("--tokens", type=int, default=8000)
-    parser.add_argument("--publish", action="store_true", help="into results/ and README.md")
+    add_publish(parser)
     args = parser.parse_args()
-    command = f"python benchmarks/ablation.py {args.checkpoint.name} --tokens {args.tokens}"
-    where = provenance(command, available_threads())
+    command = (
+        f"python benchmarks/ablation.py {folder_name(args.checkpoint)} --text {args.text.name} "
+        f"--tokens {args.tokens}"
+    )
+    where = {**text_facts(args.text), **provenance(command, available_threads())}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for row in rows_of(args.checkpoint, args.text, args.tokens, Path(folder)):

@@ -17,9 +17,9 @@ from typing import Final
 
 import numpy as np
 from fidelity import Reference, engine_logits, windows
-from fingerprint import provenance
+from fingerprint import add_publish, provenance
 from report import publish
-from result_files import Row
+from result_files import Row, folder_name, text_facts
 
 import gpt2edge
 from gpt2edge.model_dir import ModelDir
@@ -61,12 +61,15 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="an exported float32 folder")
     parser.add_argument("--text", type=Path, help="held-out UTF-8 text")
     parser.add_argument("--tokens", type=int, default=2000)
-    parser.add_argument("--publish", action="store_true", help="into results/ and README.md")
+    add_publish(parser)
     args = parser.parse_args()
     source = ModelDir.open(args.model)
-    command = f"python benchmarks/cache_contexts.py {args.model.name} --tokens {args.tokens}"
-    command += " --text HELD_OUT.txt" * bool(args.text)
-    where = {"model": args.model.name, **provenance(command, available_threads())}
+    command = (
+        f"python benchmarks/cache_contexts.py {folder_name(args.model)} --tokens {args.tokens}"
+    )
+    command += f" --text {args.text.name}" if args.text else ""
+    text = text_facts(args.text) if args.text else {}
+    where = {"model": args.model.name, **text, **provenance(command, available_threads())}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for row in rows_of(source, args.text, args.tokens, Path(folder)):

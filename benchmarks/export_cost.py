@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from checkpoint import SIZES, Shape, write_checkpoint
-from fingerprint import ROOT, provenance
+from fingerprint import ROOT, add_publish, provenance
 from peers.worker import peak_rss
 from report import export_table, publish
 from result_files import write_rows
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="124M")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    add_publish(parser)
     parser.add_argument("--once", nargs=2, type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.once:

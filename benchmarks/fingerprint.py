@@ -1,5 +1,6 @@
 """What a result row says about the machine and the code that made it."""
 
+import argparse
 import os
 import platform
 import subprocess
@@ -11,6 +12,8 @@ from typing import Any, Final
 from gpt2edge.runtime.threads import allowed_cpus, cgroup_quota, physical_cores
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+DIRTY: Final = "-dirty"
+_NO_CODE: Final = (":!*.md", ":!benchmarks/results")
 _FLAGS: Final = ("avx2", "fma", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_tile")
 _ARM_FLAGS: Final = ("asimd", "asimddp", "i8mm", "bf16", "sve")
 
@@ -44,14 +47,53 @@ def machine() -> dict[str, Any]:
     }
 
 
-def git_commit() -> str | None:
-    """The commit of the working tree, with ``-dirty`` where tracked files differ from it."""
+def git_commit(root: Path = ROOT) -> str | None:
+    """The commit of the working tree, with ``-dirty`` where code differs from it; None without git.
+
+    Documents and published rows are no code: one publication does not spoil the next one.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout
+
     try:
-        command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        commit = git("rev-parse", "--short=12", "HEAD").strip()
+        changes = git("status", "--porcelain", "--untracked-files=all", "--", ".", *_NO_CODE)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    code = [line for line in changes.splitlines() if line[:2] != "??" or line.endswith(".py")]
+    return f"{commit}{DIRTY}" if code else commit
+
+
+def refusal(commit: object) -> str | None:
+    """Why rows of ``commit`` are not published; None where they may be."""
+    if commit is not None and not str(commit).endswith(DIRTY):
+        return None
+    return (
+        f"rows of {commit or 'an unknown commit'} are not published: nobody else could run that "
+        "code. Commit it first; git status lists what differs"
+    )
+
+
+def add_publish(parser: argparse.ArgumentParser) -> None:
+    """Add ``--publish``, which is refused before the measuring where code is not committed."""
+    words = "put the rows into results/ and their table into README.md; the code must be committed"
+    parser.add_argument("--publish", action=_Publish, nargs=0, default=False, help=words)
+
+
+class _Publish(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        _values: object,
+        _option: str | None = None,
+    ) -> None:
+        if words := refusal(git_commit()):
+            parser.error(words)
+        namespace.publish = True
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, Final
 
-from fingerprint import provenance
+from fingerprint import add_publish, provenance
 from plan import DEFAULT_TESTS, Test, summary
 from report import latency_table, publish
 from result_files import Row, write_rows
@@ -100,7 +100,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--starts", type=int, default=3, help="times that processes are started")
     parser.add_argument("--repeats", type=int, default=2, help="repetitions a start")
     parser.add_argument("--json", action="store_true", help="rows on stdout instead of the table")
-    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    add_publish(parser)
     return parser.parse_args()
 
 

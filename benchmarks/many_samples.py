@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from fingerprint import ROOT, provenance
+from fingerprint import ROOT, add_publish, provenance
 from plan import median
 from quality import chosen_recipe
 from report import publish
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=available_threads())
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--json", action="store_true", help="rows instead of the table")
-    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    add_publish(parser)
     args = parser.parse_args()
     made = provenance("python benchmarks/many_samples.py", args.threads)
     rows = []

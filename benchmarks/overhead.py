@@ -16,7 +16,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from fingerprint import ROOT, provenance
+from fingerprint import ROOT, add_publish, provenance
 from plan import Test
 from report import overhead_table, publish
 from result_files import Row, folder_name, write_rows
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--depth", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    add_publish(parser)
     args = parser.parse_args()
     models = {folder.name: folder for folder in args.folders}
     if not models:

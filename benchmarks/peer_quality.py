@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from fingerprint import ROOT, provenance
+from fingerprint import ROOT, add_publish, provenance
 from numpy.typing import NDArray
 from report import bits, peer_quality_table, publish
-from result_files import RESULTS, Row, read_rows, write_rows
+from result_files import RESULTS, Row, read_rows, text_facts, write_rows
 from systems import PEER_NAMES, System, Worker, engine_system, peer_systems
 from variants import our_folders
 
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--envs", type=Path, default=ROOT / "build" / "envs")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    add_publish(parser)
     args = parser.parse_args(
         namespace=argparse.Namespace(size="storyteller", variant=[], keep=False)
     )
@@ -124,9 +124,9 @@ def main() -> None:
     measured = [measure(system, token_ids) for system in systems]
     reference = measured[0]
     peers = "" if args.peers is None else f" --peers {' '.join(args.peers)}".rstrip()
-    options = f"--text HELD_OUT.txt{peers} --recipes {' '.join(args.recipes)}"
+    options = f"--text {args.text.name}{peers} --recipes {' '.join(args.recipes)}"
     where = provenance(f"python benchmarks/peer_quality.py {options}", args.threads)
-    shared = {"model": "storyteller", **where}
+    shared = {"model": "storyteller", **text_facts(args.text), **where}
     rows = [{**shared, **row(own, reference)} for own in measured]
     write_rows(args.work / "peer_quality.jsonl", rows)
     print(peer_quality_table(rows))

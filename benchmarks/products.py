@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
-from fingerprint import provenance
+from fingerprint import add_publish, provenance
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.3, help="of each cell")
     parser.add_argument("--threads", type=int, default=available_threads())
     parser.add_argument("--json", action="store_true", help="rows instead of the table")
-    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    add_publish(parser)
     args = parser.parse_args()
     options = ort.SessionOptions()
     options.intra_op_num_threads = args.threads

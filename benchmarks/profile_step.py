@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from fingerprint import provenance
+from fingerprint import add_publish, provenance
 from overhead import Steps, run_clock
 from plan import Test
 from report import profile_table, publish
@@ -229,7 +229,7 @@ def main() -> None:
     )
     add_arguments(parser)
     parser.add_argument("--tests", nargs="+", type=Test.of, default=list(map(Test.of, TESTS)))
-    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    add_publish(parser)
     args = parser.parse_args()
     folders = our_folders(args, prepare(args.work, args.size)[1])
     if args.recipes or args.variant:

@@ -32,10 +32,10 @@ from fidelity import (
     read_blimp,
     windows,
 )
-from fingerprint import ROOT, provenance
+from fingerprint import ROOT, add_publish, provenance
 from outlier_twin import make_twin
 from report import publish
-from result_files import RESULTS, Row, read_rows
+from result_files import RESULTS, Row, folder_name, read_rows, text_facts
 from solver_exam import Solved, Writer, engine_writer, exam_of, logits_writer
 from systems import environment_python
 
@@ -47,6 +47,8 @@ from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.threads import available_threads
 
 INT8_CACHE: Final = "+int8-cache"
+EVERY: Final = (*RECIPES, MIXED, *(name + INT8_CACHE for name in (*RECIPES, MIXED)))
+WIKITEXT: Final = "wiki.test.raw"
 DECODED, PREFILLED, REPEATS = 64, 256, 5
 
 
@@ -190,42 +192,53 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT")
     given = parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--text", type=Path, help="held-out UTF-8 text")
+    given.add_argument("--text", type=Path, help=f"held-out UTF-8 text; {WIKITEXT} has its table")
     given.add_argument("--problems", type=int, metavar="N", help="a solver's first N test problems")
     given.add_argument("--speed", action="store_true", help="measure speed, and nothing else")
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--context", type=int, default=512, help="tokens in a window")
     parser.add_argument("--blimp", type=Path, metavar="ZIP", help="also BLiMP's minimal pairs")
     parser.add_argument("--blimp-pairs", type=int, default=30, help="of each paradigm")
-    names = [*RECIPES, MIXED]
-    every = [*names, *(name + INT8_CACHE for name in names)]
-    parser.add_argument("--recipes", nargs="*", default=every, choices=every, metavar="NAME")
+    parser.add_argument("--recipes", nargs="*", default=EVERY, choices=EVERY, metavar="NAME")
     parser.add_argument("--twin", action="store_true", help="also the outlier twin")
     parser.add_argument("--peers", type=Path, metavar="ENVS", help="also the peers built there")
-    parser.add_argument("--publish", action="store_true", help="into results/ and README.md")
+    add_publish(parser)
     return parser.parse_args()
 
 
 def command_of(args: argparse.Namespace) -> str:
     """What was run, without the paths of this machine."""
-    words = ["python benchmarks/quality.py", *(path.name for path in args.checkpoints)]
+    words = ["python benchmarks/quality.py", *map(folder_name, args.checkpoints)]
     if args.problems:
         words.append(f"--problems {args.problems}")
     elif args.speed:
         words.append("--speed")
     else:
-        words.append(f"--text HELD_OUT.txt --tokens {args.tokens} --context {args.context}")
+        words.append(f"--text {args.text.name} --tokens {args.tokens} --context {args.context}")
     if args.blimp:
         words.append(f"--blimp BLiMP.zip --blimp-pairs {args.blimp_pairs}")
+    if tuple(args.recipes) != EVERY:
+        words.append(f"--recipes {' '.join(args.recipes)}")
     words += ["--twin"] * args.twin + ["--peers ENVS"] * bool(args.peers)
     return " ".join(words)
+
+
+def table_of(args: argparse.Namespace) -> str:
+    """The table that these rows belong to; a text read by everyone has one of its own."""
+    if args.speed:
+        return "quality-speed"
+    if args.problems:
+        return "quality-solvers"
+    return "quality-wikitext" if args.text.name == WIKITEXT else "quality"
 
 
 def main() -> None:
     """Measure, print one line a row, publish."""
     args = parse_arguments()
-    table = "quality-speed" if args.speed else "quality-solvers" if args.problems else "quality"
+    table = table_of(args)
     where = provenance(command_of(args), available_threads())
+    if args.text:
+        where |= text_facts(args.text)
     rows = []
     for checkpoint in args.checkpoints:
         with tempfile.TemporaryDirectory() as folder:

@@ -7,8 +7,9 @@ from result_files import Row, line, source_line
 
 def quality_table(rows: Sequence[Row]) -> str:
     """What each system's quantization costs in fidelity, on the same tokens."""
-    head = ["model", "system", "MB", "perplexity increase", "KL, nats", "top-1", "BLiMP"]
-    lines = [line(head), line(["---", "---", *["---:"] * 5])]
+    head = ["model", "system", "MB", "perplexity increase", "KL, nats", "top-1"]
+    pairs = ["BLiMP"] if any("blimp" in row for row in rows) else []
+    lines = [line([*head, *pairs]), line(["---", "---", *["---:"] * len([*head[2:], *pairs])])]
     for row in rows:
         twin = ", outlier twin" if row["outliers"] == "twin" else ""
         lines.append(
@@ -20,7 +21,7 @@ def quality_table(rows: Sequence[Row]) -> str:
                     f"{row['increase']:+.3%} ± {row['increase_se']:.3%}",
                     f"{row['kl']:.6f} ± {row['kl_se']:.6f}",
                     f"{row['top1']:.2%}",
-                    _share(row, "blimp"),
+                    *(_share(row, "blimp") for _ in pairs),
                 ]
             )
         )
@@ -41,9 +42,9 @@ def quality_table(rows: Sequence[Row]) -> str:
     )
     note = (
         "MB are those of graph and weights. The increase is paired, token by token; ± is one "
-        f"standard error; in brackets the difference from float32, paired. {facts}. Peers: "
-        f"{', '.join(peers)}."
+        f"standard error; in brackets the difference from float32, paired. {facts}."
     )
+    note += f" Peers: {', '.join(peers)}." if peers else ""
     runs = {(row["command"], row["git_commit"]): row for row in rows}
     return "\n\n".join([note, "\n".join(lines), *map(source_line, runs.values())])
 

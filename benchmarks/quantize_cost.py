@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from checkpoint import SIZES, Shape, write_checkpoint
-from fingerprint import provenance
+from fingerprint import add_publish, provenance
 from report import publish
 from result_files import Row
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(DEFAULT), metavar="NAME[:ROUNDING]")
     parser.add_argument("--model", type=Path, help="an exported model instead of a fresh one")
     parser.add_argument("--twice", action="store_true", help="run each again and compare bytes")
-    parser.add_argument("--publish", action="store_true", help="into results/ and README.md")
+    add_publish(parser)
     args = parser.parse_args()
     where = provenance(
         f"python benchmarks/quantize_cost.py --size {args.size}", available_threads()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from fingerprint import DIRTY, refusal
 from quality_tables import (
     ablation_table,
     cache_contexts_table,
@@ -18,6 +19,13 @@ from quality_tables import (
 from result_files import RESULTS, Row, line, read_rows, source_line, write_rows
 
 README: Final = RESULTS.parent / "README.md"
+COMMAND: Final = ", command"
+"""How the label of a command's start ends; all others are Python programs."""
+_CLASSES: Final = {"32 bit": (32,), "8 bit": (8,), "4 bit": (4,), "any": (4, 8, 32)}
+AWAITED: Final = (
+    "**Awaiting a run from a commit.** The code that made these rows was not committed as it was: "
+    "nobody can have them again."
+)
 
 
 def latency_table(rows: Sequence[Row]) -> str:
@@ -42,11 +50,12 @@ def latency_table(rows: Sequence[Row]) -> str:
 
 def ratio_table(rows: Sequence[Row]) -> str:
     """The fastest variant of ours over the fastest peer, of as many bits and of any."""
-    classes: Final = {"32 bit": (32,), "8 bit": (8,), "4 bit": (4,), "any": (4, 8, 32)}
-    lines = [line(["test", *classes]), line(["---", *["---"] * len(classes)])]
+    lines = [line(["test", *_CLASSES]), line(["---", *["---"] * len(_CLASSES)])]
     for test in dict.fromkeys(row["test"] for row in rows):
         of_test = [row for row in rows if row["test"] == test]
-        found = [_ratio([row for row in of_test if bits(row) in some]) for some in classes.values()]
+        found = [
+            _ratio([row for row in of_test if bits(row) in some]) for some in _CLASSES.values()
+        ]
         lines.append(line([test, *found]))
     note = "gpt2edge's fastest variant divided by the fastest peer (named); under 1 is a loss."
     return "\n".join([note, "", *lines])
@@ -67,13 +76,11 @@ def increase(row: Row) -> str:
 
 
 def _ratio(rows: Sequence[Row]) -> str:
-    ours = [row for row in rows if row["system"] == "gpt2edge"]
-    peers = [row for row in rows if row["system"] != "gpt2edge"]
+    ours, peers = _sides(rows)
     if not ours or not peers:
         return "-"
     mine, best = (max(some, key=lambda row: row["p50_ts"]) for some in (ours, peers))
-    names = f"{mine['label'].removeprefix('gpt2edge ')} / {best['label']}"
-    return f"**{mine['p50_ts'] / best['p50_ts']:.2f} x** {names}"
+    return f"**{mine['p50_ts'] / best['p50_ts']:.2f} x** {_names(mine, best)}"
 
 
 def overhead_table(rows: Sequence[Row]) -> str:
@@ -142,15 +149,50 @@ def peer_quality_table(rows: Sequence[Row]) -> str:
 
 
 def startup_table(rows: Sequence[Row]) -> str:
-    """Cold starts and memory, slowest last."""
+    """Cold starts and memory, commands and Python programs apart, slowest last; then ratios."""
     head = ["system", "perplexity", "to the first token, s (p95)", "peak memory, MB"]
     lines = [line(head), line(["---", "---:", "---:", "---:"])]
-    for row in sorted(rows, key=lambda row: row["p50_s"]):
+    for row in sorted(rows, key=lambda row: (not _is_command(row), row["p50_s"])):
         peak = row["peak_rss_bytes"]
         seconds = f"{row['p50_s']:.3f} ({row['p95_s']:.3f})"
         memory = "-" if peak is None else f"{peak / 1e6:.0f}"
         lines.append(line([row["label"], increase(row), seconds, memory]))
-    return "\n".join([*lines, "", source_line(rows[0])])
+    return "\n".join([*lines, "", startup_ratios(rows), "", source_line(rows[0])])
+
+
+def startup_ratios(rows: Sequence[Row]) -> str:
+    """Our quickest start over the peers' quickest: commands to commands, programs to programs."""
+    lines = [line(["", *_CLASSES]), line(["---", *["---"] * len(_CLASSES)])]
+    for name, command in (("command", True), ("Python program", False)):
+        own = [row for row in rows if _is_command(row) == command]
+        classes = _CLASSES.values()
+        found = [_start_ratio([row for row in own if bits(row) in some]) for some in classes]
+        lines.append(line([name, *found]))
+    note = "gpt2edge's quickest start divided by the quickest peer's (named); over 1 is a loss."
+    return "\n".join([note, "", *lines])
+
+
+def _is_command(row: Row) -> bool:
+    return str(row["label"]).endswith(COMMAND)
+
+
+def _start_ratio(rows: Sequence[Row]) -> str:
+    ours, peers = _sides(rows)
+    if not ours or not peers:
+        return "-"
+    mine, best = (min(some, key=lambda row: row["p50_s"]) for some in (ours, peers))
+    return f"**{mine['p50_s'] / best['p50_s']:.2f} x** {_names(mine, best)}"
+
+
+def _sides(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows of ours, and of the peers."""
+    ours = [row for row in rows if row["system"] == "gpt2edge"]
+    return ours, [row for row in rows if row["system"] != "gpt2edge"]
+
+
+def _names(mine: Row, best: Row) -> str:
+    labels = [str(row["label"]).removesuffix(COMMAND) for row in (mine, best)]
+    return " / ".join([labels[0].removeprefix("gpt2edge "), labels[1]])
 
 
 def shortcuts_table(rows: Sequence[Row]) -> str:
@@ -194,6 +236,7 @@ TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     "shortcuts": shortcuts_table,
     "soak": soak_table,
     "quality": quality_table,
+    "quality-wikitext": quality_table,
     "quality-solvers": quality_solvers_table,
     "ablation": ablation_table,
     "quantize": quantize_table,
@@ -205,7 +248,12 @@ TABLES: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
 def publish(
     name: str, rows: Sequence[Row], table: Callable[[Sequence[Row]], str] | None = None
 ) -> None:
-    """Keep the rows in ``results/`` and put their table into ``README.md``."""
+    """Keep the rows in ``results/`` and put their table into ``README.md``.
+
+    Raises SystemExit, with nothing written, where one is of code that is not committed.
+    """
+    if words := next(filter(None, (refusal(row.get("git_commit")) for row in rows)), None):
+        raise SystemExit(words)
     write_rows(RESULTS / f"{name}.jsonl", rows)
     _replace(name, (table or TABLES[name])(rows))
 
@@ -232,7 +280,8 @@ def _replace(name: str, table: str) -> None:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(begin)
     _, after = rest.split(end)
-    README.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+    mark = f"{AWAITED}\n\n" if DIRTY in table else ""
+    README.write_text(f"{before}{begin}\n{mark}{table}\n{end}{after}", encoding="utf-8")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Result rows as JSON lines, and what every table of them needs."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -42,6 +43,11 @@ def folder_name(folder: Path) -> str:
     if path.is_relative_to(root):
         return path.relative_to(root).as_posix()
     return f"build/bench/{path.name}" if path.parent.name == "bench" else path.name
+
+
+def text_facts(text: Path) -> Row:
+    """The part of a row that says which text was read: its file's name and checksum."""
+    return {"text": text.name, "text_sha256": hashlib.sha256(text.read_bytes()).hexdigest()}
 
 
 def line(cells: Iterable[str]) -> str:

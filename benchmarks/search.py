@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Final
 
-from fingerprint import ROOT, provenance
+from fingerprint import ROOT, add_publish, provenance
 from search_pool import Log, Row, Steps, greedy_rows, pool_row, score_row, steps_row
 from search_report import SEARCHES, publish, result_rows, show
 from solver_models import LONGEST, STEP, Family, Problem, problems
@@ -188,7 +188,7 @@ def arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--timed", type=int, default=6, help="problems for the clock")
     parser.add_argument("--cpu", action="store_true", help="time: CPU seconds, for a busy machine")
     parser.add_argument("--threads", type=int, default=available_threads())
-    parser.add_argument("--publish", action="store_true", help="keep rows, write README.md, plot")
+    add_publish(parser)
     return parser.parse_args(args)
 
 

@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from fingerprint import ROOT, provenance
+from fingerprint import ROOT, git_commit, provenance, refusal
 
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.runtime.search import MCTS, Likeliest, OutcomeModel, TreeOfThoughts, WrittenGame24
@@ -189,6 +189,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
+    if args.out == RESULTS and (words := refusal(git_commit())):
+        sys.exit(f"{words}; or choose another --out")
     values = args.models / "game24-value"
     facts = provenance("python benchmarks/search_game24.py", args.threads)
     print("| model | search | solved | random | in fractions | nodes | s a puzzle (p95) |")

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
-from fingerprint import ROOT, provenance
+from fingerprint import ROOT, add_publish, provenance
 from report import publish, shortcuts_table
 from result_files import Row, folder_name, write_rows
 from variants import prepare
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=available_threads())
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--publish", action="store_true", help="keep the rows, write README.md")
+    add_publish(parser)
     args = parser.parse_args()
     folders = args.folders or [prepare(args.work, "124M")[1]]
     names = " ".join(map(folder_name, args.folders))

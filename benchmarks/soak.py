@@ -25,7 +25,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
-from fingerprint import provenance
+from fingerprint import add_publish, provenance
 from report import publish, soak_table
 
 from gpt2edge import Engine, Gpt2EdgeError, RuntimeOptions, SamplingParams, StopParams
@@ -284,7 +284,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="the row on stdout")
-    parser.add_argument("--publish", action="store_true", help="keep the row, write README.md")
+    add_publish(parser)
     return parser.parse_args()
 
 

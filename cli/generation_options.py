@@ -116,7 +116,13 @@ SAMPLING_OPTIONS: Final = (
         metavar="ID+X",
         help="Add X to a token's logit: 13+2.5, or 13-inf to forbid it. May be repeated.",
     ),
-    click.option("-s", "--seed", type=int, metavar="N", help="The same seed, the same text."),
+    click.option(
+        "-s",
+        "--seed",
+        type=int,
+        metavar="N",
+        help="The same seed in the same command, the same text.",
+    ),
 )
 
 END_OPTIONS: Final = (

@@ -65,8 +65,9 @@ class _Mask:
 class Decoder:
     """Forward calls over one KV cache, all inputs and outputs bound by address.
 
-    Every row is independent of the others and of their number: a row in a batch gets the logits
-    that it gets alone. Not safe for use from two threads at once; the session below it is.
+    No row sees another. In float32 and ``int8-block`` a row in a batch gets the logits that it gets
+    alone, to the bit; int8 columns and 4-bit blocks round by the number of rows. Not safe for use
+    from two threads at once; the session below it is.
     """
 
     def __init__(self, session: Session, cache: KVCache, *, prefill_chunk: int) -> None:

@@ -164,7 +164,9 @@ class Engine:
         """Return ``n`` completions of each prompt, in the order of the prompts.
 
         All are decoded together on one cache; a prompt's samples share one prefill. Sample ``i``
-        of a prompt draws from the random stream (seed, i): it is the same text in any batch.
+        of a prompt draws from the random stream (seed, i). In float32 and ``int8-block`` it is the
+        same text in any batch; in other recipes the logits depend on the number of rows, and the
+        same text comes from the same call alone.
         """
         stream: Stream[list[Completion]] = self._stream(
             "generate_batch", prompts, n, arguments, single=False

@@ -37,8 +37,8 @@ class _Entry(NamedTuple):
 class Scheduler:
     """Sequences on the rows of one cache: ``add`` at any time, ``step``, ``remove``.
 
-    A sequence's tokens depend neither on its company nor on the number of rows. Not safe for use
-    from two threads at once.
+    In float32 and ``int8-block`` a sequence's tokens depend neither on its company nor on the
+    number of rows. Not safe for use from two threads at once.
 
     ``chunks_per_step`` is how many chunks of waiting prompts enter between two decode steps, so
     that a long prompt keeps nobody waiting. With None all that have a row enter first, which gives

@@ -73,8 +73,9 @@ class Completion:
     """A finished completion of one prompt.
 
     ``text`` ends before the stop string; ``token_ids`` holds every generated token, the one that
-    ended it included. ``seed`` and ``index`` are what makes the same text again. ``score`` is what
-    beam search ranked it by. ``truncated`` says that tokens were left out to fit the context.
+    ended it included. ``seed`` and ``index`` make the same text again in the same call, in float32
+    and ``int8-block`` in any batch. ``score`` is what beam search ranked it by. ``truncated`` says
+    that tokens were left out to fit the context.
     """
 
     prompt: str

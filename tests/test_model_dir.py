@@ -29,6 +29,7 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
         assert not (tmp_path / "deep" / "model").exists()
     model = ModelDir.open(tmp_path / "deep" / "model")
     assert set(model.manifest.files) == {"config.json", "word.txt"}
+    assert model.nbytes == sum((model.path / name).stat().st_size for name in model.manifest.files)
     assert model.damaged_files() == []
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
 

@@ -1,4 +1,4 @@
-"""A GPT-2 checkpoint as an F32 GGUF file for llama.cpp, without a vocabulary."""
+"""A GPT-2 checkpoint as an F32 GGUF file for llama.cpp."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ _BLOCK: Final = {
 }
 
 
-def write_gguf(checkpoint: Path, out: Path) -> Path:
-    """Write ``out``; the head stays tied."""
+def write_gguf(checkpoint: Path, out: Path, *, words: bool = False) -> Path:
+    """Write ``out``; the head stays tied. It has no vocabulary, or with ``words`` one of bytes."""
     source = checkpoint / "model.safetensors"
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     writer = gguf.GGUFWriter(out, _ARCHITECTURE)
@@ -32,7 +32,10 @@ def write_gguf(checkpoint: Path, out: Path) -> Path:
     writer.add_head_count(config["n_head"])
     writer.add_layer_norm_eps(config.get("layer_norm_epsilon", 1e-5))
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_tokenizer_model("no_vocab")
+    if words:
+        _add_vocabulary(writer, config["vocab_size"])
+    else:
+        writer.add_tokenizer_model("no_vocab")
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     for name, array in load_file(source).items():
         if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
@@ -43,6 +46,23 @@ def write_gguf(checkpoint: Path, out: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return out
+
+
+def _add_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
+    """GPT-2's bytes, names that no text spells, and an end of text; llama.cpp asks for a merge."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    alphabet = [chr(byte) for byte in shown] + [chr(256 + place) for place in range(len(hidden))]
+    names = [f"token{place}" for place in range(len(alphabet) + 1, size - 1)]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([*alphabet, "~~", *names, "<|endoftext|>"])
+    kinds = [gguf.TokenType.NORMAL] * (size - 1) + [gguf.TokenType.CONTROL]
+    writer.add_token_types(kinds)
+    writer.add_token_merges(["~ ~"])
+    writer.add_bos_token_id(size - 1)
+    writer.add_eos_token_id(size - 1)
+    writer.add_add_bos_token(False)
 
 
 def _gguf_name(name: str) -> str:

@@ -167,13 +167,13 @@ def _sampler(seed: int) -> Any:
     return chain
 
 
-def convert(checkpoint: Path, out: Path, variant: str) -> None:
+def convert(checkpoint: Path, out: Path, variant: str, *, words: bool) -> None:
     """Write the checkpoint as GGUF, in F32, and from that in fewer bits."""
     from gguf_file import write_gguf
 
-    source = out if variant == "f32" else checkpoint / "model-f32.gguf"
+    source = out if variant == "f32" else checkpoint / file_name("f32", words=words)
     if not newer(source, checkpoint):
-        write_gguf(checkpoint, source)
+        write_gguf(checkpoint, source, words=words)
     if variant != "f32":
         params = llama_cpp.llama_model_quantize_default_params()
         params.ftype = _FILE_TYPES[variant]
@@ -182,12 +182,19 @@ def convert(checkpoint: Path, out: Path, variant: str) -> None:
             raise RuntimeError(f"llama.cpp could not quantize {source} to {variant}")
 
 
+def file_name(variant: str, *, words: bool) -> str:
+    """The GGUF file of a variant, with a vocabulary or without."""
+    return f"model-{variant}{'-words' if words else ''}.gguf"
+
+
 def main() -> None:
     """Serve the checkpoint named on the command line, as GGUF written beside it."""
-    args = parser(*_FILE_TYPES).parse_args()
-    gguf = args.model / f"model-{args.variant}.gguf"
+    arguments = parser(*_FILE_TYPES)
+    arguments.add_argument("--words", action="store_true", help="a file with a vocabulary of bytes")
+    args = arguments.parse_args()
+    gguf = args.model / file_name(args.variant, words=args.words)
     if not newer(gguf, args.model):
-        convert(args.model, gguf, args.variant)
+        convert(args.model, gguf, args.variant, words=args.words)
     if not args.prepare:
         serve(
             lambda: LlamaRunner(

@@ -26,8 +26,8 @@ class Loom:
 
     What was computed once is kept: a branch reads one token, the last of the text before it, and
     then costs its new tokens. Draw j below the node at places (a, b, ...) has the random stream
-    (seed, a, b, ..., j): the first pieces are the beginnings of plain samples, and a tree that was
-    saved goes on as if it had never been away.
+    (seed, a, b, ..., j): the first pieces are the beginnings of a batch's plain samples, and a tree
+    that was saved goes on as if it had never been away.
     """
 
     def __init__(

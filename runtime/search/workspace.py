@@ -40,8 +40,8 @@ class Workspace:
     """Grows generations on one model, within one budget, and forgets no prefix.
 
     As a context manager it ends the block quietly where the budget is spent or Ctrl-C is pressed;
-    ``stopped`` then says so. A generation's tokens depend on its random stream alone, neither on
-    its company nor on the number of cache rows.
+    ``stopped`` then says so. A generation draws from its random stream alone; in float32 and
+    ``int8-block`` its tokens depend neither on its company nor on the number of cache rows.
     """
 
     def __init__(self, engine: Engine, budget: Budget | None = None) -> None:

@@ -92,7 +92,7 @@ def test_the_interval_holds_the_mean() -> None:
     values = (np.arange(400) % 4 == 0).astype(float)
     low, high = interval(values)
     assert low < 0.25 < high
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 * 0.75 / 400), rel=0.15)
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 * 0.75 / 400), rel=0.08)
 
 
 def test_a_pool_is_what_the_engine_samples(engine: Engine) -> None:

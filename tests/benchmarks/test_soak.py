@@ -50,6 +50,13 @@ def test_verdict_tells_a_leak_from_noise_and_warm_up(soak: ModuleType) -> None:
     assert leaking["slope_bytes_per_token"] == pytest.approx(1e3, rel=0.05)
 
 
+def test_the_peak_is_that_of_the_whole_run(soak: ModuleType) -> None:
+    samples = [soak.Sample(float(at), at, at, 500 if at == 1 else 100 + at) for at in range(12)]
+    found = soak.verdict(samples)
+    assert found["peak_rss_bytes"] == 500
+    assert (found["first_rss_bytes"], found["last_rss_bytes"]) == (104, 111)
+
+
 def test_every_kind_of_request_on_the_bundled_model(soak: ModuleType) -> None:
     mixed = soak.make_load(BUNDLED_MODEL, threads=1, seed=1)
     tokens = {call.__name__: call() for call in mixed.calls()}

@@ -1,10 +1,13 @@
 """``gpt2edge bench``: tables and rows; tests/runtime checks the measuring itself."""
 
 import json
+import re
 
 import pytest
 
 from gpt2edge import ModelDir
+from gpt2edge.cli.benching import Form, print_figures
+from gpt2edge.runtime.benchmark import BenchmarkTest, Figures, ModelFigures, Sample
 from tests.cli.running import error, output, output_json
 
 SHORT = ["-p", "8", "-n", "2", "-r", "2", "-t", "1"]
@@ -70,3 +73,48 @@ def test_defaults_fit_the_context(tiny_model: ModelDir) -> None:
 )
 def test_mistakes(tiny_model: ModelDir, options: list[str], code: int, words: str) -> None:
     assert words in error("bench", tiny_model.path, *options, code=code)
+
+
+def figures(model: ModelDir, *steps: float, load_s: tuple[float, ...] = (2.0,)) -> ModelFigures:
+    """Two tokens decoded in every sample, each in one of ``steps`` seconds, the first in 9 s."""
+    samples = [Sample(ttft_s=9.0, steps_s=(step, step)) for step in steps]
+    test = Figures(test=BenchmarkTest(n_gen=2), samples=samples)
+    own = ModelFigures(model=model, threads=1, tests=[test])
+    own.load_s.extend(load_s)
+    own.peak_rss_bytes = 3_000_000
+    return own
+
+
+def test_statistics_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]) -> None:
+    """Speeds 1, 2, 4 tokens a second, and 2, 6, 40: the ratios are 2, 3, 10."""
+    form = Form(as_json=True, as_jsonl=False)
+    first = figures(tiny_model, 1, 0.5, 0.25, load_s=(1.0, 2.0, 6.0))
+    second = figures(tiny_model, 1 / 2, 1 / 6, 1 / 40)
+    print_figures([first, second], form, ratios=True)
+    report = json.loads(capsys.readouterr().out)
+    (ratio,) = report["ratios"]
+    assert ratio["p50_ratio"] == pytest.approx(3)
+    assert ratio["ratios"] == pytest.approx([2, 3, 10])
+    model = report["models"][0]
+    assert model["load_s"] == 2
+    assert model["peak_rss_bytes"] == 3_000_000
+    (test,) = model["tests"]
+    assert test["samples_ts"] == [1, 2, 4]
+    assert test["avg_ts"] == pytest.approx(7 / 3)
+    assert test["stddev_ts"] == pytest.approx((7 / 3) ** 0.5)  # of a sample: by n - 1
+    assert (test["p50_ts"], test["p95_ts"]) == (2, 1)
+    assert test["samples_ns"] == [2e9, 1e9, 0.5e9]
+    assert test["avg_ns"] == round(3.5e9 / 3)
+    assert (test["ttft_p50_ms"], test["ttft_p95_ms"]) == (9000, 9000)
+    assert (test["tpot_p50_ms"], test["tpot_p95_ms"]) == (500, 1000)
+    assert (test["itl_p50_ms"], test["itl_p95_ms"]) == (500, 1000)
+
+
+def test_tables_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]) -> None:
+    own = figures(tiny_model, 1, 0.5, 0.25, load_s=(1.0, 2.0, 6.0))
+    print_figures([own], Form(as_json=False, as_jsonl=False), ratios=False)
+    printed = capsys.readouterr().out
+    assert re.search(r"load +2000 ms\n", printed)
+    assert re.search(r"peak memory +3\.0 MB\n", printed)
+    cells = ["tg2", "1", "2.0", "1.0", "9000.00", "500.00", "1000.00", "1000.00"]
+    assert printed.splitlines()[-1].split() == cells

@@ -10,6 +10,7 @@ import pytest
 from gpt2edge import Engine, ModelDir
 from gpt2edge.cli.doctor import cpu_facts
 from gpt2edge.cli.inspect import transformer_parameters
+from gpt2edge.cli.output import size
 from gpt2edge.config import ModelConfig
 from gpt2edge.export import export_checkpoint
 from tests.checkpoints import SMALL, write_checkpoint
@@ -28,7 +29,11 @@ def test_score(tiny_model: ModelDir) -> None:
     table = output("score", "-m", tiny_model.path, "hello", " there", " world").splitlines()
     assert table[0].split() == ["logprob", "per", "token", "tokens", "greedy", "completion"]
     assert table[1].endswith('" there"')
-    assert float(table[1].split()[0]) == pytest.approx(expected[0].logprob, abs=1e-4)
+    for line, score in zip(table[1:], expected, strict=True):
+        total, mean, tokens, *_ = line.split()
+        assert float(total) == pytest.approx(score.logprob, abs=1e-4)
+        assert float(mean) == pytest.approx(score.logprob / len(score.token_ids), abs=1e-4)
+        assert int(tokens) == len(score.token_ids) > 1
 
 
 def test_score_finds_the_greedy_completion(token_model: ModelDir) -> None:
@@ -61,6 +66,9 @@ def test_perplexity(tiny_model: ModelDir, tmp_path: Path) -> None:
     assert output_json(*args, "--text", "-", stdin=TEXT) == report
     result = invoke(*args, "--text", path)
     assert f"{expected.perplexity:.4f} ± {expected.standard_error:.4f}" in result.stdout
+    assert f"{expected.mean_nll:.4f} nats a token" in result.stdout
+    (bits,) = [line for line in result.stdout.splitlines() if "bits per byte" in line]
+    assert bits.endswith(f" {expected.bits_per_byte:.4f}")
     assert result.stderr == ""
 
 
@@ -95,7 +103,9 @@ def test_inspect(tiny_model: ModelDir) -> None:
     head = next(weight for weight in graph["weights"] if weight["node"] == "lm_head")
     assert head["bytes"] == 0  # the tied embedding is stored once
     text = output("inspect", tiny_model.path)
-    assert "h.0 to h.1  4 x " in text
+    (layers,) = [line for line in text.splitlines() if line.startswith("h.0 to h.1  4 x ")]
+    held = [item["bytes"] for item in graph["weights"] if item["node"].startswith("h.")]
+    assert layers.endswith(size(sum(held)))
     assert "intact" in text
     assert "DAMAGED" not in text
 
@@ -189,3 +199,8 @@ def _usage() -> int:
     assert command is not None
     recipe = next(param for param in command.params if param.name == "recipe")
     return 2 if type(recipe.type).__name__ == "Choice" else 1
+
+
+def test_sizes_are_decimal() -> None:
+    sizes = [size(nbytes) for nbytes in (999, 99_900, 100_000, 1_300_000, 2_500_000_000)]
+    assert sizes == ["1.0 kB", "99.9 kB", "0.1 MB", "1.3 MB", "2,500.0 MB"]

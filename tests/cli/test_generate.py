@@ -1,13 +1,16 @@
 """``generate``: text on stdout, settings over the model's own, JSON, prompts from anywhere."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
+from gpt2edge.cli.generate import _timing
 from gpt2edge.model_dir import write_manifest
+from gpt2edge.runtime.types import Completion, Timing
 from tests.cli.running import error, invoke, output, output_json
 
 
@@ -187,3 +190,35 @@ def test_repeat_penalty_leaves_the_default_greedy(tiny_model: ModelDir) -> None:
 def test_several_greedy_sequences_are_refused(tiny_model: ModelDir) -> None:
     line = error("generate", "-m", tiny_model.path, "--num-return-sequences", 2, "hello")
     assert "pass --temperature" in line
+
+
+def test_verbose_figures_by_hand() -> None:
+    """Two completions: the slower one's seconds count, and the tokens of both."""
+
+    def completion(tokens: int, ttft_s: float, decode_s: float) -> Completion:
+        timing = Timing(
+            load_s=0.125,
+            prompt_tokens=6,
+            completion_tokens=tokens,
+            ttft_s=ttft_s,
+            decode_s=decode_s,
+            reused_tokens=2,
+            guessed_tokens=7,
+            accepted_tokens=3,
+        )
+        ids = tuple(range(tokens))
+        return Completion(
+            prompt="", text="", token_ids=ids, finish_reason="length", timing=timing, seed=4
+        )
+
+    lines = _timing([completion(5, 0.5, 2.0), completion(3, 0.25, 0.75)]).splitlines()
+    assert dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines) == {
+        "seed": "4",
+        "finish": "length, length",
+        "load": "0.125 s",
+        "prompt": "6 tokens, 2 of them known",
+        "guesses": "3 of 7 right",
+        "TTFT": "500.0 ms",
+        "TPOT": "500.00 ms, 2.0 tokens/s",
+        "total": "8 tokens in 2.500 s, 3.2 tokens/s",
+    }

@@ -134,3 +134,22 @@ def test_rounding_can_be_chosen(tiny_model: ModelDir, tmp_path: Path) -> None:
     assert recipe is not None
     assert recipe["rounding"] == "nearest"
     assert "'up' is not one of" in error(*args, "up", code=2)
+
+
+def test_what_people_read_is_what_machines_read(
+    tiny_model: ModelDir, tmp_path: Path, text: Path
+) -> None:
+    small = tmp_path / "small"
+    assert invoke("quantize", tiny_model.path, small, "--recipe", "int4").exit_code == 0
+    args = ("compare", tiny_model.path, small, "--text", text)
+    shown, report = output(*args), output_json(*args)
+    errors = report["layer_errors"]
+    worst = max(errors, key=errors.__getitem__)
+    assert f"{report['bytes_b'] / report['bytes_a']:.0%}" in shown
+    assert f"{list(errors.values())[-1]:.4f} after the last layer" in shown
+    assert f"at most {errors[worst]:.4f} ({worst})" in shown
+    assert f"{report['top1_agreement']['value']:.2%}" in shown
+    assert f"{report['kl']['value']:.6f}" in shown
+    increase = report["perplexity_increase"]
+    assert f"{increase['value']:+.3%} ± {increase['standard_error']:.3%}" in shown
+    assert len(set(errors.values())) > 2

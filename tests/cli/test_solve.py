@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
+from gpt2edge.cli.solve import _lines
+from gpt2edge.cli.solving import Outcome
 from gpt2edge.export import export_checkpoint
-from gpt2edge.runtime.search import Arm, MajorityVote, Policy, Tree
+from gpt2edge.runtime.search import Arm, Cost, MajorityVote, Policy, Tree
 from gpt2edge.runtime.search.workspace import Workspace
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.cli.running import error, invoke, output, output_json
@@ -201,3 +203,23 @@ def test_a_broken_verifier_is_one_line(tiny_model: ModelDir, checks: Path) -> No
     assert "has no 'missing'" in error(*args, f"{checks}:missing", "x")
     checks.with_name("bad.py").write_text("1 / 0")
     assert "failed with ZeroDivisionError" in error(*args, f"{checks.with_name('bad.py')}:f", "x")
+
+
+def test_cost_by_hand() -> None:
+    cost = Cost(
+        prefilled_tokens=1,
+        generated_tokens=2,
+        forward_calls=3,
+        verifier_calls=4,
+        verifier_tokens=5,
+        verifier_forward_calls=6,
+        wall_s=7.25,
+    )
+    outcome = Outcome(
+        prompt="", text="", answer="8", score=None, candidates=(), cost=cost, stopped="done"
+    )
+    assert _lines(outcome) == [
+        "answer 8, stopped: done",
+        "1 tokens prefilled, 2 generated in 3 calls; 4 texts verified, 5 tokens read for it in "
+        "6 calls; 7.250 s",
+    ]

@@ -1,6 +1,8 @@
 """auto: the rule, by figures that are given; and what it writes."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -9,6 +11,7 @@ from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8, QuantRecipe, quantize
 from gpt2edge.quant.auto import Candidate, Speed, choose, quantize_auto, speed
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.types import Timing
 
 PLAIN = QuantRecipe(name="plain", bits=4)
 FAITHFUL = QuantRecipe(name="faithful", bits=8)
@@ -80,3 +83,28 @@ def test_refuses_a_quantized_model(fp32: ModelDir, tmp_path: Path) -> None:
     with pytest.raises(QuantizationError, match="quantized already"):
         quantize_auto(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_speeds_are_medians_without_the_first_request() -> None:
+    """Of five after one that is far slower: 256 tokens read, 64 written."""
+    times = [(100.0, 100.0), (1.0, 63.0), (2.0, 6.3), (8.0, 0.63), (4.0, 0.063), (16.0, 630.0)]
+
+    class Host:
+        config = SimpleNamespace(n_positions=1024, vocab_size=10)
+
+        def generate(self, prompt: list[int], *, max_new_tokens: int, **_: object) -> object:
+            assert (len(prompt), max_new_tokens) == (256, 64)
+            ttft_s, decode_s = times.pop(0)
+            timing = Timing(
+                load_s=0,
+                prompt_tokens=256,
+                completion_tokens=64,
+                ttft_s=ttft_s,
+                decode_s=decode_s,
+            )
+            return SimpleNamespace(timing=timing)
+
+    found = speed(cast(Engine, Host()))
+    assert found.prefill_tps == 256 / 4
+    assert found.decode_tps == pytest.approx(63 / 6.3)
+    assert not times

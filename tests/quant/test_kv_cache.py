@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 import gpt2edge
 from gpt2edge.errors import ProviderError, QuantizationError
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.quant import INT8_BLOCK, Calibration, QuantRecipe, compare, layer_errors, quantize
+from gpt2edge.quant import (
+    INT8_BLOCK,
+    Calibration,
+    QuantRecipe,
+    compare,
+    kv_cache,
+    layer_errors,
+    quantize,
+)
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.kv_cache import expected_range, measure_cache_scales
 from gpt2edge.quant.tensors import TensorReader
@@ -67,6 +75,24 @@ def test_it_holds_the_rounded_keys_and_values(
         assert np.abs(expected).max() >= 50  # the range is used
         assert np.abs(held[part] - expected).max() <= 1  # a tie may fall either way
         assert np.mean(held[part] == expected) > 0.99
+
+
+def test_scales_leave_a_tenth_above_the_largest_value(
+    fp32: ModelDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the float32 cache of a whole context, where the weights ask for nothing more."""
+    tokens = (TOKENS * 2)[: fp32.config.n_positions]
+    assert len(tokens) == fp32.config.n_positions
+    decoder = gpt2edge.load(fp32.path).decoder(rows=1, max_length=len(tokens))
+    decoder.prefill(0, tokens)
+    monkeypatch.setattr(kv_cache, "expected_range", lambda *_: np.float32(0))
+    scales = measure_cache_scales(fp32, [tokens], _tensors(fp32))
+    for layer in range(fp32.config.n_layer):
+        held = decoder.cache.read(0, 0, len(tokens))[layer]  # [2, n_head, tokens, head_dim]
+        largest = np.abs(np.asarray(held)).max(axis=2)
+        own = scales[f"h.{layer}/attn"]
+        for part, scale in enumerate((own.key, own.value)):
+            assert np.allclose(127 * scale[0, :, 0], 1.1 * largest[part], rtol=1e-3)
 
 
 def test_it_costs_little(fp32: ModelDir, engine: gpt2edge.Engine, tmp_path: Path) -> None:

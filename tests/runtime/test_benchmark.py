@@ -9,6 +9,7 @@ import pytest
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.runtime import benchmark as module
+from gpt2edge.runtime import memory
 from gpt2edge.runtime.benchmark import (
     BenchmarkTest,
     Figures,
@@ -138,6 +139,42 @@ def test_several_models_take_turns(engine: Engine, monkeypatch: pytest.MonkeyPat
     assert len(loaded) == 6
     assert [len(own.load_s) for own in figures] == [3, 3]
     assert [len(own.tests[0].samples) for own in figures] == [3, 3]
+
+
+@pytest.mark.parametrize(("resets", "expected"), [(True, [7, 9]), (False, [None, None])])
+def test_each_model_has_its_own_peak(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, resets: bool, expected: list[int | None]
+) -> None:
+    """Of all turns the largest, and none where the system counts all models as one."""
+    peaks = iter([7, 2, 5, 9])  # of A, B, A, B
+    monkeypatch.setattr(module, "reset_peak_rss", lambda: resets)
+    monkeypatch.setattr(module, "peak_rss", lambda: next(peaks))
+    path = engine.model.path
+    tests = plan_tests(64, n_prompt=[2], n_gen=[])
+    found = benchmark([path, path], tests, repetitions=2, clock=Ticks())
+    assert [own.peak_rss_bytes for own in found] == expected
+
+
+def test_peak_is_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's "kB" are 1,024 bytes (proc_pid_status(5))."""
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmHWM:\t    2000 kB\nVmRSS:\t    1000 kB\n")
+    monkeypatch.setattr(memory, "_STATUS", status)
+    assert peak_rss() == 2_048_000
+
+
+def test_repetitions_have_prompts_of_their_own(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+    prompts = BenchmarkTest.prompts
+    monkeypatch.setattr(
+        BenchmarkTest,
+        "prompts",
+        lambda self, vocab, seed=0: seeds.append(seed) or prompts(self, vocab, seed),
+    )
+    benchmark([engine.model.path], plan_tests(64, n_prompt=[2], n_gen=[]), repetitions=3)
+    assert seeds == [0, 1, 2, 3]  # the first is the warm-up
 
 
 def test_peak_memory_sees_what_was_there_and_is_gone() -> None:

@@ -77,3 +77,13 @@ def test_windows_side_by_side_leave_out_their_first_tokens(engine: Engine) -> No
     result = engine.perplexity(token_ids, context=25, stride=25)
     assert result.tokens == 4 * 24
     assert engine.perplexity("hello " * 30, context=25, stride=25).bits_per_byte is None
+
+
+def test_a_completion_is_greedy_where_every_token_is(engine: Engine) -> None:
+    """The first token alone, the later ones alone, and both."""
+    done = engine.generate("Once upon", max_new_tokens=3, sampling=GREEDY).token_ids
+    other = [(token + 1) % 256 for token in done]
+    greedy = [[*done], [other[0], *done[1:]], [done[0], other[1]], [*done[:2], other[2]]]
+    assert [score.is_greedy for score in engine.score("Once upon", greedy)] == [
+        *(True, False, False, False)
+    ]

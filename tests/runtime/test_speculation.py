@@ -2,12 +2,14 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gpt2edge import GREEDY, Engine, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.drafting import LookupDrafter, ModelDrafter
 from gpt2edge.runtime.sampling import Sampler, log_softmax
 from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.speculation import DraftModel, PromptLookup
@@ -55,6 +57,30 @@ def test_text_is_that_of_plain_decoding(
     assert other.timing.guessed_tokens >= other.timing.accepted_tokens
     assert other.timing.guessed_tokens > 0
     assert plain.timing.guessed_tokens == 0
+
+
+@pytest.mark.usefixtures("always")
+def test_guesses_are_counted(guessing: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every guess beside the text that came of it: how many there were, how many were right."""
+    guesses: list[tuple[int, list[int]]] = []
+    for kind in (LookupDrafter, ModelDrafter):
+        guess = kind.guess
+
+        def noted(self: Any, count: int, guess: Any = guess) -> list[int]:
+            lookup = isinstance(self, LookupDrafter)
+            length = len(self._text if lookup else self._generation.history)
+            guesses.append((length, guess(self, count)))
+            return guesses[-1][1]
+
+        monkeypatch.setattr(kind, "guess", noted)
+    done = guessing.generate(PROMPT, max_new_tokens=60, sampling=GREEDY)
+    text = [*guessing.encode(PROMPT), *done.token_ids]
+    right = 0
+    for length, guess in guesses:
+        pairs = zip(guess, text[length:], strict=False)
+        right += next((at for at, (one, two) in enumerate(pairs) if one != two), len(guess))
+    assert done.timing.guessed_tokens == sum(len(guess) for _, guess in guesses) > 0
+    assert done.timing.accepted_tokens == right
 
 
 @pytest.mark.usefixtures("always")

@@ -32,7 +32,7 @@ class Options(llm.Options):  # type: ignore[misc, unused-ignore]
         None, description="Make tokens seen before less likely; 1 changes nothing"
     )
     num_beams: int | None = Field(None, description="Beam search of this width")
-    seed: int | None = Field(None, description="The same seed, the same text")
+    seed: int | None = Field(None, description="The same seed and prompt, the same text")
     stop: str | None = Field(None, description="End before this text")
     overflow: Literal["error", "truncate-left", "slide"] = Field(
         "error", description="Past the context: error, truncate-left or slide"

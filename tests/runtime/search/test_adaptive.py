@@ -73,6 +73,13 @@ def test_steps_go_on_in_the_same_workspace(engine: Engine, method: Any) -> None:
     assert result.best.score == max(c.score or 0.0 for c in result.candidates)
 
 
+def test_ease_by_score_is_the_mean(engine: Engine) -> None:
+    arm = Arm(method="best-of-n", n=4)
+    scores = iter([0.5, 1.0, 0.25, 0.25])
+    found = BestOfN(n=4, verifier=lambda *_: next(scores)).run(engine, "he", **TEXT).candidates
+    assert Policy(arms=(arm,), measure="score").ease(found) == 0.5
+
+
 def test_difficulty_chooses_the_arm(engine: Engine) -> None:
     arms = tuple(Arm(method="majority", n=n) for n in (16, 8, 4))
     policy = Policy(arms=arms, edges=(0.6, 0.9))

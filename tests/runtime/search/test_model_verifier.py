@@ -172,6 +172,29 @@ def test_what_a_verifier_reads_is_in_the_cost(
         assert cost.verifier_calls > 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [(Likelihood, {}), (AskedModel, {"yes": "y", "no": "n"})]
+)
+def test_a_long_prompt_costs_its_chunks(
+    engine: Engine, kind: Any, words: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls of either model are counted as they are made, several for one prompt."""
+    chunked = Engine(engine.model.path, RuntimeOptions(prefill_chunk=32))
+    run, calls = Decoder._run, []
+
+    def counted(self: Decoder, binding: Binding, first: int, count: int, tokens: int) -> None:
+        calls.append(count * tokens)
+        run(self, binding, first, count, tokens)
+
+    monkeypatch.setattr(Decoder, "_run", counted)
+    strategy = BestOfN(n=2, verifier=kind(chunked, **words))
+    cost = strategy.run(chunked, "hello hello " * 12, sampling=WARM, max_new_tokens=4).cost
+    assert cost.forward_calls + cost.verifier_forward_calls == len(calls)
+    generated = cost.generated_tokens - 2  # a sample's first token comes with the prompt
+    assert cost.prefilled_tokens + generated + cost.verifier_tokens == sum(calls)
+    assert calls.count(32) > 1
+
+
 def test_a_function_reads_nothing(engine: Engine) -> None:
     strategy = BestOfN(n=3, verifier=lambda _prompt, text: float(len(text)))
     cost = strategy.run(engine, "hello", sampling=WARM, max_new_tokens=6).cost

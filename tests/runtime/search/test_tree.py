@@ -26,6 +26,7 @@ from gpt2edge.runtime.search import (
     WordValues,
     Workspace,
 )
+from gpt2edge.runtime.search.tree import Node
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
 REQUEST = Request(prompt="hello", sampling=WARM, max_new_tokens=24)
@@ -271,3 +272,8 @@ def test_thoughts_by_prompt(engine: Engine) -> None:
 def test_bad_knobs(strategy: Any, knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         strategy(**knobs)
+
+
+def test_mean_is_what_came_back_over_the_visits() -> None:
+    assert Node(id=0, state="", text="", visits=4, total=3.0).mean == 0.75
+    assert Node(id=0, state="", text="").mean == 0

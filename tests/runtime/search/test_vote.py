@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.search.types import Budget, SearchResult
+from gpt2edge.runtime.search.types import Budget, Candidate, SearchResult
 from gpt2edge.runtime.search.vote import MajorityVote, is_decided, tally, winner
+from gpt2edge.runtime.types import Completion, Timing
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
 
@@ -84,6 +85,18 @@ def test_probability_is_that_of_the_mean_token(engine: Engine) -> None:
     assert all(0 < weight < 6 for weight in votes.values())
     with pytest.raises(ValueError, match="weight is 'length'"):
         MajorityVote(weight="length")  # type: ignore[arg-type]
+
+
+def test_a_vote_weighs_the_mean_of_its_tokens_whatever_its_length() -> None:
+    def candidate(*logprobs: float) -> Candidate:
+        timing = Timing(load_s=0, prompt_tokens=1, completion_tokens=1, ttft_s=0, decode_s=0)
+        done = Completion(
+            prompt="", text="", token_ids=(), finish_reason="eos", timing=timing, logprobs=logprobs
+        )
+        return Candidate(completion=done, answer="a")
+
+    ballots = MajorityVote()._ballots([candidate(-1.0), candidate(-1.0, -3.0, -2.0), candidate()])
+    assert ballots == [("a", math.exp(-1)), ("a", math.exp(-2)), ("a", 1)]
 
 
 def test_an_early_stop_saves_tokens_and_not_the_outcome(engine: Engine) -> None:

@@ -160,3 +160,9 @@ def test_an_edge_is_split_where_its_child_begins_with_the_new_token(engine: Engi
         assert prefixes.restore(decoder.cache, 1, text) == len(text)
         assert np.allclose(decoder.cache.read(1, 0, len(text)), row, atol=1e-5)
     assert prefixes.nbytes == 10 * decoder.cache.layout.token_bytes
+
+
+def test_seconds_are_those_since_it_began(engine: Engine) -> None:
+    times = iter([50.0, 52.5])
+    work = Workspace(engine, Budget(clock=lambda: next(times)))
+    assert work.cost.wall_s == 2.5
