@@ -1,13 +1,14 @@
 """The group: commands loaded on use, and the one place that reports errors."""
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import click
 
 from gpt2edge.cli.main import COMMANDS, INTERRUPTED, is_interrupt, os_error_line
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import Argument, ArgumentError, Gpt2EdgeError
 
 
 class LazyGroup(click.Group):
@@ -30,7 +31,14 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
-        except (Gpt2EdgeError, ValueError) as error:
+        except click.NoSuchOption as error:
+            if error.ctx and any(isinstance(p, click.Argument) for p in error.ctx.command.params):
+                hint = " A text that begins with '-' is written behind '--'."
+                raise click.UsageError(error.format_message() + hint, error.ctx) from error
+            raise
+        except (Gpt2EdgeError, ArgumentError) as error:
+            raise click.ClickException(_one_line(error.told(self._speaker(ctx)))) from error
+        except ValueError as error:
             raise click.ClickException(_one_line(error)) from error
         except (KeyboardInterrupt, ImportError) as error:
             if not is_interrupt(error):
@@ -41,6 +49,18 @@ class LazyGroup(click.Group):
             raise click.ClickException(f"not enough memory: {_one_line(error)}") from error
         except OSError as error:
             raise click.ClickException(os_error_line(error)) from error
+
+    def _speaker(self, ctx: click.Context) -> Callable[[Argument], str]:
+        """What names an argument as the command does: by its option, where it has one."""
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        params = command.params if command else []
+        options = {str(param.name): param for param in params if isinstance(param, click.Option)}
+
+        def speak(argument: Argument) -> str:
+            option = options.get(argument.name)
+            return str(argument) if option is None else _option(option, argument.value)
+
+        return speak
 
 
 @click.group(
@@ -68,5 +88,13 @@ def cli(ctx: click.Context) -> None:
         ctx.color = False
 
 
-def _one_line(error: Exception) -> str:
+def _option(option: click.Option, value: object) -> str:
+    """How ``option`` is written on a command line, with the value where it takes one."""
+    if value is False and option.secondary_opts:
+        return max(option.secondary_opts, key=len)
+    name = max(option.opts, key=len)
+    return name if value is None or option.is_flag else f"{name} {value}"
+
+
+def _one_line(error: Exception | str) -> str:
     return " ".join(str(error).split()) or type(error).__name__

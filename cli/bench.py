@@ -50,14 +50,16 @@ class Plan:
         from gpt2edge.model_dir import ModelDir
         from gpt2edge.runtime.benchmark import plan_tests
 
-        context = min(ModelDir.open(model).config.n_positions for model in models)
+        folders = [ModelDir.open(model) for model in models]
+        context = min(folder.config.n_positions for folder in folders)
+        decodes = all(folder.manifest.task == "text-generation" for folder in folders)
         deepest = max(self.n_depth)
         prefill = min(_LONGEST_PREFILL, context - deepest)
         decode = min(_LONGEST_DECODE, context - max(1, deepest))
         return plan_tests(
             context,
             n_prompt=self.n_prompt or (max(1, prefill),),
-            n_gen=self.n_gen or (max(1, decode),),
+            n_gen=self.n_gen or (max(1, decode) if decodes else 0,),
             n_depth=self.n_depth,
             batch=self.batch,
         )
@@ -76,7 +78,7 @@ PLAN_OPTIONS: Final = (
         "--n-gen",
         callback=counts(0),
         metavar="N,...",
-        help="Decode N tokens; 0 is none.  [default: 128, or what fits]",
+        help="Decode N tokens; 0 is none.  [default: 128, or what fits; 0 for a classifier]",
     ),
     click.option(
         "-d",
@@ -125,8 +127,8 @@ def bench(
     Prompts are random. Without MODEL, the bundled one is measured.
 
     Several models take turns, each loaded anew for each repetition, so that the machine's drift
-    hits all alike; --compare also prints each one's speed divided by the first one's, the median
-    over the turns. The same folder twice shows what is noise.
+    hits all alike; --compare also prints each one's speed divided by the first one's, p50 by p50,
+    with the least and the largest ratio of a turn. The same folder twice shows what is noise.
 
     t/s counts the tokens of all sequences: p50 is the median of the repetitions, p95 what 95 % of
     them reach. TTFT is the time to the first token, the depth included in a decode; TPOT the time

@@ -1,7 +1,7 @@
 """What ``gpt2edge bench`` prints: tables, one JSON object, or a line a test."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gpt2edge.cli.doctor import cpu_facts, package_versions
-from gpt2edge.cli.output import print_facts, print_json, print_table, size
+from gpt2edge.cli.output import named, note, print_facts, print_json, print_table, size
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.benchmark import BenchmarkTest, Figures, ModelFigures
@@ -55,18 +55,24 @@ def print_figures(figures: "Sequence[ModelFigures]", form: Form, *, ratios: bool
         _print_model(own)
     if compared:
         click.echo()
-        _print_ratios(compared)
+        _print_ratios(compared, named(figures[0].model))
 
 
 def compare(figures: "Sequence[ModelFigures]") -> list[dict[str, Any]]:
-    """The speed of every later model divided by the first one's: median over the turns."""
+    """The speed of every later model divided by the first one's, medians by medians.
+
+    ``low`` and ``high`` are the least and the largest ratio of a turn.
+    """
     first, *others = figures
     return [
         {
             "model": str(other.model.path),
             "to": str(first.model.path),
             **_test(mine.test),
-            "p50_ratio": statistics.median(ratios),
+            "recipe": other.model.manifest.recipe_name,
+            "p50_ratio": mine.p50_ts / theirs.p50_ts,
+            "low": min(ratios),
+            "high": max(ratios),
             "ratios": ratios,
         }
         for other in others
@@ -80,7 +86,7 @@ def _print_model(own: "ModelFigures") -> None:
     print_facts(
         str(own.model.path),
         {
-            "variant": f"{own.model.manifest.variant}, {size(own.model.nbytes)}",
+            "recipe": f"{own.model.manifest.recipe_name}, {size(own.model.nbytes)}",
             "load": f"{1e3 * statistics.median(own.load_s):.0f} ms",
             "peak memory": "not known here" if peak is None else size(peak),
         },
@@ -88,11 +94,29 @@ def _print_model(own: "ModelFigures") -> None:
     print_table([_HEAD, *map(_cells, own.tests)], right=range(1, len(_HEAD)))
 
 
-def _print_ratios(compared: Sequence[dict[str, Any]]) -> None:
+def _print_ratios(compared: Sequence[dict[str, Any]], first: str) -> None:
     rows = [
-        (row["test"], row["batch"], f"{row['p50_ratio']:.2f} x", row["model"]) for row in compared
+        (
+            row["test"],
+            row["batch"],
+            f"{row['p50_ratio']:.3f} x",
+            f"{row['low']:.3f} to {row['high']:.3f}" if len(row["ratios"]) > 1 else "-",
+            f"{row['model']} ({row['recipe']})",
+        )
+        for row in compared
     ]
-    print_table([("test", "batch", "ratio", f"to {compared[0]['to']}"), *rows], right=(1, 2))
+    print_table([("test", "batch", "ratio", "turns", f"to {first}"), *rows], right=(1, 2, 3))
+    for row in compared:
+        _warn(row)
+
+
+def _warn(row: Mapping[str, Any]) -> None:
+    """Say where the turns do not agree which of two models is faster."""
+    test = f"{row['test']} of {row['model']}"
+    if len(row["ratios"]) == 1:
+        note(f"{test}: one turn says nothing about chance; give -r 5 or more")
+    elif row["low"] <= 1 <= row["high"]:
+        note(f"{test}: the turns do not agree which is faster; give more with -r")
 
 
 def _cells(test: "Figures") -> Sequence[object]:
@@ -121,6 +145,7 @@ def _facts(own: "ModelFigures") -> dict[str, Any]:
         "model_filename": str(own.model.path),
         "model_size": own.model.nbytes,
         "variant": own.model.manifest.variant,
+        "recipe": own.model.manifest.recipe_name,
         "load_s": statistics.median(own.load_s),
         "peak_rss_bytes": own.peak_rss_bytes,
     }
@@ -142,11 +167,12 @@ def _test(test: "BenchmarkTest") -> dict[str, Any]:
 
 def _row(figures: "Figures") -> dict[str, Any]:
     """One test's figures, under llama-bench's names where it has them."""
+    spread_s = _spread(figures.seconds)
     nanoseconds = [round(1e9 * seconds) for seconds in figures.seconds]
     return {
         **_test(figures.test),
         "avg_ns": round(statistics.fmean(nanoseconds)),
-        "stddev_ns": round(_spread(nanoseconds)),
+        "stddev_ns": None if spread_s is None else round(1e9 * spread_s),
         "avg_ts": statistics.fmean(figures.speeds),
         "stddev_ts": _spread(figures.speeds),
         "samples_ns": nanoseconds,
@@ -159,8 +185,9 @@ def _row(figures: "Figures") -> dict[str, Any]:
     }
 
 
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+def _spread(values: Sequence[float]) -> float | None:
+    """The standard deviation, which a single sample does not have."""
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def _quantiles(name: str, seconds: Sequence[float]) -> dict[str, float | None]:

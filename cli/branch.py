@@ -141,7 +141,9 @@ def _loom(
 
     prompt = source.prompt() if tree is None else ""
     engine = target.load()
-    ending = EndFlags(max_new_tokens=None, min_new_tokens=None, stop=(), ignore_eos=False)
+    ending = EndFlags(
+        max_new_tokens=None, min_new_tokens=None, stop=(), escape=False, ignore_eos=False
+    )
     given = resolve(sampling, ending, engine).sampling
     chosen = given if sampling.temperature is not None or not given.is_greedy else None
     return Loom(engine, prompt, tokens=growth.tokens, sampling=chosen, tree=tree)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from gpt2edge.cli.output import aligned, note
+from gpt2edge.cli.output import aligned, counted, note
 from gpt2edge.cli.progress import watched
 
 if TYPE_CHECKING:
@@ -91,4 +91,4 @@ def spent(cost: "Cost", before: "Cost | None" = None) -> str:
         new -= before.generated_tokens
         read -= before.prefilled_tokens
         calls -= before.forward_calls
-    return f"{new} new tokens, {read} read, in {calls} calls"
+    return f"{counted(new, 'new token')}, {read:,} read, in {counted(calls, 'call')}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpt2edge.cli.options import json_option, read_file, threads_option
-from gpt2edge.cli.output import note, print_facts, print_json, size
+from gpt2edge.cli.output import counted, estimate, named, note, print_facts, print_json, size
 from gpt2edge.cli.progress import watched
 
 if TYPE_CHECKING:
@@ -64,21 +64,34 @@ def measure(
     from gpt2edge.quant import compare as run
     from gpt2edge.quant import layer_errors
 
+    for model in (a, b):
+        model.require_language_model()
+    alike = (a.config.n_layer, a.config.n_embd) == (b.config.n_layer, b.config.n_embd)
     with watched("loading both models") as progress:
         first, second = (load(model.path, threads=threads) for model in (a, b))
         token_ids = first.encode(text)
-        note(f"comparing on {len(token_ids):,} tokens")
-        window = context or min(512, a.config.n_positions)
+        note(f"comparing on {counted(len(token_ids), 'token')}")
+        window = context or min(512, a.config.n_positions, b.config.n_positions)
         compared = run(first, second, token_ids, context=window, progress=progress)
-        return compared, layer_errors(a, b, token_ids, progress=progress)
+        return compared, layer_errors(a, b, token_ids, progress=progress) if alike else {}
 
 
 def report(
     a: "ModelDir", b: "ModelDir", comparison: "Comparison", errors: dict[str, float]
 ) -> dict[str, Any]:
     """The comparison as one JSON object."""
-    sizes = {"bytes_a": a.nbytes, "bytes_b": b.nbytes}
-    return {**sizes, **asdict(comparison), "layer_errors": errors}
+    found = {"layer_errors": errors}
+    return {**models_of(a, b), **asdict(comparison), **found}
+
+
+def models_of(a: "ModelDir", b: "ModelDir") -> dict[str, Any]:
+    """What two models are called and their sizes."""
+    models = (("a", a), ("b", b))
+    return {
+        **{f"model_{letter}": str(model.path) for letter, model in models},
+        **{f"recipe_{letter}": model.manifest.recipe_name for letter, model in models},
+        **{f"bytes_{letter}": model.nbytes for letter, model in models},
+    }
 
 
 def print_report(
@@ -87,17 +100,27 @@ def print_report(
     """The comparison for a person."""
     before, after = comparison.perplexity_a, comparison.perplexity_b
     increase, top1 = comparison.perplexity_increase, comparison.top1_agreement
-    worst = max(errors, key=errors.__getitem__)
+    kl = comparison.kl
     facts = {
         "size": f"{size(a.nbytes)} -> {size(b.nbytes)}, {b.nbytes / a.nbytes:.0%}",
-        "perplexity": f"{before.value:.3f} ± {before.standard_error:.3f} -> {after.value:.3f}",
-        "increase": f"{increase.value:+.3%} ± {increase.standard_error:.3%}",
-        "KL divergence": f"{comparison.kl.value:.6f} ± {comparison.kl.standard_error:.6f} nats",
-        "top-1 agreement": f"{top1.value:.2%} ± {top1.standard_error:.2%}",
+        "perplexity": f"{estimate(before.value, before.standard_error, digits=3)} -> "
+        f"{estimate(after.value, after.standard_error, digits=3)}",
+        "increase": "+" * (increase.value > 0)
+        + estimate(increase.value, increase.standard_error, digits=3, percent=True),
+        "KL divergence": f"{estimate(kl.value, kl.standard_error, digits=6)} nats",
+        "top-1 agreement": estimate(top1.value, top1.standard_error, digits=2, percent=True),
         "greedy agreement": f"{comparison.greedy_agreement.value:.1f} of "
         f"{comparison.greedy_length} tokens",
-        "relative error": f"{list(errors.values())[-1]:.4f} after the last layer, "
-        f"at most {errors[worst]:.4f} ({worst})",
-        "measured on": f"{comparison.tokens:,} tokens, windows of {comparison.context}",
+        "relative error": _layers(errors),
+        "measured on": f"{counted(comparison.tokens, 'token')}, windows of {comparison.context}",
     }
-    print_facts(f"{b.manifest.variant} against {a.manifest.variant}", facts)
+    print_facts(f"{named(b)} against {named(a)}", facts)
+
+
+def _layers(errors: dict[str, float]) -> str:
+    """The error after the last layer and where it is largest."""
+    if not errors:
+        return "none: the layers are not of one shape"
+    worst = max(errors, key=errors.__getitem__)
+    last = list(errors.values())[-1]
+    return f"{last:.4f} after the last layer, at most {errors[worst]:.4f} ({worst})"

@@ -21,7 +21,7 @@ from gpt2edge.cli.generation_options import (
 )
 from gpt2edge.cli.main import INTERRUPTED
 from gpt2edge.cli.options import Source, Target, bundled, json_option
-from gpt2edge.cli.output import aligned, note, print_json
+from gpt2edge.cli.output import aligned, counted, note, print_json
 from gpt2edge.cli.printer import Printer, View
 from gpt2edge.cli.progress import watched
 from gpt2edge.cli.settings import Settings, resolve
@@ -164,7 +164,7 @@ def _show_batch(
     return stream.completions
 
 
-def _awaited(stream: "Stream", most: int | None = None) -> "Sequence[Chunk]":
+def _awaited(stream: "Stream[Any]", most: int | None = None) -> "Sequence[Chunk]":
     """The last of the first ``most`` chunks, or of all; who waits for them sees how far it is."""
     chunks = islice(stream, most)
     with watched("reading the prompt") as progress:
@@ -233,10 +233,13 @@ def _timing(completions: "Sequence[Completion]") -> str:
         ("seed", "none" if completions[0].seed is None else completions[0].seed),
         ("finish", ", ".join(completion.finish_reason for completion in completions) + cut),
         ("load", f"{timing.load_s:.3f} s"),
-        ("prompt", f"{timing.prompt_tokens} tokens, {timing.reused_tokens} of them known"),
+        (
+            "prompt",
+            f"{counted(timing.prompt_tokens, 'token')}, {timing.reused_tokens} of them known",
+        ),
         ("guesses", f"{timing.accepted_tokens} of {timing.guessed_tokens} right"),
         ("TTFT", f"{1e3 * timing.ttft_s:.1f} ms"),
         ("TPOT", f"{timing.tpot_ms:.2f} ms, {timing.decode_tps:.1f} tokens/s"),
-        ("total", f"{tokens} tokens in {seconds:.3f} s, {speed:.1f} tokens/s"),
+        ("total", f"{counted(tokens, 'token')} in {seconds:.3f} s, {speed:.1f} tokens/s"),
     ]
     return "\n".join(aligned(facts))

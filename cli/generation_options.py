@@ -32,6 +32,7 @@ class EndFlags:
     max_new_tokens: int | None
     min_new_tokens: int | None
     stop: tuple[str, ...]
+    escape: bool
     ignore_eos: bool
 
 
@@ -138,6 +139,11 @@ END_OPTIONS: Final = (
         multiple=True,
         metavar="TEXT",
         help="End before TEXT; may be given more than once.",
+    ),
+    click.option(
+        "--escape",
+        is_flag=True,
+        help=r"Read \n, \r, \t and \\ in the TEXT of an option as those characters.",
     ),
     click.option("--ignore-eos", is_flag=True, help="Go on past the end-of-text token."),
 )

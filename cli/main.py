@@ -1,5 +1,6 @@
 """The entry point, which imports nothing before it can be interrupted."""
 
+import codecs
 import errno
 import gc
 import os
@@ -39,7 +40,8 @@ def main() -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     if isinstance(sys.stdout, TextIOWrapper):
         # a terminal without a character shows a mark in its place; it does not end the story
-        sys.stdout.reconfigure(errors="replace")
+        codecs.register_error("gpt2edge.mark", _mark)
+        sys.stdout.reconfigure(errors="gpt2edge.mark")
     try:
         code = _run()
     except (KeyboardInterrupt, ImportError) as error:  # while packages were loaded
@@ -49,6 +51,7 @@ def main() -> None:
         code = INTERRUPTED
     except OSError as error:  # while help or a completion script was written
         code = _failed(error)
+    _tell_what_was_lost()
     code = _flushed(code)
     from gpt2edge.cli.loading import leave
 
@@ -99,6 +102,27 @@ def _flushed(code: int) -> int:
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
     return code
+
+
+_lost: list[str] = []
+"""The first character that stdout had no place for."""
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    """A question mark for each character that stdout's encoding does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    if not _lost:
+        _lost.append(error.object[error.start])
+    return "?" * (error.end - error.start), error.end
+
+
+def _tell_what_was_lost() -> None:
+    if _lost:
+        _tell(
+            f"stdout is {sys.stdout.encoding}, which has no {_lost[0]!a} and perhaps others: "
+            "a question mark stands for each; PYTHONUTF8=1 makes it UTF-8"
+        )
 
 
 def _run() -> int:

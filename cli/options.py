@@ -1,5 +1,6 @@
 """What several commands share: the model option, options bundled into records, reading text."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
+_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
+_ESCAPE: Final = re.compile(r"\\([nrt\\])")
 LARGEST_PROMPT: Final = 1 << 24
 """Bytes of a prompt from stdin; far more than any context holds."""
 LARGEST_TEXT: Final = 1 << 28
@@ -173,10 +176,13 @@ def parse_ids(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def checked(text: str) -> str:
-    """An argument's text, as it is. Raises ValueError where its bytes were no UTF-8."""
+def checked(text: str, *, escape: bool = False) -> str:
+    """An argument's text, as it is, or with ``escape`` its backslashes read as C does.
+
+    Raises ValueError where its bytes were no UTF-8.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError("an argument is not UTF-8 text") from None
-    return text
+    return _ESCAPE.sub(lambda found: _ESCAPES[found[1]], text) if escape else text

@@ -6,9 +6,15 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from gpt2edge.model_dir import ModelDir
+
+_MOST_DIGITS: Final = 12
+"""After the point: beyond are the errors of float64."""
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -67,6 +73,32 @@ def before_notes(prepare: Callable[[], None]) -> Iterator[None]:
 def is_terminal(stream: IO[str] | None) -> bool:
     """Whether a person is at the other end; a stream that the shell closed is None."""
     return stream is not None and stream.isatty()
+
+
+def estimate(value: float, error: float, *, digits: int, percent: bool = False) -> str:
+    """A value and its standard error, which has two significant digits: '2.310% ± 0.014%'.
+
+    ``digits`` are the fewest after the point. An error that is not known, as of a single sample,
+    is left out.
+    """
+    sign, scale = ("%", 100) if percent else ("", 1)
+    value, error = scale * value, scale * error
+    if not math.isfinite(error):
+        return f"{value:.{digits}f}{sign}"
+    if error == 0:
+        return f"{value:.{digits}f}{sign} ± 0{sign}"
+    digits = min(max(digits, 1 - math.floor(math.log10(error))), _MOST_DIGITS)
+    return f"{value:.{digits}f}{sign} ± {error:.{digits}f}{sign}"
+
+
+def counted(count: int, name: str) -> str:
+    """'1 token', '1,024 tokens'."""
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
+
+
+def named(model: "ModelDir") -> str:
+    """A model's folder and its recipe."""
+    return f"{model.path} ({model.manifest.recipe_name})"
 
 
 def quoted(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from gpt2edge.cli.options import Target, json_option, read_file
-from gpt2edge.cli.output import print_facts, print_json
+from gpt2edge.cli.output import estimate, print_facts, print_json
 from gpt2edge.cli.progress import counted, watched
 
 
@@ -51,7 +51,7 @@ def perplexity(
         print_json(asdict(result))
         return
     facts = {
-        "perplexity": f"{result.perplexity:.4f} ± {result.standard_error:.4f}",
+        "perplexity": estimate(result.perplexity, result.standard_error, digits=4),
         "bits per byte": "-" if result.bits_per_byte is None else f"{result.bits_per_byte:.4f}",
         "mean loss": f"{result.mean_nll:.4f} nats a token",
         "tokens": f"{result.tokens:,}",

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt2edge.cli.compare import context_option, measure, print_report, report
+from gpt2edge.cli.compare import context_option, measure, models_of, print_report, report
 from gpt2edge.cli.options import Decorator, bundled, json_option, read_file
-from gpt2edge.cli.output import aligned, note, print_json, size
+from gpt2edge.cli.output import aligned, named, note, print_json, size
 from gpt2edge.cli.progress import watched
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ def quantize(
 
     judging.check_usage()
     source = ModelDir.open(model)
+    if judging.path is not None:
+        source.require_language_model()
     judge = _Judge(source, judging)
     with watched("reading the model") as progress:
         result, choice = _run(
@@ -205,7 +207,7 @@ def _explain(choice: "Choice") -> None:
             f"{item.prefill_tps:,.0f}",
             f"{item.decode_tps:,.0f}",
             f"{1e3 * item.request_s:,.1f}",
-            f"{item.kl:.6f}",
+            f"{item.kl:.3g}",
         )
         for item in choice.candidates
     ]
@@ -222,11 +224,10 @@ def _show(
     as_json: bool,
 ) -> None:
     if as_json:
-        sizes = {"bytes_a": source.nbytes, "bytes_b": result.nbytes}
-        found = report(source, result, *measured) if measured else sizes
+        found = (report if measured else models_of)(source, result, *measured)
         print_json({**found, "auto": asdict(choice)} if choice else found)
     elif measured:
         print_report(source, result, *measured)
     else:
         share = result.nbytes / source.nbytes
-        note(f"{result.path}: {size(result.nbytes)}, {share:.0%} of {source.path}")
+        note(f"{named(result)}: {size(result.nbytes)}, {share:.0%} of {source.path}")

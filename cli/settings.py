@@ -1,7 +1,8 @@
 """What the options of generation become over a model's own defaults."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gpt2edge.cli.generation_options import EndFlags, ExtentFlags, SamplingFlags
@@ -47,9 +48,11 @@ def resolve(
     from gpt2edge.runtime.overflow import Overflow
     from gpt2edge.runtime.sampling import SamplingParams
 
-    values, origins = _sampling(_given(sampling, extent, engine), engine, beams=extent is not None)
+    read = partial(checked, escape=ending.escape)
+    given = _given(sampling, extent, engine, read)
+    values, origins = _sampling(given, engine, beams=extent is not None)
     params = SamplingParams(**values)
-    stop = _stop(ending, extent, engine)
+    stop = _stop(ending, extent, engine, read)
     ends, end_origins = _ends(stop, ending, extent, engine)
     values |= ends
     origins |= end_origins
@@ -70,11 +73,16 @@ def resolve(
     )
 
 
-def _stop(ending: EndFlags, extent: ExtentFlags | None, engine: "Engine") -> "StopParams":
+def _stop(
+    ending: EndFlags,
+    extent: ExtentFlags | None,
+    engine: "Engine",
+    read: Callable[[str], str],
+) -> "StopParams":
     """The model's own end conditions, and over them what the flags say."""
     given: dict[str, Any] = {"ignore_eos": ending.ignore_eos}
     if ending.stop:
-        given["strings"] = tuple(map(checked, ending.stop))
+        given["strings"] = tuple(map(read, ending.stop))
     if ending.min_new_tokens is not None:
         given |= {"min_new_tokens": ending.min_new_tokens, "min_length": 0}
     if extent is not None and extent.max_time is not None:
@@ -113,10 +121,15 @@ def _ends(
     return values, {name: _origin(name, values, keys, given.get(name)) for name in values}
 
 
-def _given(sampling: SamplingFlags, extent: ExtentFlags | None, engine: "Engine") -> dict[str, Any]:
-    """What the flags say, by the names of ``SamplingParams``."""
+def _given(
+    sampling: SamplingFlags,
+    extent: ExtentFlags | None,
+    engine: "Engine",
+    read: Callable[[str], str],
+) -> dict[str, Any]:
+    """What the flags say, by the names of ``SamplingParams``; ``read`` reads their texts."""
     given = {name: value for name, value in asdict(sampling).items() if value not in (None, ())}
-    words = [_word(text, engine) for text in given.pop("bad_word", ())]
+    words = [_word(read(text), engine) for text in given.pop("bad_word", ())]
     words += [parse_ids(text) for text in given.pop("bad_words_ids", ())]
     if words:
         given["bad_words_ids"] = words
@@ -164,9 +177,9 @@ def _origin(name: str, read: Container[str], keys: Mapping[str, Any], given: obj
 def _word(text: str, engine: "Engine") -> list[int]:
     if not text:
         raise ValueError("--bad-word is empty; give the text that must not be written")
-    if engine.tokenizer and not engine.tokenizer.encode(checked(text)):
+    if engine.tokenizer and not engine.tokenizer.encode(text):
         raise ValueError(f"--bad-word is {text[:40]!r}; the tokenizer has no token for it")
-    return engine.encode(checked(text))
+    return engine.encode(text)
 
 
 def _bias(text: str) -> tuple[int, float]:

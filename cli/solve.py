@@ -1,7 +1,7 @@
 """``gpt2edge solve``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,7 @@ from gpt2edge.cli.generation_options import (
 )
 from gpt2edge.cli.main import INTERRUPTED
 from gpt2edge.cli.options import Source, Target, bundled, checked, json_option
-from gpt2edge.cli.output import aligned, note, print_json, quoted
+from gpt2edge.cli.output import aligned, counted, note, print_json, quoted
 from gpt2edge.cli.problems import Harvester, Problem, read_problems
 from gpt2edge.cli.progress import watched
 from gpt2edge.cli.settings import resolve
@@ -116,8 +116,18 @@ SEARCH_OPTIONS: Final = (
         metavar="K",
         help="Score a beam's step by what K more greedy steps come to.",
     ),
-    _option("--budget-tokens", type=int, metavar="N", help="At most N generated tokens."),
-    _option("--budget-seconds", type=float, metavar="S", help="The best after S seconds."),
+    _option(
+        "--budget-tokens",
+        type=click.IntRange(1),
+        metavar="N",
+        help="At most N generated tokens.",
+    ),
+    _option(
+        "--budget-seconds",
+        type=click.FloatRange(0, min_open=True),
+        metavar="S",
+        help="The best after S seconds.",
+    ),
 )
 HARVEST_OPTIONS: Final = (
     _option(
@@ -189,6 +199,7 @@ def solve(
       gpt2edge solve -m models/stepmath --problems problems.jsonl --n 16 --harvest right.jsonl
     """
     _check(search, keep, view)
+    search = replace(search, step=checked(search.step, escape=ending.escape))
     if keep.harvest and source.token_ids:
         raise click.UsageError("--harvest writes texts: give PROMPT as one, not as --token-ids.")
     problems = read_problems(source, view.problems)
@@ -232,7 +243,6 @@ def _check(search: SearchFlags, keep: HarvestFlags, view: View) -> None:
         raise click.UsageError(f"--method {search.method} has no candidates to harvest.")
     if keep.accept is not None and (keep.harvest is None or search.verifier is None):
         raise click.UsageError("--accept needs --harvest and --verifier.")
-    checked(search.step)
     if view.problems and (view.tree or view.html):
         raise click.UsageError("--tree and --html save one tree: give one PROMPT, not --problems.")
 
@@ -281,7 +291,8 @@ def _lines(outcome: Outcome) -> list[str]:
     return [
         *table,
         f"answer {outcome.answer or '-'}, stopped: {outcome.stopped}",
-        f"{cost.prefilled_tokens} tokens prefilled, {cost.generated_tokens} generated in "
-        f"{cost.forward_calls} calls; {cost.verifier_calls} texts verified, {cost.verifier_tokens} "
-        f"tokens read for it in {cost.verifier_forward_calls} calls; {cost.wall_s:.3f} s",
+        f"{counted(cost.prefilled_tokens, 'token')} prefilled, {cost.generated_tokens:,} generated "
+        f"in {counted(cost.forward_calls, 'call')}; {counted(cost.verifier_calls, 'text')} "
+        f"verified, {counted(cost.verifier_tokens, 'token')} read for it in "
+        f"{counted(cost.verifier_forward_calls, 'call')}; {cost.wall_s:.3f} s",
     ]

@@ -6,7 +6,7 @@ import click
 
 from gpt2edge.cli.loading import open_model
 from gpt2edge.cli.options import checked, json_option, model_option, read_stdin
-from gpt2edge.cli.output import note, print_json, print_table, quoted
+from gpt2edge.cli.output import counted, note, print_json, print_table, quoted
 
 
 @click.command()
@@ -39,4 +39,4 @@ def tokenize(text: str, model: Path | None, as_json: bool) -> None:
         return
     rows = [(token_id, quoted(piece)) for token_id, piece in zip(token_ids, pieces, strict=True)]
     print_table([("id", "piece"), *rows], right=(0,))
-    note(f"{len(token_ids)} tokens")
+    note(counted(len(token_ids), "token"))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from gpt2edge._checks import function, one_of, path_like, written
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
 from gpt2edge._weights_file import WeightsFile
@@ -46,7 +47,12 @@ def export_checkpoint(
     or tensor at fault, ParityError where the graph disagrees with the numpy reference,
     ModelDirError where ``out`` exists or cannot be written; ``out`` is then left as it was.
     """
+    path_like("source", source)
+    one_of("profile", profile, (CPU, PORTABLE))
+    if origin is not None:
+        written("origin", origin)
     tell = progress or silent
+    function("progress", progress)
     checkpoint = Checkpoint.open(source)
     graph = graph_of(profile, checkpoint.head)
     with staged_folder(out, overwrite=overwrite) as folder:

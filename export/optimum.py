@@ -3,6 +3,7 @@
 import os
 from typing import Any, Final
 
+from gpt2edge._checks import path_like
 from gpt2edge._extras import require
 from gpt2edge._optimum import OPTIMUM
 from gpt2edge._progress import Progress, silent
@@ -33,11 +34,12 @@ def export_with_optimum(
     tell = progress or silent
     tell("loading Optimum", 0, 0)
     main_export = require("optimum", "optimum.exporters.onnx").main_export
+    path_like("source", source)
     checkpoint = Checkpoint.open(source)
     if checkpoint.head.task != "text-generation":
         raise ExportError(
             f"Optimum's graph of a model of task {checkpoint.head.task} cannot be run here: export "
-            "without --via"
+            "it without Optimum"
         )
     with staged_folder(out, overwrite=overwrite) as folder:
         tell("tracing the model", 0, 0)

@@ -43,6 +43,7 @@ def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
     for note in made.notes:
         _log.warning("%s: %s", source, note)
     _warn_of_ids_beyond(made.tokenizer, source, vocab_size)
+    _warn_of_ids_without_token(made.tokenizer, source, vocab_size)
     if made.is_unchanged:
         shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     else:
@@ -116,6 +117,19 @@ def _warn_of_ids_beyond(tokenizer: Tokenizer, source: Path, vocab_size: int) -> 
             token,
             at,
             f" (and {len(beyond) - 1} more are beyond)" if len(beyond) > 1 else "",
+            vocab_size,
+        )
+
+
+def _warn_of_ids_without_token(tokenizer: Tokenizer, source: Path, vocab_size: int) -> None:
+    lost = sorted(set(range(vocab_size)) - set(tokenizer.get_vocab().values()))
+    if lost:
+        _log.warning(
+            "%s: no token of the tokenizer has the id %d%s; the model's vocab_size is %d: text "
+            "cannot show it, so it is never drawn",
+            source,
+            lost[0],
+            f" (nor {len(lost) - 1} more)" if len(lost) > 1 else "",
             vocab_size,
         )
 

@@ -1,5 +1,6 @@
 """auto: candidate recipes quantized, timed on this machine and judged; the best is kept."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,12 +11,13 @@ from typing import Final
 
 import numpy as np
 
+from gpt2edge._checks import function, listed, real
 from gpt2edge._progress import Progress, silent, under
 from gpt2edge.errors import QuantizationError
 from gpt2edge.model_dir import ModelDir, staged_folder
 from gpt2edge.quant.calibrate import Calibration, own_text
-from gpt2edge.quant.quantizer import quantize
-from gpt2edge.quant.recipes import INT4, INT8, INT8_BLOCK, QuantRecipe
+from gpt2edge.quant.quantizer import opened, quantize
+from gpt2edge.quant.recipes import INT4, INT8, INT8_BLOCK, QuantRecipe, recipe_of
 from gpt2edge.quant.report import kl_divergence
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling import GREEDY
@@ -72,10 +74,10 @@ class Choice:
 
 
 def quantize_auto(
-    model: ModelDir,
+    model: ModelDir | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    candidates: Sequence[QuantRecipe] = CANDIDATES,
+    candidates: Sequence[QuantRecipe | str] = CANDIDATES,
     calibration: Calibration | None = None,
     max_kl: float = MAX_KL,
     stopwatch: Stopwatch | None = None,
@@ -89,6 +91,13 @@ def quantize_auto(
     a text that ``model`` writes, other than a calibration text. ``progress`` hears of every stage.
     Raises as ``quantize`` does.
     """
+    model = opened("model", model)
+    given = listed("candidates", candidates, "a list of recipes, or of their names")
+    recipes = [recipe_of(recipe) for recipe in given]
+    real("max_kl", max_kl, 0, math.inf)
+    function("stopwatch", stopwatch)
+    function("check", check)
+    function("progress", progress)
     tell = progress or silent
     if model.manifest.task != "text-generation":
         raise QuantizationError(
@@ -103,7 +112,7 @@ def quantize_auto(
                 calibration=calibration,
                 progress=under(recipe.name, tell),
             )
-            for recipe in candidates
+            for recipe in recipes
         }
         tell("having the model write a text", 0, 0)
         windows = own_text(model, _JUDGED_TOKENS, rows=_JUDGED_ROWS, seed=_JUDGE_SEED)
@@ -149,7 +158,7 @@ def speed(engine: Engine) -> Speed:
     runs = [
         engine.generate(
             prompt,
-            max_new_tokens=min(_DECODED, engine.config.n_positions - length),
+            max_new_tokens=min(_DECODED, engine.config.n_positions - length + 1),
             sampling=GREEDY,
             stop=StopParams(ignore_eos=True),
         ).timing

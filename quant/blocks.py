@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
+_SMALLEST_NORMAL: Final = np.finfo(np.float32).tiny
+"""1 over it still is a float32."""
+
 _CHUNK: Final = 1 << 21  # weights
 _SMALLEST: Final = 32
 
@@ -86,10 +89,15 @@ def split_blocks(weight: FloatArray, block_size: int) -> FloatArray:
     return np.ascontiguousarray(padded, np.float32).reshape(n, -1, block_size)
 
 
+def inverted(scales: FloatArray) -> FloatArray:
+    """1 / scale; 0 for scales below the smallest normal float32, of weights that are 0 as well."""
+    return np.divide(1, scales, out=np.zeros_like(scales), where=np.abs(scales) >= _SMALLEST_NORMAL)
+
+
 def quantize_values(blocks: FloatArray, scales: FloatArray, bits: int) -> NDArray[np.uint8]:
     """The values in [0, 2^bits) nearest to ``blocks`` under ``scales``; 0 scales give the zero."""
     half = 1 << (bits - 1)
-    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
+    inverse = inverted(scales)
     values = blocks * inverse[..., None]
     np.rint(values, out=values)
     values += half

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from gpt2edge._checks import listed, whole
 from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import QuantizationError
 from gpt2edge.model_dir import ModelDir
@@ -129,6 +130,11 @@ class Calibration:
     token_ids: Sequence[int] | None = None
     tokens: int = 4096
 
+    def __post_init__(self) -> None:
+        if self.token_ids is not None:
+            listed("token_ids", self.token_ids, "a list of token ids, or None")
+        whole("tokens", self.tokens, 1, 2**31)
+
     def windows(self, model: ModelDir, progress: Progress = silent) -> list[list[int]]:
         """What is read. Raises QuantizationError for a text of under 32 tokens."""
         if self.token_ids is None:
@@ -143,9 +149,10 @@ def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[
     Raises QuantizationError where the text has fewer than 32 tokens.
     """
     length = min(_WINDOW, model.config.n_positions)
-    if len(token_ids) < min(32, length):
+    least = min(32, length)
+    if len(token_ids) < least:
         raise QuantizationError(
-            f"the calibration text has {len(token_ids)} tokens; at least 32 are needed"
+            f"the calibration text has {len(token_ids)} tokens; at least {least} are needed"
         )
     count = max(1, min(tokens, len(token_ids)) // length)
     starts = np.linspace(0, max(0, len(token_ids) - length), count)
@@ -156,8 +163,13 @@ def own_text(
     model: ModelDir, tokens: int, *, rows: int = _OWN_ROWS, seed: int = _OWN_SEED
 ) -> list[list[int]]:
     """Windows of about ``tokens`` tokens that the model writes itself, ``rows`` of them."""
+    length = min(max(2, tokens // rows), model.config.n_positions - 1)
+    if length < 1:
+        raise QuantizationError(
+            f"{str(model.path)!r} has a context of 1 token: it writes no text to calibrate on; "
+            "give a calibration text"
+        )
     engine = Engine(model.path, RuntimeOptions(spinning=False))
-    length = max(2, min(tokens // rows, model.config.n_positions - 1))
     first = np.random.default_rng(seed).integers(0, model.config.vocab_size, rows)
     written = engine.generate_batch(
         [[int(token_id)] for token_id in first],

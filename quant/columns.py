@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.quant.blocks import inverted
+
 FloatArray = NDArray[np.float32]
 
 PAIR_LIMIT: Final = 128
@@ -37,7 +39,7 @@ class Columns:
 def round_to_columns(weight: FloatArray, *, portable: bool) -> Columns:
     """Round ``weight`` [k, n] to int8; ``portable`` keeps every pair within ``PAIR_LIMIT``."""
     scales = column_scales(weight, portable=portable)
-    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
+    inverse = inverted(scales)
     values = np.rint(weight * inverse).clip(-COLUMN_LIMIT, COLUMN_LIMIT).astype(np.int8)
     return Columns(values, scales)
 

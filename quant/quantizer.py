@@ -9,6 +9,7 @@ from typing import Final
 
 import onnx
 
+from gpt2edge._checks import MODEL, function, optional, path_like
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
 from gpt2edge._weights_file import WeightsFile
@@ -25,7 +26,7 @@ from gpt2edge.quant.calibrate import Calibration, Observer
 from gpt2edge.quant.equalize import EqualizedTensors, equalize
 from gpt2edge.quant.graph import GraphWriter
 from gpt2edge.quant.kv_cache import measure_cache_scales
-from gpt2edge.quant.recipes import QuantRecipe
+from gpt2edge.quant.recipes import QuantRecipe, recipe_of
 from gpt2edge.quant.rewriter import Moments, Rewriter
 from gpt2edge.quant.tensors import TensorReader
 from gpt2edge.runtime.session import require_int8_cache
@@ -37,13 +38,13 @@ def quantize(
     model: ModelDir | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    recipe: QuantRecipe,
+    recipe: QuantRecipe | str,
     calibration: Calibration | None = None,
     check: Callable[[ModelDir], None] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ModelDir:
-    """Write the float32 ``model`` to the folder ``out``, quantized by ``recipe``.
+    """Write the float32 ``model`` to the folder ``out``, quantized by ``recipe`` or its name.
 
     Without ``calibration`` the model's weights decide, and what the model itself writes where the
     recipe's rounding or cache needs inputs. ``check`` gets the finished folder before it becomes
@@ -55,7 +56,11 @@ def quantize(
     cache; ``out`` is then left as it was.
     """
     tell = progress or silent
-    source = model if isinstance(model, ModelDir) else ModelDir.open(model)
+    recipe = recipe_of(recipe)
+    source = opened("model", model)
+    optional("calibration", calibration, Calibration, "a Calibration")
+    function("check", check)
+    function("progress", progress)
     _check_source(source)
     _check_cache(source, recipe, calibration)
     with staged_folder(out, overwrite=overwrite) as folder:
@@ -70,6 +75,14 @@ def quantize(
     return ModelDir.open(out)
 
 
+def opened(name: str, model: ModelDir | str | os.PathLike[str]) -> ModelDir:
+    """The model folder of the argument ``name``, opened where it is a path."""
+    if isinstance(model, ModelDir):
+        return model
+    path_like(name, model, f"a ModelDir, {MODEL}")
+    return ModelDir.open(model)
+
+
 def _check_source(source: ModelDir) -> None:
     variant = source.manifest.variant
     if variant != "fp32":
@@ -81,7 +94,7 @@ def _check_source(source: ModelDir) -> None:
     if profile != "cpu":
         raise QuantizationError(
             f"{str(source.path)!r} is of profile {profile}: recipes write operators that only "
-            "profile cpu may hold; export the checkpoint with --profile cpu, then quantize"
+            "profile cpu may hold; export the checkpoint with that profile, then quantize"
         )
 
 

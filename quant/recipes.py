@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import boolean, instance, listed, one_of, whole, written
 from gpt2edge.errors import QuantizationError
 
 Scheme = Literal["dynamic", "weight_only"]
@@ -15,11 +15,6 @@ _BLOCK_SIZES: Final = (16, 32, 64, 128, 256)
 FLOAT_BITS: Final = 32
 """Bits of a part that is left as it is."""
 _END_BITS: Final = (4, 8, FLOAT_BITS)
-
-
-def _check_one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +63,22 @@ class QuantRecipe:
     kv_cache: CacheType = "float32"
 
     def __post_init__(self) -> None:
-        _check_one_of("scheme", self.scheme, ("dynamic", "weight_only"))
-        _check_one_of("bits", self.bits, (8,) if self.scheme == "dynamic" else (4, 8))
-        _check_one_of("block_size", self.block_size, _BLOCK_SIZES)
-        _check_one_of("wide_block_size", self.wide_block_size, (None, *_BLOCK_SIZES))
-        _check_one_of("accuracy_level", self.accuracy_level, (0, 1, 4))
-        _check_one_of("lm_head", self.lm_head, _END_BITS)
-        _check_one_of("embedding", self.embedding, _END_BITS)
+        written("name", self.name, empty=False)
+        for name in ("equalize", "portable"):
+            boolean(name, getattr(self, name))
+        for name in ("by_row", "wide", "exclude"):
+            for part in listed(name, getattr(self, name), "a tuple of texts"):
+                written(name, part, part="a text in ")
+        one_of("scheme", self.scheme, ("dynamic", "weight_only"))
+        one_of("bits", self.bits, (8,) if self.scheme == "dynamic" else (4, 8))
+        one_of("block_size", self.block_size, _BLOCK_SIZES)
+        one_of("wide_block_size", self.wide_block_size, (None, *_BLOCK_SIZES))
+        one_of("accuracy_level", self.accuracy_level, (0, 1, 4))
+        one_of("lm_head", self.lm_head, _END_BITS)
+        one_of("embedding", self.embedding, _END_BITS)
         whole("refine", self.refine, 0, 2**31)
-        _check_one_of("rounding", self.rounding, ("nearest", "search", "compensate"))
-        _check_one_of("kv_cache", self.kv_cache, ("float32", "int8"))
+        one_of("rounding", self.rounding, ("nearest", "search", "compensate"))
+        one_of("kv_cache", self.kv_cache, ("float32", "int8"))
 
     def block_size_of(self, weight: str) -> int:
         """The blocks of the weight of that name, where they divide it."""
@@ -140,10 +141,19 @@ AUTO: Final = "auto"
 
 def named_recipe(name: str) -> QuantRecipe:
     """The recipe of this name. Raises QuantizationError that lists the names."""
+    written("name", name)
     if name not in RECIPES:
         known = ", ".join([*RECIPES, MIXED, AUTO])
         raise QuantizationError(f"no recipe {name!r}; there are {known}")
     return RECIPES[name]
+
+
+def recipe_of(recipe: QuantRecipe | str) -> QuantRecipe:
+    """A recipe from itself or from its name."""
+    if isinstance(recipe, str):
+        return named_recipe(recipe)
+    instance("recipe", recipe, QuantRecipe, "a QuantRecipe, or the name of one")
+    return recipe
 
 
 def names_any(texts: tuple[str, ...], weight: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._checks import function, instance, listed, whole
 from gpt2edge._progress import Progress, silent
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.probe import Probe
@@ -65,6 +66,7 @@ def compare(
     the tokens done. Raises ValueError for
     unequal vocabularies or fewer than two tokens.
     """
+    function("progress", progress)
     tell = progress or silent
     _check(a, b, token_ids, context)
     rows, done = [], 0
@@ -112,6 +114,10 @@ def layer_errors(
 
     Both read the first tokens of ``token_ids``; the error is |b - a| / |a| over all of them.
     """
+    for name, model in (("a", a), ("b", b)):
+        instance(name, model, ModelDir, "a ModelDir")
+    listed("token_ids", token_ids, "a list of token ids")
+    function("progress", progress)
     names = [
         f"h.{layer}/{part}/residual"
         for layer in range(a.config.n_layer)
@@ -135,14 +141,23 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None:
+    for name, engine in (("a", a), ("b", b)):
+        instance(name, engine, Engine, "an Engine, such as load returns")
+        engine.model.require_language_model()
     if a.config.vocab_size != b.config.vocab_size:
         raise ValueError(
             f"the models have {a.config.vocab_size} and {b.config.vocab_size} tokens; "
             "only models of one vocabulary can be compared"
         )
+    if a.tokenizer and b.tokenizer and not a.tokenizer.agrees_with(b.tokenizer):
+        raise ValueError(
+            f"{a.model.path} and {b.model.path} have tokenizers whose ids stand for different "
+            "texts; only models of one vocabulary can be compared"
+        )
     longest = min(a.config.n_positions, b.config.n_positions)
-    if not 2 <= context <= longest:
-        raise ValueError(f"context is {context}; it must be 2 to {longest}")
+    whole("context", context, 2, longest)
+    for token_id in listed("token_ids", token_ids, "a list of token ids"):
+        whole("token_ids", token_id, 0, a.config.vocab_size - 1, part="a token id in ")
     if len(token_ids) < 2:
         raise ValueError("the text has fewer than two tokens; there is nothing to predict")
 

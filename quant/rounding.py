@@ -12,7 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge.quant.blocks import Blocks, extreme_scales, quantize_values, row_chunks, split_blocks
+from gpt2edge.quant.blocks import (
+    Blocks,
+    extreme_scales,
+    inverted,
+    quantize_values,
+    row_chunks,
+    split_blocks,
+)
 from gpt2edge.quant.columns import COLUMN_LIMIT, PAIR_LIMIT, Columns, column_scales
 
 FloatArray = NDArray[np.float32]
@@ -73,7 +80,7 @@ def round_with_compensation(
         block = split_blocks(rest[start:stop].T, block_size)  # [n, 1, block_size]
         weights = _importance_blocks(upper.diagonal()[start:stop] ** -2, stop - start, block_size)
         scale = search_scales(block, bits, weights)[:, 0]
-        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
+        inverse = inverted(scale)
         errors = np.empty((stop - start, n), np.float32)
         for i in range(start, stop):
             value = (np.rint(rest[i] * inverse) + half).clip(0, 2 * half - 1)
@@ -97,7 +104,7 @@ def columns_with_compensation(
     upper = _inverse_root(moments)  # [k, k]
     rest = np.array(weight, np.float32, order="C")  # what is left to be represented
     scales = column_scales(weight, portable=portable)
-    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
+    inverse = inverted(scales)
     values = np.zeros((k, n), np.int8)
     reach: FloatArray | np.float32 = np.float32(COLUMN_LIMIT)
     for start in range(0, k, _STRIDE):

@@ -1,5 +1,6 @@
 """Which weights need more bits: each one rounded alone, and what the model then predicts."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -8,13 +9,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from gpt2edge._checks import function, optional, real
 from gpt2edge._progress import Progress, silent
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.blocks import fitting_block_size
 from gpt2edge.quant.calibrate import Calibration
 from gpt2edge.quant.graph import Product, find_products
 from gpt2edge.quant.probe import Probe
-from gpt2edge.quant.recipes import MIXED, QuantRecipe
+from gpt2edge.quant.quantizer import opened
+from gpt2edge.quant.recipes import MIXED, QuantRecipe, recipe_of
 from gpt2edge.quant.report import log_softmax
 from gpt2edge.quant.rounding import round_with_search
 from gpt2edge.quant.tensors import TensorReader
@@ -25,8 +28,8 @@ _TOKENS: Final = 512
 
 
 def mixed_recipe(
-    model: ModelDir,
-    base: QuantRecipe,
+    model: ModelDir | str | os.PathLike[str],
+    base: QuantRecipe | str,
     *,
     mean_bits: float,
     calibration: Calibration | None = None,
@@ -38,8 +41,11 @@ def mixed_recipe(
     measured; products are widened by divergence per byte until the budget is spent. Raises
     ValueError where ``mean_bits`` is not between the two widths.
     """
-    if not base.bits <= mean_bits <= 8:
-        raise ValueError(f"mean_bits is {mean_bits}; it must be {base.bits} to 8")
+    model, base = opened("model", model), recipe_of(base)
+    real("mean_bits", mean_bits, base.bits, 8)
+    optional("calibration", calibration, Calibration, "a Calibration")
+    function("progress", progress)
+    model.require_language_model()
     tell = progress or silent
     given = calibration or Calibration()
     windows = replace(given, tokens=min(given.tokens, _TOKENS)).windows(model, tell)

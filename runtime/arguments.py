@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
-from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge._checks import whole
+from gpt2edge.runtime.sampling import MAX_BEAMS, SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,7 @@ def merge_sampling(
     """
     implied: dict[str, Any] = {}
     cause = next((name for name in _ONLY_TO_SAMPLE if name in given), "")
-    if given.get("num_beams", 1) > 1:
+    if whole("num_beams", given.get("num_beams", 1), 1, MAX_BEAMS) > 1:
         cause = "num_beams"
         implied = {name: value for name, value in _NO_DRAW.items() if name not in given}
         implied = {name: v for name, v in implied.items() if getattr(defaults, name) != v}

@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from gpt2edge._checks import whole
-from gpt2edge.errors import ContextLengthError
+from gpt2edge._checks import function, instance, listed, optional, whole
+from gpt2edge.errors import Argument, ArgumentError, ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.memory import peak_rss, reset_peak_rss
@@ -91,6 +91,11 @@ def plan_tests(
 
     Raises ContextLengthError where one does not fit ``context`` tokens.
     """
+    whole("context", context, 1, 2**63)
+    lists = {"n_prompt": n_prompt, "n_gen": n_gen, "n_depth": n_depth, "batch": batch}
+    for name, counts in lists.items():
+        for count in listed(name, counts, "a list of whole numbers"):
+            whole(name, count, int(name == "batch"), 2**31, part="a number in ")
     tests = [
         test
         for rows in batch
@@ -105,7 +110,10 @@ def plan_tests(
         )
     ]
     if not tests:
-        raise ValueError("nothing to measure: n_prompt and n_gen are both 0")
+        raise ArgumentError(
+            *("nothing to measure: ", Argument("n_prompt"), " and ", Argument("n_gen")),
+            " are both 0",
+        )
     for test in tests:
         if test.length > context:
             raise ContextLengthError(
@@ -202,9 +210,14 @@ def benchmark(
     hit all alike. ``progress`` is called with the requests done and their total.
     """
     whole("repetitions", repetitions, 1, 10_000)
+    optional("options", options, RuntimeOptions, "RuntimeOptions")
+    function("progress", progress)
     options = options or RuntimeOptions()
     threads = options.threads or available_threads()
-    folders = [ModelDir.open(model) for model in models]
+    folders = [ModelDir.open(model) for model in listed("models", models, "a list of folders")]
+    for test in listed("tests", tests, "a list of BenchmarkTest"):
+        instance("tests", test, BenchmarkTest, "a list of BenchmarkTest")
+    _check_tasks(folders, tests)
     rounds, samples = (1, repetitions) if len(folders) == 1 else (repetitions, 1)
     figures: list[ModelFigures] = []
     done, total = 0, rounds * len(folders) * len(tests) * (1 + samples)
@@ -226,6 +239,18 @@ def benchmark(
             del engine
             _note_peak(figures[place], alone)
     return figures
+
+
+def _check_tasks(folders: Sequence[ModelDir], tests: Sequence[BenchmarkTest]) -> None:
+    """Raise Gpt2EdgeError where a test decodes and a model does not."""
+    for folder in folders:
+        task = folder.manifest.task
+        if task != "text-generation" and any(test.n_gen for test in tests):
+            raise Gpt2EdgeError(
+                f"{str(folder.path)!r} is a model for {task}, which decodes nothing: measure its "
+                "prefill alone, with ",
+                Argument("n_gen", 0),
+            )
 
 
 def measure(engine: Engine, test: BenchmarkTest, seed: int, clock: Clock = perf_counter) -> Sample:

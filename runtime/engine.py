@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import MODEL, function, listed, optional, path_like, whole
 from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import GenerateArguments, shows_arguments
@@ -53,9 +53,8 @@ def load(
     Raises ModelDirError where the folder is none of ours or damaged, ProviderError where the
     device or a provider cannot be used.
     """
-    path = BUNDLED_MODEL if model is None else model
     options = RuntimeOptions(device=device, providers=providers, threads=threads, verify=verify)
-    return Engine(path, options)
+    return Engine(BUNDLED_MODEL if model is None else model, options)
 
 
 class Engine:
@@ -70,7 +69,9 @@ class Engine:
     def __init__(
         self, model: str | os.PathLike[str] | Opening, options: RuntimeOptions | None = None
     ) -> None:
+        optional("options", options, RuntimeOptions, "RuntimeOptions")
         if not isinstance(model, Opening):
+            path_like("model", model, MODEL)
             model = Opening(ModelDir.open(model), options or RuntimeOptions())
         self.model, self.options = model.model, model.options
         self.config = self.model.config
@@ -111,6 +112,7 @@ class Engine:
             return Speculator(speculation)
         options = replace(self.options, speculation=None, prefix_cache_bytes=0)
         draft = Engine(speculation.model, options)
+        draft.model.require_language_model()
         paths = [engine.model.tokenizer_path for engine in (self, draft)]
         texts = [path.read_bytes() if path else b"" for path in paths]
         if texts[0] != texts[1] or self.config.vocab_size != draft.config.vocab_size:
@@ -230,11 +232,10 @@ class Engine:
     def score(self, prompt: Prompt, completions: Sequence[Prompt]) -> list[Score]:
         """Return how likely each of ``completions`` is after ``prompt``, prefilled once."""
         builder = self._builder
-        builder.require_language_model()
-        if isinstance(completions, str):
-            raise ValueError("completions is one text; it must be a list of them")
+        self.model.require_language_model()
+        completions = listed("completions", completions, "a list of texts or of token ids")
         prompt_ids = self.encode(prompt)
-        encoded = [builder.encode_text(completion) for completion in completions]
+        encoded = [builder.encode_text(each, "completions") for each in completions]
         longest = len(prompt_ids) + max(map(len, encoded), default=1) - 1
         decoder = self.decoder(rows=1, max_length=longest)
         texts = [builder.text_of(*pair) for pair in zip(completions, encoded, strict=True)]
@@ -257,9 +258,10 @@ class Engine:
         ``context``, the first token of each window has nothing before it and is left out.
         """
         context = self.config.n_positions if context is None else context
-        stride = max(1, context // 2) if stride is None else stride
         whole("context", context, 2, self.config.n_positions)
+        stride = max(1, context // 2) if stride is None else stride
         whole("stride", stride, 1, context)
+        function("progress", progress)
         token_ids, nbytes = self._builder.encode_to_score(text)
         decoder = self.decoder(rows=1, max_length=min(context, len(token_ids)))
         losses = window_losses(decoder, token_ids, context, stride, progress)
@@ -286,6 +288,8 @@ class Engine:
         This is the door for search, speculation and research: see ``Decoder`` and ``KVCache``.
         Raises ContextLengthError where ``max_length`` exceeds the model's context.
         """
+        whole("rows", rows, 1, 2**31)
+        whole("max_length", max_length, 0, 2**63)
         if max_length > self.config.n_positions:
             raise ContextLengthError(
                 f"{max_length} tokens do not fit the model's context of "
@@ -301,6 +305,7 @@ class Engine:
 
     def affordable_rows(self, max_length: int) -> int:
         """Rows of ``max_length`` tokens that ``RuntimeOptions.cache_bytes`` allows, at least 1."""
+        whole("max_length", max_length, 0, 2**63)
         row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
         return max(1, self.options.cache_bytes // row_bytes)
 

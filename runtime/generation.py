@@ -7,7 +7,7 @@ from time import perf_counter
 
 from gpt2edge.runtime.draws import top_k_indices
 from gpt2edge.runtime.overflow import Overflow
-from gpt2edge.runtime.processors import Logits, LogitsProcessor, Scope
+from gpt2edge.runtime.processors import Ids, Logits, LogitsProcessor, Scope
 from gpt2edge.runtime.sampling import Sampler, SamplingParams, choose, log_masses
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
@@ -30,6 +30,7 @@ class ResolvedArguments:
     load_s: float
     overflow: Overflow = field(default_factory=Overflow)
     truncated: bool = False
+    unspelled: Ids | None = None
     started: float = field(default_factory=lambda: perf_counter())
 
     def is_late(self, now: float) -> bool:
@@ -229,6 +230,7 @@ class Generation:
             prompt_length=len(self.prompt_ids),
             eos_ids=arguments.eos_ids,
             max_new_tokens=arguments.max_new_tokens,
+            unspelled=arguments.unspelled,
         )
         return Sampler(arguments.sampling, arguments.processors, stream_key, scope)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import one_of, whole
 from gpt2edge.errors import ContextLengthError
 
 Policy: TypeAlias = Literal["error", "truncate-left", "slide"]
@@ -25,10 +25,7 @@ class Overflow:
     keep: int = 0
 
     def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            raise ValueError(
-                f"overflow is {self.policy!r}; it must be one of {', '.join(POLICIES)}"
-            )
+        one_of("overflow", self.policy, POLICIES)
         whole("keep", self.keep, 0, 2**31)
 
     @classmethod
@@ -62,8 +59,8 @@ class Overflow:
             return _without_middle(prompt_ids, self.keep, context + 1 - limit), limit
         if room < wanted:
             raise ContextLengthError(
-                f"a prompt of {len(prompt_ids)} tokens and {wanted} new ones do not fit the "
-                f"model's context of {context}: shorten the prompt, ask for fewer new tokens, or "
+                f"a prompt of {len(prompt_ids)} tokens and {wanted} to come do not fit the model's "
+                f"context of {context}: shorten the prompt, ask for fewer new tokens, or "
                 "choose the overflow policy truncate-left or slide"
             )
         return prompt_ids, max_new_tokens or min(room, default)

@@ -22,16 +22,33 @@ LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
 """``(token_ids so far [length], logits [vocab_size]) -> logits [vocab_size]``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Token ids, as a set and as what indexes them in an array of logits."""
+
+    members: Collection[int]
+    index: slice | NDArray[np.int64]
+
+    @classmethod
+    def of(cls, ids: Sequence[int]) -> "Ids":
+        """From ids in ascending order; neighbours are indexed by a slice, which costs less."""
+        if ids[-1] - ids[0] == len(ids) - 1:
+            return cls(range(ids[0], ids[-1] + 1), slice(ids[0], ids[-1] + 1))
+        return cls(frozenset(ids), np.array(ids, np.int64))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """What processing must know of a completion: where it began, its end tokens and its limit.
 
-    Presence and frequency count generated tokens only; a lone end token is no bad word.
+    Presence and frequency count generated tokens only; a lone end token is no bad word. Ids that
+    are ``unspelled``, for which there is no token, are never drawn.
     """
 
     prompt_length: int = 0
     eos_ids: Collection[int] = ()
     max_new_tokens: int | None = None
+    unspelled: Ids | None = None
 
 
 class Processing:
@@ -47,6 +64,7 @@ class Processing:
         self._params = params
         self._processors = processors
         self._prompt_length = scope.prompt_length
+        self.unspelled = scope.unspelled
         self._bias_ids, self._bias = _arrays(params.logit_bias)
         words = [tuple(word) for word in params.bad_words_ids]
         self._bad_words = [word for word in words if word[1:] or word[0] not in scope.eos_ids]
@@ -86,6 +104,8 @@ class Processing:
                 np.copyto(logits, _checked(processor(history, logits), logits.shape))
         if banned:
             logits[list(banned)] = -np.inf
+        if self.unspelled is not None:
+            logits[self.unspelled.index] = -np.inf
         if self._rules.is_needed:
             self._rules.force(logits, history)
 

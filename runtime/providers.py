@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gpt2edge.errors import ProviderError
+from gpt2edge._checks import instance, written
+from gpt2edge.errors import Argument, ArgumentError, ProviderError
 
 _SUFFIX: Final = "ExecutionProvider"
 CPU: Final = "CPUExecutionProvider"
@@ -26,15 +27,20 @@ class Provider:
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        written("name", self.name, empty=False)
+        instance("options", self.options, Mapping, "a mapping of names to texts")
+
     @classmethod
     def of(cls, text: str) -> "Provider":
         """From ``NAME`` or ``NAME:key=value,key=value``. Raises ValueError for another form."""
         name, colon, rest = text.partition(":")
         pairs = [pair.partition("=") for pair in rest.split(",")] if colon else []
         if not name or not all(key and equals for key, equals, _ in pairs):
-            raise ValueError(
-                f"provider is {text!r}; write NAME or NAME:key=value,key=value, such as "
-                "'openvino:device_type=CPU'"
+            raise ArgumentError(
+                Argument("providers"),
+                f" holds {text!r}; write NAME or NAME:key=value,key=value, such as "
+                "'openvino:device_type=CPU'",
             )
         return cls(name, {key.strip(): value.strip() for key, _, value in pairs})
 

@@ -1,19 +1,19 @@
 """Requests: from a caller's arguments to completions that are ready to decode."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from gpt2edge._checks import whole
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge._checks import listed, optional, refuse, whole
+from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import check_names, merge_sampling
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.generation import Generation, ResolvedArguments
 from gpt2edge.runtime.overflow import Overflow, Policy
-from gpt2edge.runtime.processors import LogitsProcessor
+from gpt2edge.runtime.processors import Ids, LogitsProcessor
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.stopping import StopParams
 from gpt2edge.runtime.tokenizer import Tokenizer
@@ -94,10 +94,8 @@ class RequestBuilder:
         resolved = self.resolve(**arguments)
         beams = resolved.sampling.num_beams
         whole("n", n, 1, MAX_SAMPLES if beams == 1 else beams)
-        if isinstance(prompts, str):
-            raise ValueError("prompts is one text; it must be a list of them")
         requests: list[Request] = []
-        for prompt in prompts:
+        for prompt in listed("prompts", prompts, "a list of prompts"):
             first = self._first(prompt, resolved, n * len(requests))
             others = [first.sibling(index) for index in range(1, n)]
             requests.append(Request([first, *others]))
@@ -125,26 +123,27 @@ class RequestBuilder:
         sampling: SamplingParams | None = None,
         stop: StopParams | str | Sequence[str] | None = None,
         logprobs: int | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        overflow: Overflow | Policy = "error",
+        processors: Sequence[LogitsProcessor] | None = None,
+        overflow: Overflow | Policy | None = None,
         **fields: Any,
     ) -> ResolvedArguments:
         """Return the checked arguments of one call, its seed drawn.
 
         ``fields`` are those of ``SamplingParams``; None leaves one as it is.
         """
-        self.require_language_model()
+        self.model.require_language_model()
         if max_new_tokens is not None:
             whole("max_new_tokens", max_new_tokens, 1, 2**31)
         if logprobs is not None:
             whole("logprobs", logprobs, 0, self.model.config.vocab_size)
+        optional("sampling", sampling, SamplingParams, "SamplingParams")
         sampling = sampling or self.defaults.sampling
         given = {name: value for name, value in fields.items() if value is not None}
         if given:
             sampling, _ = merge_sampling(sampling, given)
         stop = self._with_special_tokens(StopParams.of(stop, self.defaults.stop))
         self._check_ids([*sampling.named_ids(), *stop.token_ids])
-        overflow = Overflow.of(overflow)
+        overflow = Overflow() if overflow is None else Overflow.of(overflow)
         _check_beams(sampling, overflow)
         return ResolvedArguments(
             max_new_tokens=max_new_tokens,
@@ -152,12 +151,18 @@ class RequestBuilder:
             stop=stop,
             seed=_seed(sampling),
             logprobs=logprobs,
-            processors=processors,
+            processors=_checked(processors),
             eos_ids=self.defaults.eos_ids,
             tokenizer=self.tokenizer,
             load_s=self.load_s,
             overflow=overflow,
+            unspelled=self._unspelled(),
         )
+
+    def _unspelled(self) -> Ids | None:
+        if self.tokenizer is None:
+            return None
+        return self.tokenizer.unspelled(self.model.config.vocab_size, self.defaults.eos_ids)
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt; an empty one becomes the begin-of-text token.
@@ -177,20 +182,12 @@ class RequestBuilder:
         if max_new_tokens is not None or longest is None:
             return self.defaults.max_new_tokens
         if prompt_length >= longest:
-            raise ValueError(
+            raise ArgumentError(
                 f"the prompt has {prompt_length} tokens and the model's generation_config.json "
-                f"says max_length {longest}: give max_new_tokens"
+                f"says max_length {longest}: give ",
+                Argument("max_new_tokens"),
             )
         return longest - prompt_length
-
-    def require_language_model(self) -> None:
-        """Raise Gpt2EdgeError for a model whose logits are not those of tokens."""
-        task = self.model.manifest.task
-        if task != "text-generation":
-            raise Gpt2EdgeError(
-                f"this model's task is {task}: it has no vocabulary to generate from or to score; "
-                "Engine.logits reads its head"
-            )
 
     def _with_special_tokens(self, stop: StopParams) -> StopParams:
         """``stop`` with the ids of strings that are special tokens, which no text ever shows."""
@@ -200,14 +197,14 @@ class RequestBuilder:
         special = tuple(token_id for token_id in found if token_id is not None)
         return replace(stop, token_ids=(*stop.token_ids, *special)) if special else stop
 
-    def _token_ids(self, prompt: Prompt) -> list[int]:
+    def _token_ids(self, prompt: Prompt, name: str = "prompt") -> list[int]:
         """Those of ``prompt``, perhaps none."""
         if isinstance(prompt, str):
             if self.tokenizer is None:
                 raise ValueError("this model has no tokenizer; give the prompt as token ids")
             token_ids = self.tokenizer.encode(prompt)
         else:
-            token_ids = [whole("a token id", token_id, -(2**63), 2**63) for token_id in prompt]
+            token_ids = _whole_ids(prompt, name)
         self._check_ids(token_ids)
         return token_ids
 
@@ -217,11 +214,11 @@ class RequestBuilder:
             if not 0 <= token_id < vocab_size:
                 raise ValueError(f"token id {token_id} is outside the vocabulary of {vocab_size}")
 
-    def encode_text(self, text: Prompt) -> list[int]:
+    def encode_text(self, text: Prompt, name: str = "text") -> list[int]:
         """Token ids of a text that must have at least one."""
-        if not len(text):
+        if isinstance(text, Sized) and not len(text):
             raise ValueError("the text is empty; it must have at least one token")
-        token_ids = self._token_ids(text)
+        token_ids = self._token_ids(text, name)
         if not token_ids:
             raise ValueError(f"the tokenizer has no token for any character of {text[:40]!r}")
         return token_ids
@@ -246,7 +243,7 @@ class RequestBuilder:
 
         Raises ValueError for a text of fewer than two tokens.
         """
-        self.require_language_model()
+        self.model.require_language_model()
         token_ids = self.encode_text(text)
         nbytes = self.nbytes(text, token_ids)
         if self.model.config.bos_token_id is not None:
@@ -262,6 +259,24 @@ class RequestBuilder:
         return self.tokenizer.decode(token_ids) if self.tokenizer else ""
 
 
+def _whole_ids(prompt: Sequence[int], name: str) -> list[int]:
+    """The ids of a prompt that is no text. Raises ArgumentError for what is no list of them."""
+    allowed = "a text, or a list of token ids"
+    token_ids = listed(name, prompt, allowed)
+    if any(isinstance(item, str) for item in token_ids):
+        raise refuse(name, prompt, f"{allowed}; generate_batch takes several prompts")
+    return [whole(name, item, -(2**63), 2**63, part="a token id in ") for item in token_ids]
+
+
+def _checked(processors: Sequence[LogitsProcessor] | None) -> Sequence[LogitsProcessor]:
+    """The processors, none for None. Raises ArgumentError for what cannot be called."""
+    allowed = "a list of functions"
+    found = [] if processors is None else listed("processors", processors, allowed)
+    if not all(map(callable, found)):
+        raise refuse("processors", processors, allowed)
+    return found
+
+
 def _seed(sampling: SamplingParams) -> int | None:
     """The seed asked for, a fresh one where sampling needs one, None for greedy decoding."""
     if sampling.seed is not None or not sampling.is_random:
@@ -273,9 +288,10 @@ def _check_beams(sampling: SamplingParams, overflow: Overflow) -> None:
     """Raise ValueError where beams are asked to sample or to slide, which they cannot."""
     drawn = [name for name, neutral in _DRAWS.items() if getattr(sampling, name) not in neutral]
     if sampling.num_beams > 1 and drawn:
-        raise ValueError(
-            f"num_beams is {sampling.num_beams} and {drawn[0]} is {getattr(sampling, drawn[0])}: "
-            f"beam search does not sample; leave {drawn[0]} out, or num_beams"
+        beams, other = Argument("num_beams"), Argument(drawn[0])
+        raise ArgumentError(
+            *(beams, f" is {sampling.num_beams} and ", other, f" is {getattr(sampling, drawn[0])}"),
+            *(": beam search does not sample; leave ", other, " out, or ", beams),
         )
     if sampling.num_beams > 1 and overflow.policy == "slide":
         raise ValueError("beam search cannot slide past the context: choose truncate-left")

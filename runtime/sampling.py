@@ -12,9 +12,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import real, whole
+from gpt2edge._checks import instance, listed, one_of, real, refuse, whole
+from gpt2edge.errors import ArgumentError
 from gpt2edge.runtime.draws import CELLS, SCRATCH, check_finite, draw
-from gpt2edge.runtime.processors import Logits, LogitsProcessor, Processing, Scope
+from gpt2edge.runtime.processors import Ids, Logits, LogitsProcessor, Processing, Scope
 from gpt2edge.runtime.random_stream import RandomStream
 from gpt2edge.runtime.token_rules import check_rules, rule_ids
 
@@ -85,18 +86,15 @@ class SamplingParams:
         for name in ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"):
             whole(name, getattr(self, name), 0, 2**31)
         whole("num_beams", self.num_beams, 1, MAX_BEAMS)
-        if not (isinstance(self.early_stopping, bool) or self.early_stopping == "never"):
-            given = f"early_stopping is {self.early_stopping!r}"
-            raise ValueError(f"{given}; it must be True, False or 'never'")
+        one_of("early_stopping", self.early_stopping, (True, False, "never"))
         if self.seed is not None:
             whole("seed", self.seed, 0, 2**64 - 1)
         _check_words(self.bad_words_ids)
         check_rules(self)
-        if not isinstance(self.logit_bias, Mapping):
-            raise ValueError(f"logit_bias is {self.logit_bias!r}; it must map token ids to numbers")
+        instance("logit_bias", self.logit_bias, Mapping, "a mapping of token ids to numbers")
         for token_id, bias in self.logit_bias.items():
-            whole("a token id in logit_bias", token_id, 0, 2**31)
-            real(f"logit_bias of token {token_id}", bias, -math.inf, 1e6)
+            whole("logit_bias", token_id, 0, 2**31, part="a token id in ")
+            real("logit_bias", bias, -math.inf, 1e6, part=f"the bias of token {token_id} in ")
 
     @property
     def is_greedy(self) -> bool:
@@ -137,7 +135,10 @@ class Sampler:
         """
         if self.params.is_greedy and not self.process.is_needed:
             likeliest = int(logits.argmax())
-            if likeliest not in banned:
+            unspelled = self.process.unspelled
+            if likeliest not in banned and (
+                unspelled is None or likeliest not in unspelled.members
+            ):
                 return likeliest
         return choose([self], logits[None], [token_ids], [banned])[0]
 
@@ -180,11 +181,18 @@ def _choose(
         return [sampler(*row) for sampler, *row in rows]
     if any(sampler.process.is_needed for sampler in samplers):
         return _pick(samplers, _processed(samplers, logits, token_ids, banned))
+    unspelled = samplers[0].process.unspelled  # of one model, so that all have the same
     if params.is_greedy:  # then a ban seldom matters
         likeliest: list[int] = logits.argmax(axis=1).tolist()
-        if not any(token_id in ids for token_id, ids in zip(likeliest, banned, strict=True)):
+        lost = () if unspelled is None else unspelled.members
+        if not any(
+            token_id in ids or token_id in lost
+            for token_id, ids in zip(likeliest, banned, strict=True)
+        ):
             return likeliest
-    return _pick_allowed(samplers, logits, banned) if any(banned) else _pick(samplers, logits)
+    if unspelled is not None or any(banned):
+        return _pick_allowed(samplers, logits, banned, unspelled)
+    return _pick(samplers, logits)
 
 
 def _pick(samplers: Sequence[Sampler], logits: NDArray[np.float32]) -> list[int]:
@@ -201,9 +209,12 @@ def _pick(samplers: Sequence[Sampler], logits: NDArray[np.float32]) -> list[int]
 
 
 def _pick_allowed(
-    samplers: Sequence[Sampler], logits: NDArray[np.float32], banned: Sequence[Sequence[int]]
+    samplers: Sequence[Sampler],
+    logits: NDArray[np.float32],
+    banned: Sequence[Sequence[int]],
+    unspelled: Ids | None,
 ) -> list[int]:
-    """What ``_pick`` returns where no token of ``banned`` is possible.
+    """What ``_pick`` returns where no token of ``banned`` and none ``unspelled`` is possible.
 
     Those logits are changed and put back: a copy of a large vocabulary costs as much as the draw.
     """
@@ -212,11 +223,15 @@ def _pick_allowed(
     held = [
         (row, token_id, logits[row, token_id]) for row, ids in enumerate(banned) for token_id in ids
     ]
+    columns = (slice(None), slice(0) if unspelled is None else unspelled.index)
+    block = logits[columns].copy()
     try:
+        logits[columns] = -np.inf
         for row, token_id, _ in held:
             logits[row, token_id] = -np.inf
         return _pick(samplers, logits)
     finally:
+        logits[columns] = block
         for row, token_id, logit in held:
             logits[row, token_id] = logit
 
@@ -261,14 +276,17 @@ def log_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return masses
 
 
-def _check_words(words: object) -> None:
-    if isinstance(words, str) or not isinstance(words, Sequence):
-        raise ValueError(f"bad_words_ids is {words!r}; it must be a list of lists of token ids")
-    for word in words:
-        if isinstance(word, str) or not isinstance(word, Sequence) or not word:
-            raise ValueError(f"bad_words_ids holds {word!r}; it must hold lists of token ids")
-        for token_id in word:
-            whole("a token id in bad_words_ids", token_id, 0, 2**31)
+def _check_words(words: Sequence[Sequence[int]]) -> None:
+    name, allowed = "bad_words_ids", "a list of lists of token ids, none of them empty"
+    for word in listed(name, words, allowed):
+        try:
+            token_ids = listed(name, word, allowed)
+        except ArgumentError:
+            token_ids = []
+        if not token_ids:
+            raise refuse(name, words, allowed)
+        for token_id in token_ids:
+            whole(name, token_id, 0, 2**31, part="a token id in ")
 
 
 GREEDY: Final = SamplingParams(temperature=0.0)

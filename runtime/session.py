@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import boolean, instance, listed, whole, written
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
@@ -77,17 +77,21 @@ class RuntimeOptions:
     def __post_init__(self) -> None:
         if self.threads is not None:
             whole("threads", self.threads, 1, 1024)
-        if isinstance(self.providers, str):
-            raise ValueError("providers is one text; it must be a list of them")
-        for provider in self.providers:
+        written("device", self.device)
+        for provider in listed("providers", self.providers, "a list of names or Provider"):
+            instance("providers", provider, (str, Provider), "a list of names or Provider")
             if isinstance(provider, str):
                 Provider.of(provider)
         whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
         whole("cache_bytes", self.cache_bytes, 1, 2**63)
         whole("prefix_cache_bytes", self.prefix_cache_bytes, 0, 2**63)
         for name in ("spinning", "huge_pages", "verify"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
+            boolean(name, getattr(self, name))
+        if self.speculation is not None:
+            from gpt2edge.runtime.speculation import DraftModel, PromptLookup
+
+            kinds = "PromptLookup, DraftModel or None"
+            instance("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
 
 
 class Session:
@@ -110,7 +114,7 @@ class Session:
         if others and model.manifest.profile == "cpu":
             raise ProviderError(
                 f"{model.path} is of profile cpu, whose operators are those of onnxruntime's CPU: "
-                f"for {first.name}, export it with --profile portable"
+                f"for {first.name}, export it with the profile portable"
             )
         self._session, self._weights = self._open(model, options)
         self.lifetime = Lifetime(self._session)

@@ -8,7 +8,7 @@ stream are those of plain decoding, within the rounding of a wider call.
 import os
 from dataclasses import dataclass
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import MODEL, path_like, whole
 
 _WIDEST = 15
 
@@ -44,4 +44,5 @@ class DraftModel:
     max_tokens: int = 7
 
     def __post_init__(self) -> None:
+        path_like("model", self.model, MODEL)
         whole("max_tokens", self.max_tokens, 1, _WIDEST)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gpt2edge._checks import real, whole
+from gpt2edge._checks import boolean, listed, real, whole, written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +24,15 @@ class StopParams:
     max_time: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.strings, str):
-            raise ValueError("strings is one string; it must be a tuple of them")
-        if any(not isinstance(string, str) or not string for string in self.strings):
-            raise ValueError("a stop string is empty; it must have at least one character")
+        for string in listed("strings", self.strings, "a tuple of texts"):
+            written("stop", string, empty=False, part="a string of ")
+        boolean("ignore_eos", self.ignore_eos)
         whole("min_new_tokens", self.min_new_tokens, 0, 2**31)
         whole("min_length", self.min_length, 0, 2**31)
         if self.max_time is not None:
             real("max_time", self.max_time, 0, 1e9, open_low=True)
-        for token_id in self.token_ids:
-            whole("a stop token id", token_id, 0, 2**31)
+        for token_id in listed("token_ids", self.token_ids, "a tuple of token ids"):
+            whole("token_ids", token_id, 0, 2**31, part="a token id in ")
 
     @classmethod
     def of(
@@ -49,9 +48,8 @@ class StopParams:
             return default
         if isinstance(stop, str):
             return replace(default, strings=(stop,))
-        if not isinstance(stop, Sequence):
-            raise ValueError(f"stop is {stop!r}; it must be a text, a list of texts or StopParams")
-        return replace(default, strings=tuple(stop))
+        strings = listed("stop", stop, "a text, a list of texts or StopParams")
+        return replace(default, strings=tuple(strings))
 
     def after(self, prompt_length: int) -> "StopParams":
         """The same for one prompt, ``min_length`` counted as new tokens."""

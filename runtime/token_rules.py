@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import real, whole
+from gpt2edge._checks import listed, real, refuse, whole
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.sampling import SamplingParams
@@ -84,28 +84,31 @@ class TokenRules:
 def check_rules(params: "SamplingParams") -> None:
     """Raise ValueError for a rule that is none, with its name, the value and what is allowed."""
     for name in ("suppress_tokens", "begin_suppress_tokens"):
-        _check_ids(name, getattr(params, name))
-    for entry in _listed("sequence_bias", params.sequence_bias, "pairs of token ids and a number"):
-        if isinstance(entry, str) or not isinstance(entry, Sequence) or len(entry) != 2:
-            raise ValueError(
-                f"sequence_bias holds {entry!r}; it must hold pairs of token ids and a number"
-            )
-        _check_ids("sequence_bias", entry[0])
-        if not entry[0]:
-            raise ValueError("sequence_bias holds an empty list; it must hold lists of token ids")
-        real("a bias in sequence_bias", entry[1], -math.inf, 1e6)
+        _check_ids(name, getattr(params, name), "a list of token ids")
+    _check_sequence_bias(params.sequence_bias)
     if params.forced_bos_token_id is not None:
         whole("forced_bos_token_id", params.forced_bos_token_id, 0, _LARGEST_ID)
     for token_id in listed_ids(params.forced_eos_token_id):
         whole("forced_eos_token_id", token_id, 0, _LARGEST_ID)
     decay: Any = params.exponential_decay_length_penalty
     if decay is not None:
-        if len(_listed("exponential_decay_length_penalty", decay, "a start and a factor")) != 2:
-            raise ValueError(
-                f"exponential_decay_length_penalty is {decay!r}; it must be a start and a factor"
-            )
-        whole("the start of exponential_decay_length_penalty", decay[0], 0, 2**31)
-        real("the factor of exponential_decay_length_penalty", decay[1], 0, 100, open_low=True)
+        name, allowed = "exponential_decay_length_penalty", "a start and a factor, or None"
+        values = listed(name, decay, allowed)
+        if len(values) != 2:
+            raise refuse(name, decay, allowed)
+        whole(name, values[0], 0, 2**31, part="the start of ")
+        real(name, values[1], 0, 100, open_low=True, part="the factor of ")
+
+
+def _check_sequence_bias(given: Any) -> None:
+    name, allowed = "sequence_bias", "a list of pairs: token ids, one or more, and a number"
+    for entry in listed(name, given, allowed):
+        if isinstance(entry, str) or not isinstance(entry, Sequence) or len(entry) != 2:
+            raise refuse(name, given, allowed)
+        _check_ids(name, entry[0], allowed)
+        if not entry[0]:
+            raise refuse(name, given, allowed)
+        real(name, entry[1], -math.inf, 1e6, part="a number in ")
 
 
 def rule_ids(params: "SamplingParams") -> Iterator[int]:
@@ -122,7 +125,9 @@ def listed_ids(value: int | Sequence[int] | None) -> list[int]:
     """One token id, several, or none, as a list."""
     if value is None:
         return []
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return list(value)
+    return [value]  # type: ignore[list-item]
 
 
 def _leave_only(logits: Logits, token_ids: Sequence[int]) -> None:
@@ -130,12 +135,6 @@ def _leave_only(logits: Logits, token_ids: Sequence[int]) -> None:
     logits[list(token_ids)] = 0
 
 
-def _check_ids(name: str, value: object) -> None:
-    for token_id in _listed(name, value, "token ids"):
-        whole(f"a token id in {name}", token_id, 0, _LARGEST_ID)
-
-
-def _listed(name: str, value: object, of: str) -> Sequence[Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError(f"{name} is {value!r}; it must be a list of {of}")
-    return value
+def _check_ids(name: str, value: Any, allowed: str) -> None:
+    for token_id in listed(name, value, allowed):
+        whole(name, token_id, 0, _LARGEST_ID, part="a token id in ")

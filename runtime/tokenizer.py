@@ -1,11 +1,12 @@
 """Text to token ids and back, and a stream decoder that never emits half a character."""
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpt2edge.errors import ModelDirError
+from gpt2edge.runtime.processors import Ids
 
 if TYPE_CHECKING:
     from tokenizers.decoders import Decoder
@@ -34,6 +35,7 @@ class Tokenizer:
         self._added = {index: token.content for index, token in added.items()}
         self._known: dict[int, bytes] = {}
         self._warned_of_loss = False
+        self._unspelled: dict[tuple[int, frozenset[int]], Ids | None] = {}
         self._byte_level = _is_byte_level(self._tokenizer.decoder)
         # "¡" may be an added token and, in the vocabulary, the last byte of "á": both have one id
         letters = {index: _BYTE_OF.get(content, 0) for index, content in self._added.items()}
@@ -92,6 +94,27 @@ class Tokenizer:
                 character,
                 ord(character[0]),
             )
+
+    def unspelled(self, vocab_size: int, ends: Collection[int]) -> Ids | None:
+        """The ids below ``vocab_size`` for which there is no token; None where there are none.
+
+        Such are those of a vocabulary padded to a multiple of 64 or 128. ``ends`` are not among
+        them: they end a text, and need not be spelled.
+        """
+        key = (vocab_size, frozenset(ends))
+        if key not in self._unspelled:
+            ids = []
+            if vocab_size != self.vocab_size:  # to look at each takes 10 ms
+                token = self._tokenizer.id_to_token
+                missing = (number for number in range(vocab_size) if token(number) is None)
+                ids = [token_id for token_id in missing if token_id not in ends]
+            self._unspelled[key] = Ids.of(ids) if ids else None
+        return self._unspelled[key]
+
+    def agrees_with(self, other: "Tokenizer") -> bool:
+        """Whether every id stands for the same token in both."""
+        mine, theirs = (each._tokenizer.get_vocab(with_added_tokens=True) for each in (self, other))
+        return bool(mine == theirs)
 
     def special_id(self, text: str) -> int | None:
         """The id of the special token that is written ``text``, or None."""

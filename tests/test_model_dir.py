@@ -44,7 +44,7 @@ def test_replacing_is_asked_for(tmp_path: Path) -> None:
     out = tmp_path / "model"
     with writing(out, "old"):
         pass
-    with pytest.raises(ModelDirError, match="pass --overwrite"), writing(out):
+    with pytest.raises(ModelDirError, match="pass overwrite=True"), writing(out):
         pass
     assert (out / "word.txt").read_text() == "old"
     with writing(out, overwrite=True):

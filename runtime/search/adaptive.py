@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpt2edge._checks import instance
 from gpt2edge.runtime.search.answers import Extract, extract_answer
+from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.best_of_n import BestOfN, pick
 from gpt2edge.runtime.search.candidates import Request, gather, whole_first
 from gpt2edge.runtime.search.policy import Arm, Policy
@@ -32,6 +34,8 @@ class Adaptive(Strategy):
     answer: Extract = extract_answer
 
     def __post_init__(self) -> None:
+        check_arguments(self)
+        instance("policy", self.policy, Policy, "a Policy")
         if self.verifier is None and self.policy.needs_verifier:
             raise ValueError("this policy asks a verifier: give one")
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from gpt2edge._checks import one_of, whole
 from gpt2edge.runtime.search.answers import Extract, extract_answer
+from gpt2edge.runtime.search.arguments import CHOICES, check_arguments, check_verifier
 from gpt2edge.runtime.search.candidates import Judge, Request, gather, highest
 from gpt2edge.runtime.search.steps import StepEnd
 from gpt2edge.runtime.search.strategy import Strategy
@@ -37,8 +39,10 @@ class BestOfN(Strategy):
     answer: Extract = extract_answer
 
     def __post_init__(self) -> None:
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k is {self.top_k}; it must be 1 or more, or None")
+        check_arguments(self, n=1)
+        check_verifier("verifier", self.verifier)
+        if self.top_k is not None:
+            whole("top_k", self.top_k, 1, 2**31)
 
     def search(self, work: Workspace, request: Request) -> SearchResult:
         """Sample, score, choose. Those cut off by the budget are scored only among themselves."""
@@ -57,11 +61,11 @@ class BestOfN(Strategy):
 
     def judge(self, work: Workspace, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates, those with scores that are whole, unless Ctrl-C came before."""
-        whole = [candidate for candidate in candidates if candidate.is_whole]
+        complete = [candidate for candidate in candidates if candidate.is_whole]
         judge = Judge(self.verifier, self.aggregate, self.step)
         judged: list[Candidate] = []
-        with work, work.verifying(self.verifier, len(whole)):
-            judged = judge(candidates[0].completion.prompt, whole)
+        with work, work.verifying(self.verifier, len(complete)):
+            judged = judge(candidates[0].completion.prompt, complete)
         scored = iter(judged)
         return [next(scored, c) if c.is_whole else c for c in candidates]
 
@@ -74,8 +78,7 @@ def pick(candidates: Sequence[Candidate], choose: Choice, top_k: int | None = No
     """
     if choose == "best":
         return highest(candidates)
-    if choose not in ("weighted", "majority"):
-        raise ValueError(f"choose is {choose!r}; it must be best, weighted or majority")
+    one_of("choose", choose, CHOICES)
     ranked = sorted(candidates, key=lambda c: -(c.score or 0.0))[:top_k]
     voters = [candidate for candidate in candidates if any(c is candidate for c in ranked)]
     lowest = min(candidate.score or 0.0 for candidate in voters)
@@ -93,11 +96,9 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 
     1 - C(samples - correct, k) / C(samples, k), as a product (Chen et al. 2021, section 2.1).
     """
-    if not 1 <= k <= samples or not 0 <= correct <= samples:
-        raise ValueError(
-            f"k is {k} and correct {correct}; of {samples} samples it must be 1 <= k <= {samples} "
-            f"and 0 <= correct <= {samples}"
-        )
+    whole("samples", samples, 1, 2**31)
+    whole("k", k, 1, samples)
+    whole("correct", correct, 0, samples)
     wrong = 1.0
     for place in range(samples - correct + 1, samples + 1):
         wrong *= max(0.0, 1 - k / place)

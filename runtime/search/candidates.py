@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gpt2edge._checks import instance
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.requests import Prompt
@@ -36,7 +37,8 @@ class Request:
 
     def begin(self, engine: Engine, n: int, *, logprobs: int | None = None) -> list[Generation]:
         """``n`` generations, not yet begun; without ``sampling`` as the model's defaults say."""
-        sampling = self.sampling or spread(engine)
+        sampling = spread(engine) if self.sampling is None else self.sampling
+        instance("sampling", sampling, SamplingParams, "SamplingParams, or None")
         if sampling.num_beams > 1:
             raise ValueError(
                 f"num_beams is {sampling.num_beams}; a search has beams of its own, so it must be 1"

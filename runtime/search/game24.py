@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Final
 
+from gpt2edge._checks import listed, whole, written
 from gpt2edge.runtime.search.thoughts import Thought
 from gpt2edge.runtime.search.workspace import Workspace
 
@@ -23,6 +24,9 @@ _LONGEST: Final = 200
 
 def is_solution(expression: str, numbers: Sequence[int]) -> bool:
     """Whether ``expression`` uses exactly ``numbers`` and equals 24. It is parsed, never run."""
+    written("expression", expression)
+    for number in listed("numbers", numbers, "a list of whole numbers"):
+        whole("numbers", number, -(2**63), 2**63, part="a number in ")
     try:
         value, used = evaluate(expression)
     except ValueError:
@@ -113,6 +117,10 @@ class Game24:
     """
 
     numbers: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for number in listed("numbers", self.numbers, "a tuple of whole numbers"):
+            whole("numbers", number, -(2**63), 2**63, part="a number in ")
 
     @property
     def root(self) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gpt2edge._checks import listed, refuse, whole
+from gpt2edge.runtime.search.arguments import check_verifier
 from gpt2edge.runtime.search.game24_steps import prompt_of, read_step
 from gpt2edge.runtime.search.likeliest import Likeliest
 from gpt2edge.runtime.search.thoughts import Thought
@@ -25,6 +27,15 @@ class WrittenGame24:
     values: Verifier | None = None
     target: int = 24
     moves: Likeliest = field(default_factory=lambda: Likeliest(k=24, least=1e-3))
+
+    def __post_init__(self) -> None:
+        for number in listed("numbers", self.numbers, "a tuple of whole numbers"):
+            whole("numbers", number, -(2**63), 2**63, part="a number in ")
+        whole("target", self.target, -(2**63), 2**63)
+        if not callable(self.moves):
+            raise refuse("moves", self.moves, "a Likeliest")
+        if self.values is not None:
+            check_verifier("values", self.values)
 
     @property
     def root(self) -> str:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from gpt2edge._checks import path_like
 from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.types import Candidate
@@ -22,6 +23,7 @@ class Harvest:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        path_like("path", path)
         self.path = Path(path)
         self.prompts: set[str] = set()
         self._seen: set[tuple[str, str]] = set()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._checks import real, whole, written
 from gpt2edge.runtime.branching import Branch, common_length
 from gpt2edge.runtime.generation import Generation
 from gpt2edge.runtime.sampling import log_softmax
@@ -47,15 +48,10 @@ class Likeliest:
     max_new_tokens: int = 64
 
     def __post_init__(self) -> None:
-        if self.k < 1 or self.max_new_tokens < 1:
-            raise ValueError(
-                f"k is {self.k} and max_new_tokens {self.max_new_tokens}; they must be 1 or more"
-            )
-        if not 0 <= self.least < 1 or not self.end:
-            raise ValueError(
-                f"least is {self.least} and end {self.end!r}; least must be from 0 to below 1, and "
-                "end a text"
-            )
+        whole("k", self.k, 1, 2**31)
+        whole("max_new_tokens", self.max_new_tokens, 1, 2**31)
+        real("least", self.least, 0, math.nextafter(1, 0))
+        written("end", self.end, empty=False)
 
     def __call__(self, prompts: Sequence[str], work: Workspace) -> list[list[Line]]:
         """The lines of each prompt, the likeliest first. Raises OutOfBudget."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import instance, listed, optional, whole
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.generation import Generation
@@ -40,10 +40,12 @@ class Loom:
         tree: Tree | None = None,
         budget: Budget | None = None,
     ) -> None:
-        self.tokens = whole("tokens", tokens, 1, engine.config.n_positions)
-        self._engine = engine
         self._work = Workspace(engine, budget)
-        self._sampling = sampling or spread(engine)
+        self._engine = engine
+        self.tokens = whole("tokens", tokens, 1, engine.config.n_positions)
+        self._sampling = spread(engine) if sampling is None else sampling
+        instance("sampling", self._sampling, SamplingParams, "SamplingParams, or None")
+        optional("tree", tree, Tree, "a Tree")
         if self._sampling.is_greedy:
             raise ValueError(
                 "greedy continuations would all be the same: give a temperature above 0"
@@ -67,6 +69,8 @@ class Loom:
         the budget ends or Ctrl-C is pressed, pieces that are not whole are left out.
         """
         whole("n", n, 1, 1024)
+        for node in listed("nodes", nodes, "a list of nodes"):
+            instance("nodes", node, Node, "a list of nodes")
         open_nodes = [node for node in nodes if not node.is_terminal]
         families = {node.id: self._draws(node, n) for node in open_nodes}
         before = len(self.tree.nodes)
@@ -84,6 +88,7 @@ class Loom:
 
     def grow(self, node: Node, *, n: int = 3, depth: int = 1) -> list[Node]:
         """Branch ``node``, what comes of it, and so on: ``depth`` levels; all the new nodes."""
+        instance("node", node, Node, "a node of the tree")
         level, found = [node], []
         for _ in range(whole("depth", depth, 1, 64)):
             level = self.branch(level, n)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from gpt2edge._checks import one_of, real
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.search.arguments import check_arguments, tree_of
 from gpt2edge.runtime.search.thoughts import Task
 from gpt2edge.runtime.search.tree import Edge, Node, Tree, TreeResult
 from gpt2edge.runtime.search.types import Budget
@@ -38,17 +40,17 @@ class MCTS:
     accept: float = math.inf
 
     def __post_init__(self) -> None:
-        if self.rule not in ("uct", "puct"):
-            raise ValueError(f"rule is {self.rule!r}; it must be uct or puct")
-        for name in ("simulations", "batch", "max_depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        check_arguments(self, simulations=1, batch=1, max_depth=1)
+        one_of("rule", self.rule, ("uct", "puct"))
+        for name in ("c", "first_play", "accept"):
+            real(name, getattr(self, name), -math.inf, math.inf)
 
     def run(self, engine: Engine, task: Task, *, budget: Budget | None = None) -> TreeResult:
         """Search; ``best`` is the end of the highest value, or else that of the most visited."""
-        tree = Tree(task.root)
+        work = Workspace(engine, budget)
+        tree = tree_of(task)
         tree.root.is_terminal = task.is_terminal(task.root)
-        search = _Search(self, task, tree, Workspace(engine, budget))
+        search = _Search(self, task, tree, work)
         with search.work:
             done = 0
             while done < self.simulations and not search.is_over():

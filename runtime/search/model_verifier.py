@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._checks import instance, one_of, written
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
@@ -25,6 +26,7 @@ class _Reader:
     """A model that reads texts, each beginning of a text only once; ``reading`` counts it."""
 
     def __init__(self, engine: Engine, task: str) -> None:
+        instance("engine", engine, Engine, "an Engine, such as load returns")
         if engine.model.manifest.task != task:
             raise Gpt2EdgeError(
                 f"{type(self).__name__} reads a model for {task}; this model's task is "
@@ -66,6 +68,7 @@ class _ValueModel(_Reader):
 
     def __init__(self, engine: Engine, *, activation: Activation = "sigmoid") -> None:
         super().__init__(engine, "token-classification")
+        one_of("activation", activation, get_args(Activation))
         self._activation = activation
         self._values: dict[tuple[int, ...], float] = {}
 
@@ -143,6 +146,8 @@ class AskedModel(_Reader):
         no: str = " no",
     ) -> None:
         super().__init__(engine, "text-generation")
+        for name, value in (("question", question), ("yes", yes), ("no", no)):
+            written(name, value, empty=False)
         self._question = engine.encode(question)
         self._yes, self._no = (engine.encode(word)[0] for word in (yes, no))
         if self._yes == self._no:

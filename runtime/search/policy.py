@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from gpt2edge._checks import real, whole
+from gpt2edge._checks import boolean, instance, listed, one_of, path_like, real, whole, written
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.search.arguments import CHOICES
 from gpt2edge.runtime.search.best_of_n import Choice
 from gpt2edge.runtime.search.types import Candidate
 
@@ -27,7 +28,6 @@ the mean of the verifier's scores of them."""
 
 FORMAT: Final = "gpt2edge-policy-1"
 _METHODS: Final = ("majority", "best-of-n", "beam", "dvts")
-_CHOICES: Final = ("best", "weighted", "majority")
 _HALVINGS: Final = 60
 
 
@@ -41,13 +41,10 @@ class Arm:
     choose: Choice = "weighted"
 
     def __post_init__(self) -> None:
-        if self.method not in _METHODS or self.choose not in _CHOICES:
-            raise ValueError(
-                f"an arm is {self.method!r} with {self.choose!r}; it must be one of "
-                f"{', '.join(_METHODS)} with one of {', '.join(_CHOICES)}"
-            )
-        whole("an arm's n", self.n, 1, 16_384)
-        whole("an arm's width", self.width, 1, 16_384)
+        one_of("method", self.method, _METHODS)
+        one_of("choose", self.choose, CHOICES)
+        whole("n", self.n, 1, 16_384, part="an arm's ")
+        whole("width", self.width, 1, 16_384, part="an arm's ")
         if self.samples_steps and self.n % self.width:
             raise ValueError(
                 f"an arm has n {self.n} and width {self.width}; n must be a multiple of it"
@@ -77,11 +74,12 @@ class Policy:
     probe: int = 4
 
     def __post_init__(self) -> None:
-        if self.measure not in ("agreement", "score"):
-            raise ValueError(f"measure is {self.measure!r}; it must be agreement or score")
+        one_of("measure", self.measure, ("agreement", "score"))
         whole("probe", self.probe, 1, 16_384)
-        for edge in self.edges:
-            real("an edge", edge, -math.inf, math.inf)
+        for edge in listed("edges", self.edges, "a tuple of numbers"):
+            real("edges", edge, -math.inf, math.inf, part="a number in ")
+        for arm in listed("arms", self.arms, "a tuple of Arm"):
+            instance("arms", arm, Arm, "a tuple of Arm")
         if len(self.arms) != len(self.edges) + 1 or list(self.edges) != sorted(set(self.edges)):
             raise ValueError(
                 f"a policy has {len(self.arms)} arms and the edges {list(self.edges)}; there must "
@@ -95,6 +93,8 @@ class Policy:
         All four: no more are drawn. Three: a quarter of ``n``. Fewer: all ``n``. A verifier
         weighs the votes where there is one. ``fit`` makes a better policy of measured rows.
         """
+        whole("n", n, 1, 16_384)
+        boolean("verified", verified)
         probe = min(4, n)
         method: Any = "best-of-n" if verified else "majority"
         sizes = (n, max(probe, n // 4), probe)
@@ -125,6 +125,7 @@ class Policy:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
         """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
+        path_like("path", path)
         try:
             keys = json.loads(text_of(Path(path).read_bytes(), "it"))
             if keys.pop("format") != FORMAT:
@@ -151,6 +152,13 @@ class Trial:
     accuracy: float
     tokens: float
 
+    def __post_init__(self) -> None:
+        written("problem", self.problem)
+        instance("arm", self.arm, Arm, "an Arm")
+        real("ease", self.ease, -math.inf, math.inf)
+        real("accuracy", self.accuracy, 0, 1)
+        real("tokens", self.tokens, 0, math.inf)
+
 
 def fit(
     trials: Sequence[Trial],
@@ -167,6 +175,10 @@ def fit(
     what hard ones have more use for. Every bin must have all arms. Judge a policy on problems
     other than these. Raises ValueError where even the cheapest arms cost more.
     """
+    for trial in listed("trials", trials, "a list of Trial"):
+        instance("trials", trial, Trial, "a list of Trial")
+    if tokens is not None:
+        real("tokens", tokens, 0, math.inf)
     eases = {trial.problem: trial.ease for trial in trials}
     edges = _quantiles(sorted(eases.values()), whole("bins", bins, 1, 1024))
     table = _means(trials, edges)

@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from gpt2edge._checks import optional, whole
 from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.thoughts import Thought
 from gpt2edge.runtime.search.workspace import Workspace
+from gpt2edge.runtime.stopping import StopParams
 
 GAME24_WORDS: Final[Mapping[str, float]] = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
 """What the paper's value prompt answers for Game of 24, and what its code makes of it."""
@@ -21,6 +24,13 @@ class Ask:
     max_new_tokens: int | None = None
     sampling: SamplingParams | None = None
     stop: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_arguments(self, n=1)
+        if self.max_new_tokens is not None:
+            whole("max_new_tokens", self.max_new_tokens, 1, 2**31)
+        optional("sampling", self.sampling, SamplingParams, "SamplingParams")
+        StopParams.of(self.stop)
 
     def __call__(self, prompts: Sequence[str], work: Workspace) -> list[list[str]]:
         """The texts of the completions of each prompt."""

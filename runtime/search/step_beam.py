@@ -4,11 +4,15 @@ Snell et al. 2024, "Scaling LLM test-time compute optimally", section 5.1 (beam 
 lookahead), and Beeching et al. 2024, "Scaling test-time compute with open models" (DVTS).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gpt2edge._checks import real
+from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.search.answers import Extract, extract_answer
+from gpt2edge.runtime.search.arguments import check_arguments, check_verifier
 from gpt2edge.runtime.search.best_of_n import Choice, pick
 from gpt2edge.runtime.search.candidates import Request, spread, whole_first
 from gpt2edge.runtime.search.paths import Path, advance, score_paths
@@ -44,14 +48,15 @@ class StepBeam(Strategy):
     answer: Extract = extract_answer
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.n < 1 or self.n % self.width:
-            raise ValueError(
-                f"n is {self.n} and width {self.width}; n must be a multiple of the width"
-            )
-        if self.lookahead < 0 or self.max_steps < 1:
-            raise ValueError(
-                f"lookahead is {self.lookahead} and max_steps {self.max_steps}; they must be 0 or "
-                "more, and 1 or more"
+        check_arguments(self, n=1, width=1, lookahead=0, max_steps=1)
+        check_verifier("verifier", self.verifier)
+        if self.prune_below is not None:
+            real("prune_below", self.prune_below, -math.inf, math.inf)
+        if self.n % self.width:
+            n, width = Argument("n"), Argument("width")
+            raise ArgumentError(
+                *(n, f" is {self.n} and ", width, f" {self.width}; ", n),
+                *(" must be a multiple of ", width),
             )
 
     def search(self, work: Workspace, request: Request) -> SearchResult:

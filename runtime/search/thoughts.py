@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from gpt2edge._checks import instance
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.search.arguments import check_arguments, check_verifier
 from gpt2edge.runtime.search.candidates import Request
 from gpt2edge.runtime.search.paths import Path, advance, score_paths
 from gpt2edge.runtime.search.steps import StepEnd
@@ -68,6 +70,10 @@ class SampledSteps:
     _paths: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        instance("engine", self.engine, Engine, "an Engine, such as load returns")
+        instance("request", self.request, Request, "a Request")
+        check_arguments(self, branches=1)
+        check_verifier("verifier", self.verifier)
         (generation,) = self.request.begin(self.engine, 1, logprobs=0)
         self._paths[""] = Path(generation, (0,))
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gpt2edge._checks import real, whole
+from gpt2edge._checks import path_like, real, whole, written
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
@@ -59,6 +59,7 @@ class Tree:
     """Nodes by number, the root first. A node may have several parents where states are shared."""
 
     def __init__(self, root: str) -> None:
+        written("root", root)
         self.nodes = [Node(id=0, state=root, text=root)]
 
     @property
@@ -102,6 +103,7 @@ class Tree:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tree":
         """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
+        path_like("path", path)
         try:
             value = json.loads(text_of(Path(path).read_bytes(), "it"))
             if value["format"] != FORMAT:

@@ -1,10 +1,13 @@
 """Tree of Thoughts: breadth-first and depth-first search (Yao et al. 2023, arXiv 2305.10601)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gpt2edge._checks import one_of, real
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.search.arguments import check_arguments, tree_of
 from gpt2edge.runtime.search.thoughts import Task
 from gpt2edge.runtime.search.tree import Node, Tree, TreeResult
 from gpt2edge.runtime.search.types import Budget
@@ -29,19 +32,19 @@ class TreeOfThoughts:
     accept: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.order not in ("bfs", "dfs"):
-            raise ValueError(f"order is {self.order!r}; it must be bfs or dfs")
-        for name in ("breadth", "max_depth", "max_nodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        check_arguments(self, breadth=1, max_depth=1, max_nodes=1)
+        one_of("order", self.order, ("bfs", "dfs"))
+        for name in ("threshold", "accept"):
+            real(name, getattr(self, name), -math.inf, math.inf)
 
     def run(self, engine: Engine, task: Task, *, budget: Budget | None = None) -> TreeResult:
         """Search; ``best`` is the end of the highest value, or where none was met the best state.
 
         States below the threshold are in the tree, marked as pruned.
         """
-        tree = Tree(task.root)
-        search = _Search(self, task, tree, Workspace(engine, budget))
+        work = Workspace(engine, budget)
+        tree = tree_of(task)
+        search = _Search(self, task, tree, work)
         with search.work:
             search.breadth_first() if self.order == "bfs" else search.depth_first()
         return TreeResult(

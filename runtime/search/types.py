@@ -1,10 +1,12 @@
 """What a search takes and returns: budget, cost, candidates."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, TypeAlias
 
+from gpt2edge._checks import real, refuse, whole
 from gpt2edge.runtime.types import Completion
 
 StopReason: TypeAlias = Literal[
@@ -31,8 +33,12 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("tokens", "forward_calls", "seconds"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"the budget's {name} is {value}; it must be above 0, or None")
+            if value is not None and name == "seconds":
+                real(name, value, 0, math.inf, open_low=True, part="the budget's ")
+            elif value is not None:
+                whole(name, value, 1, 2**63, part="the budget's ")
+        if not callable(self.clock):
+            raise refuse("clock", self.clock, "a function that says the time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
+from gpt2edge._checks import listed, one_of, real, refuse
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.types import Reading
 
@@ -53,6 +54,16 @@ class Weighted:
 
     parts: Sequence[tuple[float, Verifier | Check]]
 
+    def __post_init__(self) -> None:
+        allowed = "a list of weights with their verifiers, such as [(0.5, check)]"
+        for part in listed("parts", self.parts, allowed):
+            if not isinstance(part, tuple | list) or len(part) != 2:
+                raise refuse("parts", self.parts, allowed)
+            weight, verifier = part
+            real("parts", weight, -math.inf, math.inf, part="a weight in ")
+            if not isinstance(verifier, Verifier) and not callable(verifier):
+                raise refuse("parts", self.parts, allowed)
+
     def score(self, prompt: str, completions: Sequence[str]) -> list[float]:
         """The weighted sums."""
         totals = [0.0] * len(completions)
@@ -79,6 +90,10 @@ def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
     ``min`` one that judges each step by itself (Lightman et al. 2023). The product is taken as a
     sum of logarithms, so that a long solution does not underflow on its way.
     """
+    scores = [
+        real("scores", score, -math.inf, math.inf, part="a number in ")
+        for score in listed("scores", scores, "a list of numbers")
+    ]
     if not scores:
         raise ValueError("there are no step scores to aggregate; a solution has at least one step")
     if how == "last":
@@ -87,8 +102,7 @@ def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
         return min(scores)
     if how == "mean":
         return math.fsum(scores) / len(scores)
-    if how != "prod":
-        raise ValueError(f"aggregate is {how!r}; it must be last, min, prod or mean")
+    one_of("how", how, get_args(Aggregate))
     if min(scores) < 0:
         raise ValueError(f"a step score is {min(scores)}; a product needs scores of 0 or more")
     return math.exp(math.fsum(map(math.log, scores))) if min(scores) > 0 else 0.0

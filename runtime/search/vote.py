@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
+from gpt2edge._checks import one_of
 from gpt2edge.runtime.search.answers import Extract, extract_answer
+from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.candidates import Request, gather, whole_first
 from gpt2edge.runtime.search.strategy import Strategy
 from gpt2edge.runtime.search.types import Candidate, SearchResult
@@ -52,8 +54,8 @@ class MajorityVote(Strategy):
     early_stop: bool = True
 
     def __post_init__(self) -> None:
-        if self.weight not in ("count", "probability"):
-            raise ValueError(f"weight is {self.weight!r}; it must be count or probability")
+        check_arguments(self, n=1)
+        one_of("weight", self.weight, get_args(Weight))
 
     def search(self, work: Workspace, request: Request) -> SearchResult:
         """Sample and vote; ``best`` is the first candidate, or the likeliest, of the winner."""

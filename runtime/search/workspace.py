@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._checks import instance, optional
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.forward import Entered
@@ -45,6 +46,8 @@ class Workspace:
     """
 
     def __init__(self, engine: Engine, budget: Budget | None = None) -> None:
+        instance("engine", engine, Engine, "an Engine, such as load returns")
+        optional("budget", budget, Budget, "a Budget")
         if engine.tokenizer is None:
             raise ValueError("a search reads texts, and this model has no tokenizer")
         self.engine = engine

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from gpt2edge._checks import path_like
+
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Put ``text`` in the place of the file at ``path``, in one step.
@@ -11,6 +13,7 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """
     from tempfile import NamedTemporaryFile  # slow to load
 
+    path_like("path", path)
     target = Path(path)
     if target.exists() and not target.is_file():
         target.write_text(text, encoding="utf-8")

@@ -10,10 +10,17 @@ Gpt2EdgeError
 ├── ContextLengthError    prompt and completion do not fit the model's context
 └── MissingExtraError     an optional package is not installed
 
-Bad arguments stay ``ValueError``. A message says what was given, what is allowed, what to do next.
+Bad arguments, those of a wrong type too, are ``ArgumentError``, a ``ValueError``. A message says
+what was given, what is allowed, what to do next. An argument that it names is an ``Argument`` among
+the error's parts, so that a command can name its option in its place.
 """
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 __all__ = [
+    "Argument",
+    "ArgumentError",
     "ContextLengthError",
     "ExportError",
     "Gpt2EdgeError",
@@ -26,7 +33,35 @@ __all__ = [
 ]
 
 
-class Gpt2EdgeError(Exception):
+class Argument(NamedTuple):
+    """An argument that a message names: ``top_k``, or with a value ``overwrite=True``."""
+
+    name: str
+    value: Any = None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value!r}"
+
+
+class _ToldError(Exception):
+    """An error whose message is made of parts, some of which are an ``Argument``."""
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__("".join(map(str, parts)))
+        self.parts = parts
+
+    def told(self, speak: Callable[[Argument], str]) -> str:
+        """The message, each argument in it named by ``speak``."""
+        return "".join(
+            speak(part) if isinstance(part, Argument) else str(part) for part in self.parts
+        )
+
+
+class ArgumentError(_ToldError, ValueError):
+    """An argument has a wrong value or is of a wrong type."""
+
+
+class Gpt2EdgeError(_ToldError):
     """Base of every error that gpt2edge raises on purpose, bad arguments apart."""
 
 

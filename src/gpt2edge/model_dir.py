@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gpt2edge._beside import Beside
+from gpt2edge._checks import MODEL, boolean, path_like
 from gpt2edge._files import umask
 from gpt2edge._optimum import OPTIMUM, check_not_legacy
 from gpt2edge._text import text_of
 from gpt2edge.checksums import damaged, sha256, unproven
 from gpt2edge.config import ModelConfig
-from gpt2edge.errors import ModelDirError
+from gpt2edge.errors import Argument, Gpt2EdgeError, ModelDirError
 
 FORMAT_VERSION: Final = 1
 _PARTIAL: Final = ".partial"
@@ -74,6 +75,13 @@ class Manifest:
         manifest._check_kinds()
         return manifest
 
+    @property
+    def recipe_name(self) -> str:
+        """The recipe's name and an int8 cache; ``fp32`` for a model that was not quantized."""
+        recipe = self.recipe or {}
+        cache = " with an int8 cache" if recipe.get("kv_cache") == "int8" else ""
+        return f"{recipe.get('name', self.variant)}{cache}"
+
     def _check_kinds(self) -> None:
         kinds: dict[str, type] = {"profile": str, "variant": str, "source": str}
         kinds |= {"tool_versions": Mapping} | ({} if self.recipe is None else {"recipe": Mapping})
@@ -103,6 +111,7 @@ class ModelDir:
         Raises ModelDirError where the folder, or a file that its manifest names, is missing or of
         another size.
         """
+        path_like("path", path, MODEL)
         folder = Path(path)
         if folder.is_file():
             raise ModelDirError(f"{str(folder)!r} is a file: give the model folder that holds it")
@@ -140,6 +149,15 @@ class ModelDir:
     def nbytes(self) -> int:
         """Bytes of all files that the manifest names."""
         return sum(record.bytes for record in self.manifest.files.values())
+
+    def require_language_model(self) -> None:
+        """Raise Gpt2EdgeError for a model whose logits are not those of tokens."""
+        task = self.manifest.task
+        if task != "text-generation":
+            raise Gpt2EdgeError(
+                f"{str(self.path)!r} is a model for {task}: it has no vocabulary to generate from, "
+                "to score or to compare; in Python, Engine.logits reads its head"
+            )
 
     def damaged_files(self) -> list[str]:
         """Names of the files whose sha256 is not the manifest's, where that has one.
@@ -207,6 +225,8 @@ def staged_folder(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
     import shutil  # these are slow to load, and reading a folder needs none of them
     from tempfile import mkdtemp
 
+    path_like("out", out)
+    boolean("overwrite", overwrite)
     target = Path(out).absolute()
     _check_target(target, overwrite)
     try:
@@ -307,7 +327,9 @@ def _check_target(target: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ModelDirError(
-            f"{str(target)!r} exists: choose another name, or pass --overwrite to replace it"
+            f"{str(target)!r} exists: choose another name, or pass ",
+            Argument("overwrite", True),
+            " to replace it",
         )
     names = {path.name for path in target.iterdir()}
     try:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from gpt2edge import ModelDir
-from gpt2edge.cli.benching import Form, print_figures
+from gpt2edge.cli import benching
 from gpt2edge.runtime.benchmark import BenchmarkTest, Figures, ModelFigures, Sample
 from tests.cli.running import error, output, output_json
 
@@ -17,7 +17,7 @@ def test_json_has_every_test(tiny_model: ModelDir) -> None:
     report = output_json("bench", tiny_model.path, *SHORT, "-d", "0,4", "-b", "1,2")
     (model,) = report["models"]
     assert model["model_size"] == tiny_model.nbytes
-    assert model["variant"] == "fp32"
+    assert model["variant"] == model["recipe"] == "fp32"
     assert model["load_s"] > 0
     names = ["pp8", "tg2", "pp8 @ d4", "tg2 @ d4"]
     assert [test["test"] for test in model["tests"]] == names * 2
@@ -50,9 +50,44 @@ def test_compare_prints_ratios(tiny_model: ModelDir) -> None:
         )
         pairs = zip(second["samples_ts"], first["samples_ts"], strict=True)
         assert ratio["ratios"] == [b / a for b, a in pairs]
+        assert ratio["p50_ratio"] == second["p50_ts"] / first["p50_ts"]  # as the tables have them
+        assert ratio["low"] <= ratio["p50_ratio"] <= ratio["high"]
     table = output("bench", "--compare", *models, *SHORT)
-    assert f"to {tiny_model.path}" in table
+    assert f"to {tiny_model.path} (fp32)" in table
     assert table.count("TPOT ms p50") == 2
+
+
+def test_a_ratio_follows_the_medians_and_says_where_turns_disagree(
+    capsys: pytest.CaptureFixture[str], tiny_model: ModelDir
+) -> None:
+    def figures(*seconds: float) -> ModelFigures:
+        samples = [Sample(ttft_s=value) for value in seconds]
+        tests = [Figures(test=BenchmarkTest(n_prompt=8), samples=samples)]
+        return ModelFigures(model=tiny_model, threads=1, tests=tests, load_s=[0.1])
+
+    # medians 2 s and 3 s: the second is slower, though it is faster in two of three turns
+    both = [figures(1.0, 2.0, 10.0), figures(3.0, 1.9, 9.0)]
+    (row,) = benching.compare(both)
+    assert row["p50_ratio"] == pytest.approx(2 / 3)
+    assert (row["low"], row["high"]) == pytest.approx((1 / 3, 10 / 9))
+    tables = benching.Form(as_json=False, as_jsonl=False)
+    benching.print_figures(both, tables, ratios=True)
+    shown = capsys.readouterr()
+    assert "0.667 x  0.333 to 1.111" in shown.out
+    assert "the turns do not agree which is faster" in shown.err
+    benching.print_figures([figures(1.0), figures(2.0)], tables, ratios=True)
+    shown = capsys.readouterr()
+    assert "0.500 x      -" in shown.out
+    assert "one turn says nothing about chance" in shown.err
+    benching.print_figures([figures(1.0, 1.1), figures(2.0, 2.1)], tables, ratios=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_single_sample_has_no_spread(tiny_model: ModelDir) -> None:
+    report = output_json("bench", tiny_model.path, "-p", "8", "-n", "0", "-r", "1")
+    (test,) = report["models"][0]["tests"]
+    assert test["stddev_ns"] is None
+    assert test["stddev_ts"] is None
 
 
 def test_defaults_fit_the_context(tiny_model: ModelDir) -> None:
@@ -87,10 +122,10 @@ def figures(model: ModelDir, *steps: float, load_s: tuple[float, ...] = (2.0,)) 
 
 def test_statistics_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]) -> None:
     """Speeds 1, 2, 4 tokens a second, and 2, 6, 40: the ratios are 2, 3, 10."""
-    form = Form(as_json=True, as_jsonl=False)
+    form = benching.Form(as_json=True, as_jsonl=False)
     first = figures(tiny_model, 1, 0.5, 0.25, load_s=(1.0, 2.0, 6.0))
     second = figures(tiny_model, 1 / 2, 1 / 6, 1 / 40)
-    print_figures([first, second], form, ratios=True)
+    benching.print_figures([first, second], form, ratios=True)
     report = json.loads(capsys.readouterr().out)
     (ratio,) = report["ratios"]
     assert ratio["p50_ratio"] == pytest.approx(3)
@@ -112,7 +147,7 @@ def test_statistics_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[
 
 def test_tables_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]) -> None:
     own = figures(tiny_model, 1, 0.5, 0.25, load_s=(1.0, 2.0, 6.0))
-    print_figures([own], Form(as_json=False, as_jsonl=False), ratios=False)
+    benching.print_figures([own], benching.Form(as_json=False, as_jsonl=False), ratios=False)
     printed = capsys.readouterr().out
     assert re.search(r"load +2000 ms\n", printed)
     assert re.search(r"peak memory +3\.0 MB\n", printed)

@@ -119,21 +119,35 @@ def test_past_the_context(tiny_model: ModelDir) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num-beams", 0], "num_beams is 0"),
-        (["--num-beams", 2, "--num-return-sequences", 3], "n is 3"),
+        (["--num-beams", 0], "--num-beams is 0"),
+        (["--num-beams", 2, "--num-return-sequences", 3], "--num-return-sequences is 3"),
         (["--keep", -1], "keep is -1"),
-        (["--max-time", 0], "max_time is 0"),
+        (["--max-time", 0], "--max-time is 0"),
         (["--bad-word", ""], "--bad-word is empty"),
         (["--bad-words-ids", "a"], "'a' is not a token id"),
-        (["--bad-words-ids", ""], "bad_words_ids holds []"),
+        (["--bad-words-ids", ""], "--bad-words-ids is [[]]"),
         (["--bad-words-ids", "512"], "token id 512 is outside"),
         (["-l", "13"], "--logit-bias is '13'"),
         (["-l", "13+x"], "--logit-bias is '13+x'"),
         (["-l", "512+1"], "token id 512 is outside"),
-        (["--typical-p", 0], "typical_p is 0"),
+        (["--typical-p", 0], "--typical-p is 0"),
     ],
 )
 def test_values_out_of_range_are_one_line(
     tiny_model: ModelDir, flags: list[object], message: str
 ) -> None:
     assert message in error("generate", "-m", tiny_model.path, *flags, PROMPT)
+
+
+def test_escapes_are_read_where_that_is_asked_for(tiny_model: ModelDir) -> None:
+    def settings(*flags: str) -> dict[str, Any]:
+        report = output_json("generate", "-m", tiny_model.path, "a", "-n", 2, *flags)
+        value: dict[str, Any] = report["settings"]
+        return value
+
+    written = ("--stop", r"\n\n", "--stop", r"\t\\n\x")
+    assert settings(*written)["stop"] == [r"\n\n", r"\t\\n\x"]
+    assert settings(*written, "--escape")["stop"] == ["\n\n", "\t\\n\\x"]
+    (banned,) = settings("--bad-word", r"\n", "--escape")["bad_words_ids"]
+    (pieces,) = [output_json("tokenize", "-m", tiny_model.path, "\n")["token_ids"]]
+    assert banned == pieces

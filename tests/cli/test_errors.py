@@ -12,25 +12,25 @@ from tests.cli.running import error, invoke
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--temperature", -1], "temperature is -1.0; it must be"),
-        (["--temperature", "nan"], "temperature is nan"),
-        (["--temperature", "inf"], "temperature is inf"),
-        (["--top-k", -1], "top_k is -1"),
-        (["--top-k", 10**30], "top_k is"),
-        (["--top-p", 0], "top_p is 0.0"),
-        (["--top-p", 1.5], "top_p is 1.5"),
-        (["--min-p", 2], "min_p is 2.0"),
-        (["--repeat-penalty", 0], "repetition_penalty is 0.0"),
-        (["--seed", -1], "seed is -1"),
-        (["--seed", 2**64], "seed is"),
-        (["-n", 0], "max_new_tokens is 0"),
-        (["-n", -3], "max_new_tokens is -3"),
+        (["--temperature", -1], "--temperature is -1.0; it must be"),
+        (["--temperature", "nan"], "--temperature is nan"),
+        (["--temperature", "inf"], "--temperature is inf"),
+        (["--top-k", -1], "--top-k is -1"),
+        (["--top-k", 10**30], "--top-k is"),
+        (["--top-p", 0], "--top-p is 0.0"),
+        (["--top-p", 1.5], "--top-p is 1.5"),
+        (["--min-p", 2], "--min-p is 2.0"),
+        (["--repeat-penalty", 0], "--repetition-penalty is 0.0"),
+        (["--seed", -1], "--seed is -1"),
+        (["--seed", 2**64], "--seed is"),
+        (["-n", 0], "--max-new-tokens is 0"),
+        (["-n", -3], "--max-new-tokens is -3"),
         (["-n", 5000], "do not fit the model's context of 128"),
-        (["-n", 10**12], "max_new_tokens is 1000000000000"),
-        (["--min-new-tokens", -1], "min_new_tokens is -1"),
-        (["--stop", ""], "a stop string is empty"),
-        (["--logprobs", -1], "logprobs is -1"),
-        (["--logprobs", 10**9], "logprobs is"),
+        (["-n", 10**12], "--max-new-tokens is 1000000000000"),
+        (["--min-new-tokens", -1], "--min-new-tokens is -1"),
+        (["--stop", ""], "a string of --stop is ''"),
+        (["--logprobs", -1], "--logprobs is -1"),
+        (["--logprobs", 10**9], "--logprobs is"),
         (["--token-ids"], "is not a token id"),
     ],
 )
@@ -150,3 +150,15 @@ def test_damaged_file_is_named(tiny_model: ModelDir, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "Error: damaged, by its sha256: tokenizer.json" in result.stderr
     assert "DAMAGED" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "args", [["generate", "- item"], ["tokenize", "-x y"], ["score", "a", "-b"]], ids=str
+)
+def test_a_text_that_begins_with_a_dash_is_told_how(args: list[str]) -> None:
+    line = error(*args, code=2)
+    assert line.endswith("A text that begins with '-' is written behind '--'.")
+
+
+def test_a_command_without_texts_gives_no_such_hint() -> None:
+    assert "behind '--'" not in error("doctor", "--nonsense", code=2)

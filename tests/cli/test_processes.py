@@ -155,6 +155,22 @@ def test_json_loses_nothing_on_a_stdout_of_any_encoding(
     assert json.loads(text)["prompt"] == "caf\u00e9 \u65e5\u672c"
 
 
+def test_what_stdout_cannot_show_is_told_once(tiny_model: ModelDir) -> None:
+    command = [sys.executable, "-m", "gpt2edge", "tokenize", "-m", str(tiny_model.path)]
+    done = subprocess.run(
+        [*command, "caf\u00e9 \u65e5\u672c"],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert b"?" in done.stdout
+    told = [line for line in done.stderr.decode().splitlines() if "stdout is cp1252" in line]
+    assert len(told) == 1
+    assert "a question mark stands for each" in told[0]
+    assert b"stdout is" not in subprocess.run([*command, "caf"], capture_output=True).stderr
+
+
 def test_second_interrupt_takes_the_default_action() -> None:
     class Cancelled:
         calls = 0

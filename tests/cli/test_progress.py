@@ -115,7 +115,7 @@ def test_quantize_moves_on_a_terminal(tiny_model: ModelDir, tmp_path: Path) -> N
     assert output == b""
     assert moves(drawn(seen), "rounding weights")
     (line, rest) = left(seen)
-    assert line.startswith(f"{tmp_path / 'out'}: ")
+    assert line.startswith(f"{tmp_path / 'out'} (int8): ")
     assert rest == ""
 
 
@@ -183,7 +183,7 @@ def test_auto_tells_whose_stage_it_is(tiny_model: ModelDir, tmp_path: Path) -> N
 
 def test_a_pipe_gets_no_line(tiny_model: ModelDir, tmp_path: Path) -> None:
     result = invoke("quantize", tiny_model.path, tmp_path / "out")
-    assert result.stderr.startswith(f"{tmp_path / 'out'}: ")
+    assert result.stderr.startswith(f"{tmp_path / 'out'} (int8): ")
     assert result.stderr.count("\n") == 1
 
 

@@ -178,7 +178,7 @@ def test_ctrl_c_prints_the_best_so_far(
         (["--html", "tree.html"], "need --method tot or mcts", 2),
         (["--problems", "-", "extra"], "either PROMPT or --problems", 2),
         (["--temperature", 0, "x"], "would all be the same", 1),
-        (["--budget-tokens", 0, "x"], "budget's tokens is 0", 1),
+        (["--budget-tokens", 0, "x"], "'--budget-tokens': 0 is not in the range", 2),
         (["--method", "beam", "--n", 5, "--verifier", "likelihood", "x"], "multiple", 1),
         (["--method", "beam", "--verifier", "none.py:f", "x"], "no Python file at", 1),
         (["--method", "beam", "--verifier", "no/folder", "x"], "no model folder", 1),
@@ -220,6 +220,6 @@ def test_cost_by_hand() -> None:
     )
     assert _lines(outcome) == [
         "answer 8, stopped: done",
-        "1 tokens prefilled, 2 generated in 3 calls; 4 texts verified, 5 tokens read for it in "
+        "1 token prefilled, 2 generated in 3 calls; 4 texts verified, 5 tokens read for it in "
         "6 calls; 7.250 s",
     ]

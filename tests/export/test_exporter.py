@@ -100,7 +100,7 @@ def test_the_longest_name_that_a_folder_may_have(name: str, tmp_path: Path) -> N
 def test_an_existing_folder_is_replaced_only_on_request(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "hf")
     export_checkpoint(tmp_path / "hf", tmp_path / "out")
-    with pytest.raises(ModelDirError, match="--overwrite"):
+    with pytest.raises(ModelDirError, match="overwrite=True"):
         export_checkpoint(tmp_path / "hf", tmp_path / "out")
     write_checkpoint(tmp_path / "hf", {**SMALL, "n_layer": 1})
     export_checkpoint(tmp_path / "hf", tmp_path / "out", overwrite=True)

@@ -87,7 +87,8 @@ def test_what_differs_from_a_file_is_said(
 )
 def test_the_rest_is_silent(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     exported(write_folder(tmp_path / "in", *FOLDERS[name]))
-    assert not caplog.records
+    # the ids up to the vocabulary of 400 have no tokens, which is told of every folder
+    assert [line for line in caplog.messages if "it is never drawn" not in line] == []
 
 
 def test_dropout_is_off_in_the_exported_file(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_processors_steer(engine: Engine) -> None:
 def test_the_context_is_an_error_before_any_work(engine: Engine) -> None:
     prompt = [1] * 1000
     assert len(engine.generate(prompt, max_new_tokens=25, sampling=GREEDY).token_ids) == 25
-    with pytest.raises(ContextLengthError, match=r"1000 tokens and 26 new ones do not fit .* 1024"):
+    with pytest.raises(ContextLengthError, match=r"1000 tokens and 26 to come do not fit .* 1024"):
         engine.generate(prompt, max_new_tokens=26)
     assert (
         len(engine.generate(prompt, sampling=GREEDY, stop=StopParams(ignore_eos=True)).token_ids)
@@ -326,7 +326,7 @@ def test_a_classifier_scores_every_token_and_cannot_generate(tmp_path: Path) -> 
         ({"max_new_tokens": 1.5}, "max_new_tokens is 1.5"),
         ({"logprobs": "2"}, "logprobs is '2'"),
         ({"logprobs": 261}, "logprobs is 261"),
-        ({"stop": ""}, "stop string is empty"),
+        ({"stop": ""}, "a string of stop is ''"),
         ({"sampling": SamplingParams(logit_bias={260: 1.0})}, "token id 260 is outside"),
         ({"stop": StopParams(token_ids=(260,))}, "token id 260 is outside"),
     ],
@@ -347,11 +347,11 @@ def test_bad_prompts_and_devices(engine: Engine, tmp_path: Path) -> None:
         engine.perplexity("he", stride=1025)
     with pytest.raises(ValueError, match="stride is 0"):
         engine.perplexity("he", stride=0)
-    with pytest.raises(ValueError, match="prompts is one text"):
+    with pytest.raises(ValueError, match="prompts is 'hello'; it must be a list"):
         engine.generate_batch("hello")
-    with pytest.raises(ValueError, match="completions is one text"):
+    with pytest.raises(ValueError, match="completions is 'llo'; it must be a list"):
         engine.score("he", "llo")
-    with pytest.raises(ValueError, match=r"a token id is 1\.7"):
+    with pytest.raises(ValueError, match=r"a token id in prompt is 1\.7"):
         engine.generate([1.7])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="not valid Unicode"):
         engine.generate("\ud800")

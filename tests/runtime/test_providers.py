@@ -43,7 +43,7 @@ def test_what_is_not_there_is_answered_with_what_is() -> None:
         gpt2edge.load(providers=["tpu"])
     with pytest.raises(ProviderError, match="device 'tpu' is unknown; it must be cpu, cuda"):
         gpt2edge.load(device="tpu")
-    with pytest.raises(ValueError, match="providers is one text"):
+    with pytest.raises(ValueError, match="providers is 'cpu'; it must be a list"):
         RuntimeOptions(providers="cpu")
     with pytest.raises(ValueError, match="device_id is 'two'"):
         _ = Provider.of("cuda:device_id=two").device_id
@@ -67,7 +67,7 @@ def test_a_dropped_provider_is_an_error(tmp_path_factory: pytest.TempPathFactory
 @pytest.mark.filterwarnings("ignore:Specified provider")
 @pytest.mark.usefixtures("seems_to_have_cuda")
 def test_the_fused_graph_is_the_cpus() -> None:
-    with pytest.raises(ProviderError, match="CUDAExecutionProvider, export it with --profile por"):
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider, export it with the profile"):
         gpt2edge.load(providers=["cuda"])
 
 

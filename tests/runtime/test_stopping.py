@@ -61,7 +61,7 @@ def test_params_from_what_a_user_writes() -> None:
     assert StopParams.of(None) == StopParams()
     assert StopParams.of(".").strings == (".",)
     assert StopParams.of(["a", "b"]).strings == ("a", "b")
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="one character or more"):
         StopParams.of("")
     with pytest.raises(ValueError, match="min_new_tokens is -1"):
         StopParams(min_new_tokens=-1)

@@ -207,10 +207,10 @@ def test_ctrl_c_in_the_verifier_returns_the_best_so_far(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"n": 4, "width": 3}, "n must be a multiple of the width"),
+        ({"n": 4, "width": 3}, "n must be a multiple of width"),
         ({"n": 0, "width": 1}, "n is 0"),
         ({"lookahead": -1}, "lookahead is -1"),
-        ({"max_steps": 0}, "max_steps 0"),
+        ({"max_steps": 0}, "max_steps is 0"),
     ],
 )
 def test_bad_knobs(knobs: dict[str, Any], message: str) -> None:

@@ -44,7 +44,7 @@ def test_the_product_is_taken_in_logarithms() -> None:
     assert aggregate_steps([0.5, 0.0], "prod") == 0.0
     with pytest.raises(ValueError, match="a step score is -1"):
         aggregate_steps([0.5, -1.0], "prod")
-    with pytest.raises(ValueError, match="must be last, min, prod or mean"):
+    with pytest.raises(ValueError, match="one of last, min, prod, mean"):
         aggregate_steps([0.5], "sum")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least one step"):
         aggregate_steps([], "last")

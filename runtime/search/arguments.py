@@ -1,0 +1,68 @@
+"""Checks of the arguments that several methods take, each under the name that all give it."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from gpt2edge._checks import boolean, one_of, refuse, whole
+from gpt2edge.runtime.search.tree import Tree
+from gpt2edge.runtime.search.verifier import Aggregate, StepVerifier, Verifier
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.search.thoughts import Task
+
+CHOICES: Final = ("best", "weighted", "majority")
+
+
+def check_arguments(method: object, **least: int) -> None:
+    """Refuse what ``method``, a record of a search's options, should not hold.
+
+    ``least`` names its counts with the smallest value of each. Raises ArgumentError.
+    """
+    for name, low in least.items():
+        whole(name, getattr(method, name), low, 2**31)
+    for name, check in _CHECKS.items():
+        if hasattr(method, name):
+            check(name, getattr(method, name))
+
+
+def check_verifier(name: str, value: Any) -> None:
+    """Refuse what scores neither completions nor steps and is no function."""
+    if isinstance(value, type) or not (
+        isinstance(value, Verifier | StepVerifier) or callable(value)
+    ):
+        raise refuse(name, value, "a verifier, or a function of prompt and completion")
+
+
+def tree_of(task: "Task") -> Tree:
+    """A tree of the task's root alone. Raises ArgumentError for what is no task."""
+    methods = ("is_terminal", "propose", "evaluate")
+    if isinstance(task, type) or not all(callable(getattr(task, name, None)) for name in methods):
+        raise refuse("task", task, f"a task, with root, {', '.join(methods)}")
+    return Tree(task.root)
+
+
+def _verifier_or_none(name: str, value: Any) -> None:
+    if value is not None:
+        check_verifier(name, value)
+
+
+def _step(name: str, value: Any) -> None:
+    if not callable(value) and not (isinstance(value, str) and value):
+        raise refuse(name, value, "a text of one character or more, or a function of a text")
+
+
+def _extract(name: str, value: Any) -> None:
+    if not callable(value):
+        raise refuse(name, value, "a function of a text")
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, Any], None]]] = {
+    "verifier": _verifier_or_none,
+    "aggregate": lambda name, value: one_of(name, value, get_args(Aggregate)),
+    "choose": lambda name, value: one_of(name, value, CHOICES),
+    "step": _step,
+    "answer": _extract,
+    "early_stop": boolean,
+    "diverse": boolean,
+    "transpositions": boolean,
+}
