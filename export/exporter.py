@@ -6,15 +6,15 @@ from typing import Final
 
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
-from gpt2edge._weights_file import WeightsFile
+from gpt2edge.export.architectures.gpt2 import IR_VERSION, OPSET, Gpt2Graph
+from gpt2edge.export.architectures.profiles import CPU, PORTABLE, graph_of
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.genai import GENAI_FILE, genai_config
 from gpt2edge.export.generation_config import write_generation_config
-from gpt2edge.export.graph import IR_VERSION, OPSET, Gpt2Graph
-from gpt2edge.export.nodes import Nodes
-from gpt2edge.export.profiles import CPU, PORTABLE, graph_of
 from gpt2edge.export.tokenizer import copy_tokenizer_files, write_tokenizer
 from gpt2edge.export.verify import verify_graph
+from gpt2edge.graph.builder import Nodes
+from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.model_dir import (
     GRAPH_FILE,
     WEIGHTS_FILE,

@@ -6,8 +6,8 @@ is its type for a decoder with position ids and a cache that is updated in place
 
 from typing import Any, Final
 
+from gpt2edge.export.architectures.head_padding import padded_head_dim
 from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.heads import padded_head_dim
 from gpt2edge.model_dir import GRAPH_FILE
 
 GENAI_FILE: Final = "genai_config.json"

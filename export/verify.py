@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import ExportError, ModelDirError, ParityError
 from gpt2edge.export import reference
+from gpt2edge.export.architectures.gpt2 import LOGITS_TO_KEEP
 from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.graph import LOGITS_TO_KEEP
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.threads import available_threads
 

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.config import ModelConfig
+from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.quant.calibrate import InputStatistics
-from gpt2edge.quant.tensors import TensorReader
 
 FloatArray = NDArray[np.float32]
 

@@ -10,11 +10,11 @@ from onnx import NodeProto, TensorProto
 from onnx.helper import get_attribute_value, make_attribute, make_node
 from onnx.numpy_helper import from_array
 
-from gpt2edge._weights_file import WeightsFile
+from gpt2edge.graph.tensors import same_bytes, write_tensor
+from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.quant.blocks import Blocks
 from gpt2edge.quant.columns import Columns
 from gpt2edge.quant.recipes import QuantRecipe
-from gpt2edge.quant.tensors import same_bytes, write_tensor
 
 MICROSOFT: Final = "com.microsoft"
 _SCALE_INPUT: Final = 12  # of GroupQueryAttention: the keys' scale, then the values'

@@ -11,8 +11,9 @@ import onnx
 
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
-from gpt2edge._weights_file import WeightsFile
 from gpt2edge.errors import QuantizationError
+from gpt2edge.graph.tensors import TensorReader
+from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.model_dir import (
     GRAPH_FILE,
     WEIGHTS_FILE,
@@ -27,7 +28,6 @@ from gpt2edge.quant.graph import GraphWriter
 from gpt2edge.quant.kv_cache import measure_cache_scales
 from gpt2edge.quant.recipes import QuantRecipe
 from gpt2edge.quant.rewriter import Moments, Rewriter
-from gpt2edge.quant.tensors import TensorReader
 from gpt2edge.runtime.session import require_int8_cache
 
 _TOOLS: Final = ("gpt2edge", "onnx", "onnxruntime", "numpy")

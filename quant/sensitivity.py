@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from gpt2edge._progress import Progress, silent
+from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.blocks import fitting_block_size
 from gpt2edge.quant.calibrate import Calibration
@@ -17,7 +18,6 @@ from gpt2edge.quant.probe import Probe
 from gpt2edge.quant.recipes import MIXED, QuantRecipe
 from gpt2edge.quant.report import log_softmax
 from gpt2edge.quant.rounding import round_with_search
-from gpt2edge.quant.tensors import TensorReader
 
 FloatArray = NDArray[np.float32]
 

@@ -19,7 +19,7 @@ sorted, bytes in memory not.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gpt2edge.runtime.wire import Field, field, fields, number
+from gpt2edge.graph.protobuf import Field, field, fields, number
 
 # numbers of fields in onnx.proto
 _GRAPH: Final = 7  # of ModelProto

@@ -13,18 +13,20 @@ CORE: Final = ROOT / "src" / "gpt2edge"
 PLUGINS: Final = CORE / "plugins"
 PEERS: Final = ROOT / "benchmarks" / "peers"
 DOOR: Final = "gpt2edge.runtime.ort."
-ROOMS: Final = ("runtime", "export", "quant", "cli")
+ROOMS: Final = ("graph", "runtime", "export", "quant", "cli")
 MAY_IMPORT: Final = {
     "core": {"core"},
-    "runtime": {"core", "runtime"},
-    "export": {"core", "export", "runtime"},
-    "quant": {"core", "quant", "runtime"},
-    "cli": {"core", "cli", "runtime", "export", "quant"},
+    "graph": {"core", "graph"},
+    "runtime": {"core", "graph", "runtime"},
+    "export": {"core", "graph", "export", "runtime"},
+    "quant": {"core", "graph", "quant", "runtime"},
+    "cli": {"core", "graph", "cli", "runtime", "export", "quant"},
     "plugins": {"core", "plugins", "runtime"},
 }
 """Rooms of gpt2edge that a room may import."""
 NEVER: Final = {
     "core": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
+    "graph": {"onnxruntime", "tokenizers", "click", "torch", "transformers", "safetensors"},
     "runtime": {"onnx", "torch", "transformers", "safetensors", "click", "optimum"},
     "export": {"click"},
     "quant": {"click", "torch", "transformers"},

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_opsetid, make_tensor_value_info
 
-from gpt2edge._weights_file import WeightsFile
 from gpt2edge.config import ACTIVATIONS
 from gpt2edge.export import reference
-from gpt2edge.export.activations import add_activation
-from gpt2edge.export.graph import IR_VERSION, OPSET
-from gpt2edge.export.nodes import Nodes
+from gpt2edge.export.architectures.activations import add_activation
+from gpt2edge.export.architectures.gpt2 import IR_VERSION, OPSET
+from gpt2edge.graph.builder import Nodes
+from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.runtime.ort import ort
 
 X = np.concatenate(

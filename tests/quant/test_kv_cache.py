@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import gpt2edge
 from gpt2edge.errors import ProviderError, QuantizationError
+from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import (
     INT8_BLOCK,
@@ -22,7 +23,6 @@ from gpt2edge.quant import (
 )
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.kv_cache import expected_range, measure_cache_scales
-from gpt2edge.quant.tensors import TensorReader
 from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.prefix_cache import PrefixCache
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gpt2edge.export.nodes import MICROSOFT, Nodes
+from gpt2edge.graph.builder import MICROSOFT, Nodes
 
 _FUSED: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
     "gelu": ("Gelu", MICROSOFT, {}),

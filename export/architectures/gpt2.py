@@ -23,10 +23,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
 from gpt2edge.config import ModelConfig
-from gpt2edge.export.activations import add_activation
-from gpt2edge.export.heads import Weights, pad_heads, padded_head_dim
+from gpt2edge.export.architectures.activations import add_activation
+from gpt2edge.export.architectures.head_padding import Weights, pad_heads, padded_head_dim
 from gpt2edge.export.layout import Head
-from gpt2edge.export.nodes import MICROSOFT, Nodes
+from gpt2edge.graph.builder import MICROSOFT, Nodes
 
 OPSET: Final = 17  # the first with LayerNormalization
 IR_VERSION: Final = 8  # the one that opset 17 came with: every onnxruntime since 1.12 reads it

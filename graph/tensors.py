@@ -10,8 +10,8 @@ from onnx import TensorProto
 from onnx.helper import np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
 from onnx.numpy_helper import to_array
 
-from gpt2edge._weights_file import WeightsFile
 from gpt2edge.errors import QuantizationError
+from gpt2edge.graph.weights_file import WeightsFile
 
 
 class TensorReader:

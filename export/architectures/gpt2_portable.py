@@ -13,10 +13,10 @@ import numpy as np
 from onnx import TensorProto, ValueInfoProto
 
 from gpt2edge.config import ModelConfig
-from gpt2edge.export.graph import Gpt2Graph
-from gpt2edge.export.heads import Weights
+from gpt2edge.export.architectures.gpt2 import Gpt2Graph
+from gpt2edge.export.architectures.head_padding import Weights
 from gpt2edge.export.layout import Head
-from gpt2edge.export.nodes import Nodes
+from gpt2edge.graph.builder import Nodes
 
 _HIDDEN: Final = float(np.finfo(np.float32).min) / 2
 """Added to a hidden score. Half of the least float32: with any score it stays finite, so that a

@@ -7,9 +7,9 @@ portable  standard operators in Optimum's layout: for other engines and executio
 from typing import Final
 
 from gpt2edge.errors import ExportError
-from gpt2edge.export.graph import Gpt2Graph
+from gpt2edge.export.architectures.gpt2 import Gpt2Graph
+from gpt2edge.export.architectures.gpt2_portable import PortableGraph
 from gpt2edge.export.layout import Head
-from gpt2edge.export.portable import PortableGraph
 
 CPU: Final = "cpu"
 PORTABLE: Final = "portable"

@@ -9,7 +9,7 @@ from onnx import NodeProto, TensorProto
 from onnx.helper import make_node
 from onnx.numpy_helper import from_array
 
-from gpt2edge._weights_file import WeightsFile
+from gpt2edge.graph.weights_file import WeightsFile
 
 MICROSOFT: Final = "com.microsoft"
 
