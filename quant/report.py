@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._progress import Progress, silent
+from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.probe import Probe
 from gpt2edge.runtime.engine import Engine
@@ -112,18 +113,18 @@ def layer_errors(
 
     Both read the first tokens of ``token_ids``; the error is |b - a| / |a| over all of them.
     """
-    names = [
-        f"h.{layer}/{part}/residual"
-        for layer in range(a.config.n_layer)
-        for part in ("attn", "mlp")
-    ]
+    residuals = {}
+    for block in map(Block, range(a.config.n_layer)):
+        residuals[block.attention] = block.attention_residual
+        residuals[block.mlp] = block.mlp_residual
+    values = list(residuals.values())
     if progress:
         progress("comparing layer by layer", 0, 0)
     window = token_ids[: min(_LAYER_TOKENS, a.config.n_positions)]
-    found = [Probe(model, names).run(window, names) for model in (a, b)]
+    found = [Probe(model, values).run(window, values) for model in (a, b)]
     return {
-        name.removesuffix("/residual"): float(np.linalg.norm(y - x) / np.linalg.norm(x))
-        for name, x, y in zip(names, *found, strict=True)
+        part: float(np.linalg.norm(y - x) / np.linalg.norm(x))
+        for part, x, y in zip(residuals, *found, strict=True)
     }
 
 
