@@ -24,7 +24,7 @@ from gpt2edge.model_dir import (
 )
 from gpt2edge.quant.calibrate import Calibration, Observer
 from gpt2edge.quant.equalize import EqualizedTensors, equalize
-from gpt2edge.quant.graph import GraphWriter
+from gpt2edge.quant.graph import QuantizedGraph
 from gpt2edge.quant.kv_cache import measure_cache_scales
 from gpt2edge.quant.recipes import QuantRecipe
 from gpt2edge.quant.rewriter import Moments, Rewriter
@@ -117,7 +117,8 @@ def _write_graph(
     if recipe.kv_cache == "int8":
         scales = measure_cache_scales(source, windows, tensors, progress)
     with WeightsFile(folder / WEIGHTS_FILE) as store:
-        rewriter = Rewriter(tensors, GraphWriter(store), recipe, moments, scales, progress=progress)
+        graph = QuantizedGraph(store)
+        rewriter = Rewriter(tensors, graph, recipe, moments, scales, progress=progress)
         rewritten = rewriter.rewrite(original)
     if not rewriter.quantized:
         raise QuantizationError(f"{str(source.path)!r} has no weight that the recipe quantizes")

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gpt2edge.graph.builder import MICROSOFT, Nodes
+from gpt2edge.graph.builder import MICROSOFT, Graph
 
-_FUSED: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
+_FUSED: Final[Mapping[str, tuple[str, str | None, Mapping[str, Any]]]] = {
     "gelu": ("Gelu", MICROSOFT, {}),
     "gelu_python": ("Gelu", MICROSOFT, {}),
     "gelu_accurate": ("FastGelu", MICROSOFT, {}),
@@ -17,92 +17,84 @@ _FUSED: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
     "quick_gelu": ("QuickGelu", MICROSOFT, {"alpha": 1.702}),
     "silu": ("QuickGelu", MICROSOFT, {"alpha": 1.0}),
     "swish": ("QuickGelu", MICROSOFT, {"alpha": 1.0}),
-    "hardswish": ("HardSwish", "", {}),
-    "leaky_relu": ("LeakyRelu", "", {"alpha": 0.01}),
-    "relu": ("Relu", "", {}),
-    "sigmoid": ("Sigmoid", "", {}),
-    "tanh": ("Tanh", "", {}),
+    "hardswish": ("HardSwish", None, {}),
+    "leaky_relu": ("LeakyRelu", None, {"alpha": 0.01}),
+    "relu": ("Relu", None, {}),
+    "sigmoid": ("Sigmoid", None, {}),
+    "tanh": ("Tanh", None, {}),
 }
 _LAPLACE_MEAN: Final = 0.707107
 _LAPLACE_DEVIATION: Final = 0.282095
 
 
-def add_activation(nodes: Nodes, kind: str, *, x: str, output: str, fused: bool = True) -> str:
-    """Append activation ``kind`` (of ``ACTIVATIONS``) of value ``x``; returns the output's name.
+def activation(g: Graph, kind: str, x: str, *, name: str, fused: bool = True) -> str:
+    """Append activation ``kind``, of ``config.ACTIVATIONS``; returns its output's name.
 
-    Without ``fused``, only standard operators are used.
+    That is ``x`` where nothing is computed, else ``name``. Without ``fused``, only standard
+    operators are used.
     """
-    if kind in _FUSED and (fused or not _FUSED[kind][1]):
-        op_type, domain, attributes = _FUSED[kind]
-        return nodes.add(op_type, [x], output, domain=domain, attributes=attributes)
     if kind in _FUSED:
-        return _STANDARD[_FUSED[kind][0]](nodes, x, output, _FUSED[kind][2])
+        op_type, domain, attributes = _FUSED[kind]
+        if fused or domain is None:
+            return g.op(op_type, x, name=name, domain=domain, **attributes)
+        return _STANDARD[op_type](g, x, name, attributes)
     if kind == "linear":
         return x
     if kind == "gelu_10":
-        gelu = add_activation(nodes, "gelu", x=x, output=f"{output}/gelu", fused=fused)
-        return nodes.add("Clip", [gelu, nodes.scalar(-10.0), nodes.scalar(10.0)], output)
+        gelu = activation(g, "gelu", x, name=f"{name}/gelu", fused=fused)
+        return g.op("Clip", gelu, g.scalar(-10.0), g.scalar(10.0), name=name)
     if kind == "relu6":
-        return nodes.add("Clip", [x, nodes.scalar(0.0), nodes.scalar(6.0)], output)
+        return g.op("Clip", x, g.scalar(0.0), g.scalar(6.0), name=name)
     if kind == "relu2":
-        relu = nodes.add("Relu", [x], f"{output}/relu")
-        return nodes.add("Mul", [relu, relu], output)
+        relu = g.op("Relu", x, name=f"{name}/relu")
+        return g.op("Mul", relu, relu, name=name)
     if kind == "sqrtsoftplus":
-        softplus = nodes.add("Softplus", [x], f"{output}/softplus")
-        return nodes.add("Sqrt", [softplus], output)
+        return g.op("Sqrt", g.op("Softplus", x, name=f"{name}/softplus"), name=name)
     if kind == "mish":
-        softplus = nodes.add("Softplus", [x], f"{output}/softplus")
-        tanh = nodes.add("Tanh", [softplus], f"{output}/tanh")
-        return nodes.add("Mul", [x, tanh], output)
+        tanh = g.op("Tanh", g.op("Softplus", x, name=f"{name}/softplus"), name=f"{name}/tanh")
+        return g.op("Mul", x, tanh, name=name)
     if kind == "laplace":
-        return _add_laplace(nodes, x, output=output)
+        return _laplace(g, x, name)
     raise ValueError(f"activation {kind!r} has no graph")
 
 
-def _add_laplace(nodes: Nodes, x: str, *, output: str) -> str:
+def _laplace(g: Graph, x: str, name: str) -> str:
     """The normal distribution's cumulative function: (1 + erf((x - mean) / deviation / √2)) / 2."""
     slope = 1 / (_LAPLACE_DEVIATION * math.sqrt(2))
-    scaled = nodes.add("Mul", [x, nodes.scalar(slope)], f"{output}/scaled")
-    shifted = nodes.add("Add", [scaled, nodes.scalar(-_LAPLACE_MEAN * slope)], f"{output}/shifted")
-    erf = nodes.add("Erf", [shifted], f"{output}/erf")
-    halved = nodes.add("Mul", [erf, nodes.scalar(0.5)], f"{output}/halved")
-    return nodes.add("Add", [halved, nodes.scalar(0.5)], output)
+    scaled = g.op("Mul", x, g.scalar(slope), name=f"{name}/scaled")
+    shifted = g.op("Add", scaled, g.scalar(-_LAPLACE_MEAN * slope), name=f"{name}/shifted")
+    erf = g.op("Erf", shifted, name=f"{name}/erf")
+    halved = g.op("Mul", erf, g.scalar(0.5), name=f"{name}/halved")
+    return g.op("Add", halved, g.scalar(0.5), name=name)
 
 
-def _add_gelu(nodes: Nodes, x: str, output: str, _: Mapping[str, Any]) -> str:
+def _gelu(g: Graph, x: str, name: str, _: Mapping[str, Any]) -> str:
     """x (1 + erf(x / √2)) / 2."""
-    scaled = nodes.add("Mul", [x, nodes.scalar(1 / math.sqrt(2))], f"{output}/scaled")
-    erf = nodes.add("Erf", [scaled], f"{output}/erf")
-    return _add_gate(nodes, x, erf, output)
+    scaled = g.op("Mul", x, g.scalar(1 / math.sqrt(2)), name=f"{name}/scaled")
+    return _gate(g, x, g.op("Erf", scaled, name=f"{name}/erf"), name)
 
 
-def _add_tanh_gelu(nodes: Nodes, x: str, output: str, _: Mapping[str, Any]) -> str:
+def _tanh_gelu(g: Graph, x: str, name: str, _: Mapping[str, Any]) -> str:
     """x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2."""
-    square = nodes.add("Mul", [x, x], f"{output}/square")
-    cube = nodes.add("Mul", [square, x], f"{output}/cube")
-    bend = nodes.add("Mul", [cube, nodes.scalar(0.044715)], f"{output}/bend")
-    inner = nodes.add("Add", [x, bend], f"{output}/inner")
-    scaled = nodes.add("Mul", [inner, nodes.scalar(math.sqrt(2 / math.pi))], f"{output}/scaled")
-    tanh = nodes.add("Tanh", [scaled], f"{output}/tanh")
-    return _add_gate(nodes, x, tanh, output)
+    square = g.op("Mul", x, x, name=f"{name}/square")
+    cube = g.op("Mul", square, x, name=f"{name}/cube")
+    bend = g.op("Mul", cube, g.scalar(0.044715), name=f"{name}/bend")
+    inner = g.op("Add", x, bend, name=f"{name}/inner")
+    scaled = g.op("Mul", inner, g.scalar(math.sqrt(2 / math.pi)), name=f"{name}/scaled")
+    return _gate(g, x, g.op("Tanh", scaled, name=f"{name}/tanh"), name)
 
 
-def _add_gate(nodes: Nodes, x: str, curve: str, output: str) -> str:
+def _gate(g: Graph, x: str, curve: str, name: str) -> str:
     """x (1 + curve) / 2."""
-    raised = nodes.add("Add", [curve, nodes.scalar(1.0)], f"{output}/raised")
-    doubled = nodes.add("Mul", [x, raised], f"{output}/doubled")
-    return nodes.add("Mul", [doubled, nodes.scalar(0.5)], output)
+    raised = g.op("Add", curve, g.scalar(1.0), name=f"{name}/raised")
+    doubled = g.op("Mul", x, raised, name=f"{name}/doubled")
+    return g.op("Mul", doubled, g.scalar(0.5), name=name)
 
 
-def _add_sigmoid_gate(nodes: Nodes, x: str, output: str, attributes: Mapping[str, Any]) -> str:
+def _sigmoid_gate(g: Graph, x: str, name: str, attributes: Mapping[str, Any]) -> str:
     """x sigmoid(alpha x)."""
-    scaled = nodes.add("Mul", [x, nodes.scalar(attributes["alpha"])], f"{output}/scaled")
-    sigmoid = nodes.add("Sigmoid", [scaled], f"{output}/sigmoid")
-    return nodes.add("Mul", [x, sigmoid], output)
+    scaled = g.op("Mul", x, g.scalar(attributes["alpha"]), name=f"{name}/scaled")
+    return g.op("Mul", x, g.op("Sigmoid", scaled, name=f"{name}/sigmoid"), name=name)
 
 
-_STANDARD: Final = {
-    "Gelu": _add_gelu,
-    "FastGelu": _add_tanh_gelu,
-    "QuickGelu": _add_sigmoid_gate,
-}
+_STANDARD: Final = {"Gelu": _gelu, "FastGelu": _tanh_gelu, "QuickGelu": _sigmoid_gate}
