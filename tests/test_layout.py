@@ -92,6 +92,20 @@ def test_room_imports_only_what_it_may(room: str, path: Path) -> None:
     assert not _packages(path) & (NEVER[room] | OUTSIDE | set(ROOMS))
 
 
+WITHOUT_ONNX: Final = {"names.py", "protobuf.py"}
+"""Modules of graph that the runtime imports: it does without onnx, and every start pays for it."""
+
+
+@every_module
+def test_the_runtime_shares_only_modules_without_onnx(room: str, path: Path) -> None:
+    found = _imports(path)
+    if room == "graph" and path.name in WITHOUT_ONNX:
+        assert {name.split(".")[0] for name in found} <= {"collections", "dataclasses", "typing"}
+    if room in ("runtime", "plugins"):
+        shared = {name.split(".")[2] for name in found if name.startswith("gpt2edge.graph.")}
+        assert {f"{name}.py" for name in shared} <= WITHOUT_ONNX
+
+
 @every_module
 def test_only_the_session_knows_onnxruntime(room: str, path: Path) -> None:
     if room == "runtime" and path.name != "session.py":

@@ -48,7 +48,7 @@ def gpt2(config: ModelConfig, head: Head, weights: Weights, store: WeightsFile) 
     x = keep_positions(g, x)  # [kept rows, n_embd]
     logits(g, x)
     optional = integers(names.LOGITS_TO_KEEP, ["logits_batch", "logits_kept"])
-    inputs = [*g.inputs(total="total_sequence_length"), optional]
+    inputs = [*g.inputs(total=names.TOTAL_SEQUENCE_LENGTH), optional]
     return g.model("gpt2", inputs, g.outputs())
 
 
