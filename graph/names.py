@@ -8,7 +8,6 @@ the node that multiplies by it has the same with slashes, ``h.0/attn/c_attn``.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 INPUT_IDS: Final = "input_ids"
@@ -74,11 +73,13 @@ _QKV: Final = "/attn/qkv"
 _ATTENTION_ROWS: Final = "/attn/2d"
 
 
-@dataclass(frozen=True, slots=True)
 class Block:
-    """The names of one transformer block."""
+    """The names of one transformer block. No dataclass: every start would pay for its making."""
 
-    layer: int
+    __slots__ = ("layer",)
+
+    def __init__(self, layer: int) -> None:
+        self.layer = layer
 
     def __str__(self) -> str:
         return f"h.{self.layer}"
