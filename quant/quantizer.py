@@ -51,8 +51,8 @@ def quantize(
     written one at a time; on one machine the same input gives the same bytes.
 
     Raises QuantizationError where the model is quantized already or cannot be, ModelDirError where
-    ``out`` exists or cannot be written, ProviderError where this onnxruntime is too old for an int8
-    cache; ``out`` is then left as it was.
+    its files are damaged or ``out`` exists or cannot be written, ProviderError where this
+    onnxruntime is too old for an int8 cache; ``out`` is then left as it was.
     """
     tell = progress or silent
     source = model if isinstance(model, ModelDir) else ModelDir.open(model)

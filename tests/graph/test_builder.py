@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from gpt2edge.graph.builder import MICROSOFT, Graph, floats, integers
 from gpt2edge.graph.weights_file import WeightsFile
+from gpt2edge.runtime.ort import ort
 
 
 @pytest.fixture
