@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt2edge.cli.graph_facts import GraphFacts, read_graph
 from gpt2edge.cli.loading import open_model
 from gpt2edge.cli.options import json_option
 from gpt2edge.cli.output import note, print_facts, print_json, print_table, size
 from gpt2edge.cli.progress import watched
 from gpt2edge.errors import MissingExtraError, ModelDirError
+from gpt2edge.graph.facts import GraphFacts, read_graph
 
 if TYPE_CHECKING:
     from gpt2edge.config import ModelConfig

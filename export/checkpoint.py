@@ -24,9 +24,10 @@ from gpt2edge.export.layout import (
 )
 from gpt2edge.export.source_files import read_source_json
 from gpt2edge.export.tensor_files import StoredTensor, find_tensors
+from gpt2edge.graph import names
 
-_WTE: Final = "wte.weight"
-_LM_HEAD: Final = "lm_head.weight"
+_WTE: Final = names.weight(names.WTE)
+_LM_HEAD: Final = names.weight(names.LM_HEAD)
 _FOREIGN: Final = ("hidden_act", "layer_norm_eps", "rms_norm_eps", "intermediate_size")
 """What other families call GPT-2's keys; transformers, too, takes no notice of them here."""
 _log = logging.getLogger("gpt2edge")

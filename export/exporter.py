@@ -7,15 +7,14 @@ from typing import Final
 from gpt2edge._checks import function, one_of, path_like, written
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
-from gpt2edge._weights_file import WeightsFile
+from gpt2edge.export.architectures.profiles import CPU, PORTABLE, Architecture, architecture_of
 from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.genai import GENAI_FILE, genai_config
 from gpt2edge.export.generation_config import write_generation_config
-from gpt2edge.export.graph import IR_VERSION, OPSET, Gpt2Graph
-from gpt2edge.export.nodes import Nodes
-from gpt2edge.export.profiles import CPU, PORTABLE, graph_of
 from gpt2edge.export.tokenizer import copy_tokenizer_files, write_tokenizer
 from gpt2edge.export.verify import verify_graph
+from gpt2edge.graph.builder import IR_VERSION, OPSET
+from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.model_dir import (
     GRAPH_FILE,
     WEIGHTS_FILE,
@@ -54,13 +53,13 @@ def export_checkpoint(
     tell = progress or silent
     function("progress", progress)
     checkpoint = Checkpoint.open(source)
-    graph = graph_of(profile, checkpoint.head)
+    architecture = architecture_of(profile, checkpoint.head)
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)
         write_tokenizer(checkpoint.path, folder, vocab_size=checkpoint.config.vocab_size)
         write_generation_config(checkpoint, folder)
         _write_peers_files(checkpoint, folder, profile)
-        write_graph(checkpoint, folder, graph, tell)
+        write_graph(checkpoint, folder, architecture, tell)
         verify_graph(checkpoint, folder / GRAPH_FILE, progress=tell)
         tell("hashing what was written", 0, 0)
         write_manifest(folder, manifest_of(checkpoint, profile, origin=origin))
@@ -68,16 +67,12 @@ def export_checkpoint(
 
 
 def write_graph(
-    checkpoint: Checkpoint,
-    folder: Path,
-    graph: type[Gpt2Graph] = Gpt2Graph,
-    progress: Progress = silent,
+    checkpoint: Checkpoint, folder: Path, architecture: Architecture, progress: Progress = silent
 ) -> None:
     """Write ``model.onnx`` and ``model.onnx_data``; one tensor is in memory at a time."""
     read = checkpoint.reader("writing tensors", progress)
     with WeightsFile(folder / WEIGHTS_FILE) as store:
-        config, head = checkpoint.config, checkpoint.head
-        model = graph(config, head, read, Nodes(store)).build()
+        model = architecture(checkpoint.config, checkpoint.head, read, store)
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
 
 

@@ -6,22 +6,23 @@ is its type for a decoder with position ids and a cache that is updated in place
 
 from typing import Any, Final
 
+from gpt2edge.export.architectures.head_padding import padded_head_dim
 from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.heads import padded_head_dim
+from gpt2edge.graph import names
 from gpt2edge.model_dir import GRAPH_FILE
 
 GENAI_FILE: Final = "genai_config.json"
 _INPUTS: Final = {
-    "input_ids": "input_ids",
-    "attention_mask": "attention_mask",
-    "position_ids": "position_ids",
-    "past_key_names": "past_key_values.%d.key",
-    "past_value_names": "past_key_values.%d.value",
+    "input_ids": names.INPUT_IDS,
+    "attention_mask": names.ATTENTION_MASK,
+    "position_ids": names.POSITION_IDS,
+    "past_key_names": names.past("%d", names.KEY),
+    "past_value_names": names.past("%d", names.VALUE),
 }
 _OUTPUTS: Final = {
-    "logits": "logits",
-    "present_key_names": "present.%d.key",
-    "present_value_names": "present.%d.value",
+    "logits": names.LOGITS,
+    "present_key_names": names.present("%d", names.KEY),
+    "present_value_names": names.present("%d", names.VALUE),
 }
 
 

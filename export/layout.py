@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ExportError
+from gpt2edge.graph import names
+from gpt2edge.graph.names import Block
 
 Shape = tuple[int, ...]
 
@@ -48,27 +50,25 @@ class Head:
 def transformer_shapes(config: ModelConfig) -> dict[str, Shape]:
     """Names and shapes of the transformer's own tensors; Conv1D weights are ``[in, out]``."""
     n, inner = config.n_embd, config.n_inner
-    block: dict[str, Shape] = {
-        "ln_1.weight": (n,),
-        "ln_1.bias": (n,),
-        "attn.c_attn.weight": (n, 3 * n),
-        "attn.c_attn.bias": (3 * n,),
-        "attn.c_proj.weight": (n, n),
-        "attn.c_proj.bias": (n,),
-        "ln_2.weight": (n,),
-        "ln_2.bias": (n,),
-        "mlp.c_fc.weight": (n, inner),
-        "mlp.c_fc.bias": (inner,),
-        "mlp.c_proj.weight": (inner, n),
-        "mlp.c_proj.bias": (n,),
+    block: dict[str, tuple[Shape, Shape]] = {
+        names.LN_1: ((n,), (n,)),
+        names.C_ATTN: ((n, 3 * n), (3 * n,)),
+        names.ATTN_C_PROJ: ((n, n), (n,)),
+        names.LN_2: ((n,), (n,)),
+        names.C_FC: ((n, inner), (inner,)),
+        names.MLP_C_PROJ: ((inner, n), (n,)),
     }
-    return {
-        "wte.weight": (config.vocab_size, n),
-        "wpe.weight": (config.n_positions, n),
-        **{f"h.{i}.{name}": shape for i in range(config.n_layer) for name, shape in block.items()},
-        "ln_f.weight": (n,),
-        "ln_f.bias": (n,),
+    shapes: dict[str, Shape] = {
+        names.weight(names.WTE): (config.vocab_size, n),
+        names.weight(names.WPE): (config.n_positions, n),
     }
+    parts = {
+        Block(i).part(name): both for i in range(config.n_layer) for name, both in block.items()
+    }
+    for part, (weight, bias) in {**parts, names.LN_F: ((n,), (n,))}.items():
+        shapes[names.weight(part)] = weight
+        shapes[names.bias(part)] = bias
+    return shapes
 
 
 def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str, Shape]) -> Head:
@@ -78,9 +78,9 @@ def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str,
     """
     task = _task(keys, stored)
     if task == "text-generation":
-        weight = "wte.weight" if config.tie_word_embeddings else "lm_head.weight"
-        bias = "lm_head.bias" if "lm_head.bias" in stored else None
-        return Head(task, weight, bias, config.vocab_size)
+        weight = names.weight(names.WTE if config.tie_word_embeddings else names.LM_HEAD)
+        head_bias = names.bias(names.LM_HEAD)
+        return Head(task, weight, head_bias if head_bias in stored else None, config.vocab_size)
     weight = _SCORE[task]
     bias = "classifier.bias" if task == "token-classification" else None
     return Head(task, weight, bias, _label_count(keys, stored.get(weight)))
@@ -94,22 +94,22 @@ def unknown_architecture(keys: Mapping[str, Any]) -> str | None:
 
 def is_other_head(name: str, head: Head) -> bool:
     """Whether the tensor ``name`` belongs to a head beside ``head``, and changes nothing of it."""
-    own = "lm_head" if head.task == "text-generation" else head.weight.split(".")[0]
+    own = names.LM_HEAD if head.task == "text-generation" else head.weight.split(".")[0]
     return name.split(".")[0] != own and _OTHER_HEADS.fullmatch(name) is not None
 
 
 def check_layout(config: ModelConfig, head: Head, stored: Mapping[str, HasShape]) -> None:
     """Compare the stored names and shapes with the configuration's. Raises ExportError."""
     for layer in range(config.n_layer):  # before a config.json that lies makes a huge table
-        if f"h.{layer}.ln_1.weight" not in stored:
-            raise ExportError(
-                f"tensor 'h.{layer}.ln_1.weight' is missing; n_layer is {config.n_layer}"
-            )
+        first = names.weight(Block(layer).part(names.LN_1))
+        if first not in stored:
+            raise ExportError(f"tensor {first!r} is missing; n_layer is {config.n_layer}")
     expected = transformer_shapes(config)
     expected.setdefault(head.weight, (head.size, config.n_embd))
     if head.bias is not None:
         expected[head.bias] = (head.size,)
-    optional = {"lm_head.weight": expected["wte.weight"]} if head.weight == "wte.weight" else {}
+    wte = names.weight(names.WTE)
+    optional = {names.weight(names.LM_HEAD): expected[wte]} if head.weight == wte else {}
     _check_names(expected, set(stored) - set(optional))
     for name, shape in {**expected, **optional}.items():
         if name in stored and stored[name].shape != shape:

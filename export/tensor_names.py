@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from gpt2edge.errors import ExportError
+from gpt2edge.graph.names import LN_1, Block, weight
 
 _WRAPPERS: Final = re.compile(  # torch.compile, DDP and FSDP name a module after themselves
     r"(?:(?<=\.)|^)(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
-_ANCHOR: Final = re.compile(r"((?:.+\.)?)h\.0\.ln_1\.weight")
+_ANCHOR: Final = re.compile(rf"((?:.+\.)?){re.escape(weight(Block(0).part(LN_1)))}")
 _BASE: Final = "transformer."
 
 

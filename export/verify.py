@@ -16,7 +16,7 @@ from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import ExportError, ModelDirError, ParityError
 from gpt2edge.export import reference
 from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.graph import LOGITS_TO_KEEP
+from gpt2edge.graph import names
 from gpt2edge.runtime.defaults import GenerationDefaults
 from gpt2edge.runtime.threads import available_threads
 
@@ -75,7 +75,7 @@ def _run(graph_path: Path, token_ids: NDArray[np.int64]) -> FloatArray:
     try:
         session = _session(graph_path)
         choices = [value.name for value in session.get_overridable_initializers()]
-        in_place = LOGITS_TO_KEEP in choices
+        in_place = names.LOGITS_TO_KEEP in choices
         stepper = _Stepper(session, len(token_ids)) if in_place else _GrowingStepper(session)
         split = max(1, len(token_ids) - _DECODED)
         steps = [stepper.step(token_ids[:split], 0)]
@@ -98,26 +98,25 @@ class _Stepper:
                 np.zeros((1, value.shape[1], length, value.shape[3]), np.float32)
             )
             for value in session.get_inputs()
-            if value.name.startswith("past_key_values.")
+            if names.is_past(value.name)
         }
 
     def step(self, token_ids: NDArray[np.int64], past: int) -> FloatArray:
         """Logits [len(token_ids), size] of tokens that follow ``past`` others."""
         binding, total = self._session.io_binding(), past + len(token_ids)
         inputs = {
-            "input_ids": token_ids[None],
-            "attention_mask": np.ones((1, total), np.int64),
-            "position_ids": np.arange(past, total)[None],
+            names.INPUT_IDS: token_ids[None],
+            names.ATTENTION_MASK: np.ones((1, total), np.int64),
+            names.POSITION_IDS: np.arange(past, total)[None],
         }
         if past:  # a decode step also goes through the choice of positions
-            inputs[LOGITS_TO_KEEP] = np.zeros((1, 1), np.int64)
+            inputs[names.LOGITS_TO_KEEP] = np.zeros((1, 1), np.int64)
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, self._value(array))
         for name, buffer in self._buffers.items():
             binding.bind_ortvalue_input(name, buffer)
-            present = name.replace("past_key_values", "present")
-            binding.bind_ortvalue_output(present, buffer)
-        binding.bind_output("logits")
+            binding.bind_ortvalue_output(names.present_of(name), buffer)
+        binding.bind_output(names.LOGITS)
         self._session.run_with_iobinding(binding)
         logits: FloatArray = binding.get_outputs()[-1].numpy()[0]
         return logits
@@ -132,20 +131,20 @@ class _GrowingStepper:
         self._past = {
             name: np.zeros((1, shape[1], 0, shape[3]), np.float32)
             for name, shape in self._names.items()
-            if name.startswith("past_key_values.")
+            if names.is_past(name)
         }
 
     def step(self, token_ids: NDArray[np.int64], past: int) -> FloatArray:
         """Logits [len(token_ids), size] of tokens that follow ``past`` others."""
         total = past + len(token_ids)
         feeds = {
-            "input_ids": token_ids[None],
-            "attention_mask": np.ones((1, total), np.int64),
-            "position_ids": np.arange(past, total)[None],
+            names.INPUT_IDS: token_ids[None],
+            names.ATTENTION_MASK: np.ones((1, total), np.int64),
+            names.POSITION_IDS: np.arange(past, total)[None],
         }
         feeds = {name: array for name, array in feeds.items() if name in self._names}
-        presents = [name.replace("past_key_values", "present") for name in self._past]
-        logits, *grown = self._session.run(["logits", *presents], {**feeds, **self._past})
+        presents = [names.present_of(name) for name in self._past]
+        logits, *grown = self._session.run([names.LOGITS, *presents], {**feeds, **self._past})
         self._past = dict(zip(self._past, grown, strict=True))
         found: FloatArray = logits[0]
         return found

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from gpt2edge._checks import listed, whole
 from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import QuantizationError
+from gpt2edge.graph.products import find_products
+from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.quant.graph import find_products
 from gpt2edge.quant.probe import Probe
-from gpt2edge.quant.tensors import TensorReader
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.session import RuntimeOptions

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.config import ModelConfig
+from gpt2edge.graph import names
+from gpt2edge.graph.names import Block
+from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.quant.calibrate import InputStatistics
-from gpt2edge.quant.tensors import TensorReader
 
 FloatArray = NDArray[np.float32]
 
@@ -106,23 +108,24 @@ def balancing_factors(activations: FloatArray, weights: FloatArray) -> FloatArra
 
 def _links(tensors: EqualizedTensors, config: ModelConfig) -> list[_Link]:
     links = []
-    for block in (f"h.{layer}" for layer in range(config.n_layer)):
-        attention, inner = f"{block}.attn.c_attn", f"{block}.mlp.c_fc"
-        value_column = tensors.shape(f"{attention}.weight")[1] // 3 * 2
+    for block in map(Block, range(config.n_layer)):
+        c_attn, c_fc = block.part(names.C_ATTN), block.part(names.C_FC)
+        value_column = tensors.shape(names.weight(c_attn))[1] // 3 * 2
         links += [
-            _link(f"{attention}.weight", 0, f"{block}.ln_1"),
-            _link(f"{inner}.weight", 0, f"{block}.ln_2"),
-            _link(f"{block}.attn.c_proj.weight", 0, attention, value_column),
+            _link(c_attn, 0, block.part(names.LN_1)),
+            _link(c_fc, 0, block.part(names.LN_2)),
+            _link(block.part(names.ATTN_C_PROJ), 0, c_attn, value_column),
         ]
         if config.activation_function in _HOMOGENEOUS:
-            links.append(_link(f"{block}.mlp.c_proj.weight", 0, inner))
-    if "lm_head.weight" in tensors:
-        links.append(_link("lm_head.weight", 1, "ln_f"))
+            links.append(_link(block.part(names.MLP_C_PROJ), 0, c_fc))
+    if names.weight(names.LM_HEAD) in tensors:
+        links.append(_link(names.LM_HEAD, 1, names.LN_F))
     return links
 
 
 def _link(consumer: str, axis: int, producer: str, first: int = 0) -> _Link:
-    return _Link(consumer, axis, ((f"{producer}.weight", first), (f"{producer}.bias", first)))
+    producers = (names.weight(producer), first), (names.bias(producer), first)
+    return _Link(names.weight(consumer), axis, producers)
 
 
 def _expected(tensors: EqualizedTensors, link: _Link, k: int) -> FloatArray:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from gpt2edge._progress import Progress, silent
+from gpt2edge.graph import names
+from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.graph import CacheScales
@@ -29,7 +31,6 @@ _LIMIT: Final = 127
 # KL of stepmath-0.5m is 0.0019 without an int8 cache, 0.068 with own text alone, 0.0092 with 5
 # deviations, 0.0031 with 6 and 0.0041 with 8; of the storyteller 2.3, 3.3, 3.5, 3.9 and 5.0e-4.
 _DEVIATIONS: Final = 6.0
-_CACHE: Final = ("past_key_values.", "present.")
 
 
 def measure_cache_scales(
@@ -38,43 +39,43 @@ def measure_cache_scales(
     tensors: EqualizedTensors,
     progress: Progress = silent,
 ) -> dict[str, CacheScales]:
-    """Scales by the name of the attention node, "h.{layer}/attn".
+    """Measure scales, by the name of the attention node.
 
     The tokens of ``windows`` are read in one row, cut at the model's context and repeated until
     they fill it, so that every position has been seen. ``tensors`` are those of the model that is
     being written, whose values may be divided by factors.
     """
-    nodes = [f"h.{layer}/attn" for layer in range(model.config.n_layer)]
-    names = [f"{node}/qkv" for node in nodes]
-    probe = Probe(model, names)
+    blocks = [Block(layer) for layer in range(model.config.n_layer)]
+    values = [block.qkv for block in blocks]
+    probe = Probe(model, values)
     largest: dict[str, FloatArray] = {}
     texts = _full_windows(windows, model.config.n_positions)
     for done, text in enumerate(texts):
         progress("measuring keys and values", done, len(texts))
-        for node, qkv in zip(nodes, probe.run(text, names), strict=True):
+        for block, qkv in zip(blocks, probe.run(text, values), strict=True):
             found = np.abs(qkv).max(axis=0)  # [3 * n_head * head_dim]
-            largest[node] = np.maximum(largest.get(node, found), found)
+            largest[block.attention] = np.maximum(largest.get(block.attention, found), found)
     scales = {}
-    for node in nodes:
-        block = node.removesuffix("/attn")
-        factors = tensors.input_factors.get(f"{block}.attn.c_proj.weight")
-        found = largest[node]
+    for block in blocks:
+        factors = tensors.input_factors.get(names.weight(block.part(names.ATTN_C_PROJ)))
+        found = largest[block.attention]
         if factors is not None:
             found = found / np.concatenate([np.ones(2 * len(factors), np.float32), factors])
         reach = np.maximum(np.float32(_MARGIN) * found, expected_range(tensors, block))
         _, key, value = (_scales(part, model.config.n_head) for part in np.split(reach, 3))
-        scales[node] = CacheScales(key, value)
+        scales[block.attention] = CacheScales(key, value)
     return scales
 
 
-def expected_range(tensors: EqualizedTensors, block: str) -> FloatArray:
+def expected_range(tensors: EqualizedTensors, block: Block) -> FloatArray:
     """How large queries, keys and values become [3 * n_head * head_dim], from the weights alone.
 
     LayerNorm gives inputs of deviation 1 whose sum is 0: six deviations of what a channel makes
     of independent ones, or the utmost where that is less.
     """
-    gain, offset = (tensors.read(f"{block}.ln_1.{part}") for part in ("weight", "bias"))
-    weight, bias = (tensors.read(f"{block}.attn.c_attn.{part}") for part in ("weight", "bias"))
+    norm, qkv = block.part(names.LN_1), block.part(names.C_ATTN)
+    gain, offset = tensors.read(names.weight(norm)), tensors.read(names.bias(norm))
+    weight, bias = tensors.read(names.weight(qkv)), tensors.read(names.bias(qkv))
     scaled = gain[:, None] * weight  # [n_embd, 3 * n_head * head_dim]
     scaled -= scaled.mean(axis=0)
     deviation = np.sqrt(np.square(scaled).sum(axis=0))
@@ -86,7 +87,7 @@ def expected_range(tensors: EqualizedTensors, block: str) -> FloatArray:
 def declare_int8_cache(model: ModelProto) -> None:
     """Make the cache entering and leaving the graph int8."""
     for value in (*model.graph.input, *model.graph.output):
-        if value.name.startswith(_CACHE):
+        if names.is_past(value.name) or names.is_present(value.name):
             value.type.tensor_type.elem_type = TensorProto.INT8
 
 

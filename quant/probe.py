@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.helper import make_tensor_value_info
 
+from gpt2edge.graph import names
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.threads import available_threads
 
@@ -54,20 +55,20 @@ class Probe:
     ) -> list[NDArray[np.float32]]:
         """``run`` for ``windows`` of one length, whose tokens follow one another."""
         feed = {**self._feed(windows), **(weights or {})}
-        if "logits" not in values:
-            feed["logits_to_keep"] = np.zeros((len(windows), 1), np.int64)  # spares the head
+        if names.LOGITS not in values:
+            feed[names.LOGITS_TO_KEEP] = np.zeros((len(windows), 1), np.int64)  # spares the head
         outputs = self._session.run(list(values), feed)
         return [array.reshape(-1, array.shape[-1]) for array in outputs]
 
     def _feed(self, windows: Sequence[Sequence[int]]) -> dict[str, NDArray[Any]]:
         ids = np.asarray(windows, np.int64)
         feed: dict[str, NDArray[Any]] = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "position_ids": np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
+            names.INPUT_IDS: ids,
+            names.ATTENTION_MASK: np.ones_like(ids),
+            names.POSITION_IDS: np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
         }
         for value in self._session.get_inputs():
-            if value.name.startswith("past_key_values."):
+            if names.is_past(value.name):
                 kind = np.int8 if value.type == "tensor(int8)" else np.float32
                 feed[value.name] = np.zeros((len(ids), value.shape[1], 0, value.shape[3]), kind)
         return feed

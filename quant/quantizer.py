@@ -12,8 +12,9 @@ import onnx
 from gpt2edge._checks import MODEL, function, optional, path_like
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
-from gpt2edge._weights_file import WeightsFile
 from gpt2edge.errors import QuantizationError
+from gpt2edge.graph.tensors import TensorReader
+from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.model_dir import (
     GRAPH_FILE,
     WEIGHTS_FILE,
@@ -24,11 +25,10 @@ from gpt2edge.model_dir import (
 )
 from gpt2edge.quant.calibrate import Calibration, Observer
 from gpt2edge.quant.equalize import EqualizedTensors, equalize
-from gpt2edge.quant.graph import GraphWriter
+from gpt2edge.quant.graph import QuantizedGraph
 from gpt2edge.quant.kv_cache import measure_cache_scales
 from gpt2edge.quant.recipes import QuantRecipe, recipe_of
 from gpt2edge.quant.rewriter import Moments, Rewriter
-from gpt2edge.quant.tensors import TensorReader
 from gpt2edge.runtime.session import require_int8_cache
 
 _TOOLS: Final = ("gpt2edge", "onnx", "onnxruntime", "numpy")
@@ -52,8 +52,8 @@ def quantize(
     written one at a time; on one machine the same input gives the same bytes.
 
     Raises QuantizationError where the model is quantized already or cannot be, ModelDirError where
-    ``out`` exists or cannot be written, ProviderError where this onnxruntime is too old for an int8
-    cache; ``out`` is then left as it was.
+    its files are damaged or ``out`` exists or cannot be written, ProviderError where this
+    onnxruntime is too old for an int8 cache; ``out`` is then left as it was.
     """
     tell = progress or silent
     recipe = recipe_of(recipe)
@@ -130,7 +130,8 @@ def _write_graph(
     if recipe.kv_cache == "int8":
         scales = measure_cache_scales(source, windows, tensors, progress)
     with WeightsFile(folder / WEIGHTS_FILE) as store:
-        rewriter = Rewriter(tensors, GraphWriter(store), recipe, moments, scales, progress=progress)
+        graph = QuantizedGraph(store)
+        rewriter = Rewriter(tensors, graph, recipe, moments, scales, progress=progress)
         rewritten = rewriter.rewrite(original)
     if not rewriter.quantized:
         raise QuantizationError(f"{str(source.path)!r} has no weight that the recipe quantizes")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gpt2edge._checks import function, instance, listed, whole
 from gpt2edge._progress import Progress, silent
+from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.probe import Probe
 from gpt2edge.runtime.engine import Engine
@@ -118,18 +119,18 @@ def layer_errors(
         instance(name, model, ModelDir, "a ModelDir")
     listed("token_ids", token_ids, "a list of token ids")
     function("progress", progress)
-    names = [
-        f"h.{layer}/{part}/residual"
-        for layer in range(a.config.n_layer)
-        for part in ("attn", "mlp")
-    ]
+    residuals = {}
+    for block in map(Block, range(a.config.n_layer)):
+        residuals[block.attention] = block.attention_residual
+        residuals[block.mlp] = block.mlp_residual
+    values = list(residuals.values())
     if progress:
         progress("comparing layer by layer", 0, 0)
     window = token_ids[: min(_LAYER_TOKENS, a.config.n_positions)]
-    found = [Probe(model, names).run(window, names) for model in (a, b)]
+    found = [Probe(model, values).run(window, values) for model in (a, b)]
     return {
-        name.removesuffix("/residual"): float(np.linalg.norm(y - x) / np.linalg.norm(x))
-        for name, x, y in zip(names, *found, strict=True)
+        part: float(np.linalg.norm(y - x) / np.linalg.norm(x))
+        for part, x, y in zip(residuals, *found, strict=True)
     }
 
 

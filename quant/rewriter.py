@@ -9,18 +9,12 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from gpt2edge._progress import Progress, silent
+from gpt2edge.graph.products import Embedding, Product, find_embeddings, find_products
 from gpt2edge.quant.blocks import Blocks, fitting_block_size, round_to_blocks
 from gpt2edge.quant.calibrate import InputMoments, Observer
 from gpt2edge.quant.columns import Columns, round_to_columns
 from gpt2edge.quant.equalize import EqualizedTensors
-from gpt2edge.quant.graph import (
-    CacheScales,
-    Embedding,
-    GraphWriter,
-    Product,
-    find_embeddings,
-    find_products,
-)
+from gpt2edge.quant.graph import CacheScales, QuantizedGraph
 from gpt2edge.quant.kv_cache import declare_int8_cache
 from gpt2edge.quant.recipes import FLOAT_BITS, QuantRecipe, names_any
 from gpt2edge.quant.rounding import (
@@ -28,7 +22,7 @@ from gpt2edge.quant.rounding import (
     round_with_compensation,
     round_with_search,
 )
-from gpt2edge.quant.shapes import in_three_dimensions
+from gpt2edge.quant.shapes import remove_reshapes
 
 FloatArray = NDArray[np.float32]
 
@@ -73,7 +67,7 @@ class Rewriter:
     """
 
     tensors: EqualizedTensors
-    writer: GraphWriter
+    graph: QuantizedGraph
     recipe: QuantRecipe
     moments: Moments | None = None
     cache_scales: Mapping[str, CacheScales] = field(default_factory=dict)
@@ -83,7 +77,7 @@ class Rewriter:
     progress: Progress = silent
 
     def rewrite(self, model: ModelProto) -> ModelProto:
-        """The quantized model; tensors go to the writer's file in the order of their use."""
+        """Return the quantized model; tensors go to the graph's file in the order of their use."""
         nodes = model.graph.node
         self.gelus = {node.output[0] for node in nodes if node.op_type in ("FastGelu", "Gelu")}
         products = find_products(nodes, self.tensors)
@@ -100,14 +94,14 @@ class Rewriter:
             if node.name in embeddings and self._replace_lookup(node, embeddings[node.name]):
                 continue
             if node.name in self.cache_scales:
-                self.writer.add_int8_attention(node, self.cache_scales[node.name])
+                self.graph.int8_attention(node, self.cache_scales[node.name])
                 continue
             kept.update(node.input)
-            self.writer.nodes.append(node)
+            self.graph.copy(node)
         self.progress("writing the other tensors", 0, 0)
         for tensor in model.graph.initializer:
             if tensor.name not in self.quantized or tensor.name in kept:
-                self.writer.add_tensor(tensor.name, self.tensors.read(tensor.name))
+                self.graph.tensor(tensor.name, self.tensors.read(tensor.name))
         return self._assemble(model)
 
     def _replace_product(self, node: NodeProto, product: Product) -> bool:
@@ -120,22 +114,22 @@ class Rewriter:
         if recipe.scheme == "dynamic" and not product.is_head and not wide:
             columns, by_row = self._round_columns(product)
             behind_gelu = node.input[0] in self.gelus
-            self.writer.add_dynamic_product(
+            self.graph.dynamic_product(
                 node, product, columns, by_row=by_row, behind_gelu=behind_gelu
             )
             return True
-        if not self.writer.holds_blocks(weight, bits):
-            self.writer.add_blocks(weight, self._round(product, bits))
+        if not self.graph.holds_blocks(weight, bits):
+            self.graph.write_blocks(weight, self._round(product, bits))
         if (
             product.is_head
             and bits < recipe.embedding
             and recipe.refine
             and weight in self.embedded
         ):
-            self.writer.add_refined_head(node, product, recipe, self.embedded[weight])
+            self.graph.refined_head(node, product, recipe, self.embedded[weight])
         else:
             level = recipe.accuracy_level
-            self.writer.add_block_product(node, product, bits=bits, accuracy_level=level)
+            self.graph.block_product(node, product, bits=bits, accuracy_level=level)
         return True
 
     def _replace_lookup(self, node: NodeProto, embedding: Embedding) -> bool:
@@ -144,8 +138,10 @@ class Rewriter:
             return False
         self.quantized.add(weight)
         rounded = self._round_plainly(weight, self.tensors.read(weight), recipe.embedding)
-        self.writer.add_blocks(weight, rounded)
-        self.writer.add_block_lookup(node, embedding, bits=recipe.embedding)
+        self.graph.write_blocks(weight, rounded)
+        self.graph.block_lookup(
+            node.input[1], embedding, bits=recipe.embedding, name=node.output[0]
+        )
         self.embedded[weight] = embedding
         return True
 
@@ -185,8 +181,8 @@ class Rewriter:
         model.CopyFrom(original)
         del model.graph.node[:], model.graph.initializer[:]
         outputs = [value.name for value in original.graph.output]
-        model.graph.node.extend(in_three_dimensions(self.writer.nodes, outputs))
-        model.graph.initializer.extend(self.writer.initializers)
+        model.graph.node.extend(remove_reshapes(self.graph.nodes, outputs))
+        model.graph.initializer.extend(self.graph.initializers)
         if self.cache_scales:
             declare_int8_cache(model)
         return model

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from gpt2edge._checks import function, optional, real
 from gpt2edge._progress import Progress, silent
+from gpt2edge.graph import names
+from gpt2edge.graph.products import Product, find_products
+from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.blocks import fitting_block_size
 from gpt2edge.quant.calibrate import Calibration
-from gpt2edge.quant.graph import Product, find_products
 from gpt2edge.quant.probe import Probe
 from gpt2edge.quant.quantizer import opened
 from gpt2edge.quant.recipes import MIXED, QuantRecipe, recipe_of
 from gpt2edge.quant.report import log_softmax
 from gpt2edge.quant.rounding import round_with_search
-from gpt2edge.quant.tensors import TensorReader
 
 FloatArray = NDArray[np.float32]
 
@@ -63,7 +64,7 @@ def sensitivities(
 ) -> dict[str, float]:
     """Mean KL divergence, in nats a token, that rounding each product's weight alone costs."""
     products = _products(model)
-    probe = Probe(model, ["logits"], overridable=[product.weight for product in products])
+    probe = Probe(model, [names.LOGITS], overridable=[product.weight for product in products])
     reader = TensorReader(
         onnx.load(model.graph_path, load_external_data=False).graph.initializer, model.path
     )
@@ -106,4 +107,4 @@ def _logits(
     probe: Probe, windows: Sequence[Sequence[int]], fed: Mapping[str, FloatArray]
 ) -> list[FloatArray]:
     """Logits [tokens, vocab] of every window."""
-    return [probe.run(window, ["logits"], fed)[0] for window in windows]
+    return [probe.run(window, [names.LOGITS], fed)[0] for window in windows]

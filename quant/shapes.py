@@ -1,32 +1,28 @@
 """Activations as [batch, sequence, width] throughout: what only Gemm needs flattened."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
 from onnx import GraphProto, NodeProto
 from onnx.helper import make_node, make_tensor_value_info
 
-_FLATTENED: Final = ("embedding/2d", "/attn/qkv", "/attn/2d")
-"""How the exporter's reshapes between [rows, width] and [batch, sequence, width] end."""
-_LOGITS: Final = "logits"
-_KEPT: Final = "kept"
+from gpt2edge.graph import names
 
 
-def in_three_dimensions(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
-    """``nodes`` without the reshapes around products, where all of those take three dimensions.
+def remove_reshapes(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
+    """Return ``nodes`` without the reshapes around products, where no Gemm needs them.
 
     onnxruntime copies what it reshapes, the logits of a batch of 16 in 0.4 ms. ``outputs`` are the
     graph's; nodes that nothing needs any more go.
     """
-    if any(node.op_type == "Gemm" and node.name.startswith("h.") for node in nodes):
+    if any(node.op_type == "Gemm" and names.in_block(node.name) for node in nodes):
         return list(nodes)
     kept = list(_between_products(nodes))
-    last = next(node for node in kept if node.output[0] == _LOGITS)
+    last = next(node for node in kept if node.output[0] == names.LOGITS)
     head = next(node for node in kept if node.output[0] == last.input[0])
     if head.op_type != "Gemm":
-        head.output[0] = _LOGITS
+        head.output[0] = names.LOGITS
         kept.remove(last)
-        _keep_positions(next(node for node in kept if node.name == _KEPT))
+        _keep_positions(next(node for node in kept if node.name == names.KEPT))
     return _needed(kept, outputs)
 
 
@@ -34,7 +30,7 @@ def _between_products(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
     source: dict[str, str] = {}
     for node in nodes:
         inputs = [source.get(name, name) for name in node.input]
-        if node.op_type == "Reshape" and node.name.endswith(_FLATTENED):
+        if node.op_type == "Reshape" and names.is_reshape_for_gemm(node.name):
             source[node.output[0]] = inputs[0]
             continue
         node.input[:] = inputs

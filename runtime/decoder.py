@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.graph import names
 from gpt2edge.runtime.kv_cache import KVCache
 from gpt2edge.runtime.session import Binding, Session
 
@@ -32,8 +33,8 @@ class _Lengths:
 
     def bind(self, binding: Binding, rows: slice) -> None:
         """Have a graph of these rows read what ``read`` finds."""
-        binding.input("seqlens_k", self._last[rows])
-        binding.input("total_sequence_length", self._room)
+        binding.input(names.SEQLENS_K, self._last[rows])
+        binding.input(names.TOTAL_SEQUENCE_LENGTH, self._room)
 
     def read(self, first: int, count: int) -> None:
         """Tell of so many rows from ``first`` on, after they were counted and before they run."""
@@ -54,7 +55,7 @@ class _Mask:
 
     def bind(self, binding: Binding, rows: slice) -> None:
         """Have a graph of these rows read what ``read`` finds."""
-        binding.input("attention_mask", self._mask[rows])
+        binding.input(names.ATTENTION_MASK, self._mask[rows])
 
     def read(self, first: int, count: int) -> None:
         """Tell of so many rows from ``first`` on, after they were counted and before they run."""
@@ -154,10 +155,10 @@ class Decoder:
         start = self.cache.lengths[row]
         self.cache.advance(row, 1, len(ids))
         logits = np.empty((1, len(kept), self._session.n_logits), np.float32)
-        binding.input("input_ids", ids[None])  # [1, tokens]
-        binding.input("position_ids", np.arange(start, start + len(ids))[None])
-        binding.input("logits_to_keep", kept[None])  # [1, kept]
-        binding.output("logits", logits)
+        binding.input(names.INPUT_IDS, ids[None])  # [1, tokens]
+        binding.input(names.POSITION_IDS, np.arange(start, start + len(ids))[None])
+        binding.input(names.LOGITS_TO_KEEP, kept[None])  # [1, kept]
+        binding.output(names.LOGITS, logits)
         self._run(binding, row, 1, len(ids))
         return logits.reshape(len(kept), -1)
 
@@ -174,10 +175,10 @@ class Decoder:
     def _bind_step(self, count: int) -> _Step:
         self._session.settle()
         binding = self._bind_cache(0, count)
-        binding.input("input_ids", self._input_ids[:count])
-        binding.input("position_ids", self._position_ids[:count])
-        binding.input("logits_to_keep", self._logits_to_keep[:count])
-        binding.output("logits", self._logits[:count])
+        binding.input(names.INPUT_IDS, self._input_ids[:count])
+        binding.input(names.POSITION_IDS, self._position_ids[:count])
+        binding.input(names.LOGITS_TO_KEEP, self._logits_to_keep[:count])
+        binding.output(names.LOGITS, self._logits[:count])
         step = self._steps[count] = _Step(binding, self._logits[:count, 0])
         return step
 
@@ -186,7 +187,7 @@ class Decoder:
         rows = slice(first, first + count)
         self._lengths.bind(binding, rows)
         for layer, (key, value) in enumerate(self.cache.data[:, :, rows]):
-            for name, array in (("key", key), ("value", value)):
-                past, present = f"past_key_values.{layer}.{name}", f"present.{layer}.{name}"
+            for part, array in ((names.KEY, key), (names.VALUE, value)):
+                past, present = names.past(layer, part), names.present(layer, part)
                 binding.in_place(past, present, array)  # [count, n_head, max_length, head_dim]
         return binding

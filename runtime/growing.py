@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.graph import names
 from gpt2edge.runtime.decoder import Decoder
 from gpt2edge.runtime.kv_cache import CacheLayout, KVCache
 from gpt2edge.runtime.session import Session
@@ -118,9 +119,9 @@ class GrowingDecoder(Decoder):
         positions = np.arange(start, start + tokens)
         logits, presents = self._session.grow(
             {
-                "input_ids": ids,
-                "attention_mask": np.ones((len(rows), start + tokens), np.int64),
-                "position_ids": np.tile(positions, (len(rows), 1)),
+                names.INPUT_IDS: ids,
+                names.ATTENTION_MASK: np.ones((len(rows), start + tokens), np.int64),
+                names.POSITION_IDS: np.tile(positions, (len(rows), 1)),
             },
             self.cache.past(rows),
         )

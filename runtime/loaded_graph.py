@@ -19,7 +19,8 @@ sorted, bytes in memory not.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gpt2edge.runtime.wire import Field, field, fields, number
+from gpt2edge.graph import names
+from gpt2edge.graph.protobuf import Field, field, fields, number
 
 # numbers of fields in onnx.proto
 _GRAPH: Final = 7  # of ModelProto
@@ -30,21 +31,9 @@ _FUNCTION: Final = 25  # of ModelProto
 _FUNCTION_NAME, _FUNCTION_NODE, _FUNCTION_DOMAIN = 1, 7, 10  # of FunctionProto
 _INT32: Final = 6
 
-_HEAD: Final = b"lm_head"
-_LENGTHS: Final = (b"seqlens_k", b"total_sequence_length")
-_MASK: Final = b"attention_mask"
-_CHOICE: Final = b"kept"
-
-# what the exporter writes, and nothing else: the output of a node and its operator
-_COUNTING: Final = {
-    b"mask/lengths": b"ReduceSum",
-    b"mask/last": b"Sub",
-    b"seqlens_k": b"Cast",
-    b"mask/shape": b"Shape",
-    b"mask/width": b"Gather",
-    b"total_sequence_length": b"Cast",
-}
-_ASKING: Final = {b"kept/size": b"Size", b"kept/fed": b"Cast", _CHOICE: b"If"}
+_HEAD: Final = names.LM_HEAD.encode()
+_MASK: Final = names.ATTENTION_MASK.encode()
+_CHOICE: Final = names.KEPT.encode()
 
 
 def as_loaded(model: bytes) -> bytes:
@@ -100,18 +89,21 @@ def _called(node: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _taking_lengths(graph: list[Field]) -> list[Field]:
     """Without the nodes that count the mask, what they count being inputs."""
-    counting = _written_as(_COUNTING, graph)
+    counting = _written_as(names.MASK_COUNTING, graph)
     rest = [part for part in graph if part not in counting and not _is_mask(part)]
     if not counting or any(part.number == _NODE and _MASK in part.content for part in rest):
         return graph
-    inputs = field(_GRAPH_INPUT, *_int32(_LENGTHS[0], b"batch_size"))
-    scalar = field(_GRAPH_INPUT, *_int32(_LENGTHS[1]))
-    return [*rest, *fields(inputs), *fields(scalar)]
+    last = field(_GRAPH_INPUT, *_int32(names.SEQLENS_K, b"batch_size"))
+    room = field(_GRAPH_INPUT, *_int32(names.TOTAL_SEQUENCE_LENGTH))
+    return [*rest, *fields(last), *fields(room)]
 
 
-def _written_as(operators: Mapping[bytes, bytes], graph: list[Field]) -> list[Field]:
+def _written_as(operators: Mapping[str, str], graph: list[Field]) -> list[Field]:
     """The nodes that make those outputs by those operators; none where one of them is missing."""
-    wanted = [(field(_OUTPUT, output), operator) for output, operator in operators.items()]
+    wanted = [
+        (field(_OUTPUT, output.encode()), operator.encode())
+        for output, operator in operators.items()
+    ]
     found = [
         part
         for part in graph
@@ -128,15 +120,15 @@ def _is_mask(part: Field) -> bool:
     return part.number == _GRAPH_INPUT and _MASK in part.strings(1)
 
 
-def _int32(name: bytes, *dimensions: bytes) -> tuple[bytes, bytes]:
+def _int32(name: str, *dimensions: bytes) -> tuple[bytes, bytes]:
     """The fields of a ValueInfoProto."""
     shape = field(2, *(field(1, field(2, dimension)) for dimension in dimensions))
-    return field(1, name), field(2, field(1, number(1, _INT32), shape))
+    return field(1, name.encode()), field(2, field(1, number(1, _INT32), shape))
 
 
 def _always_choosing(graph: list[Field]) -> list[Field]:
     """With the nodes that choose positions in the place of the one that asks whether to."""
-    asking = _written_as(_ASKING, graph)
+    asking = _written_as(names.POSITION_CHOICE, graph)
     if not asking:
         return graph
     at = graph.index(asking[-1])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gpt2edge._checks import boolean, instance, listed, whole, written
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
+from gpt2edge.graph import names
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime import memory
 from gpt2edge.runtime.huge_pages import HugePages
@@ -123,7 +124,7 @@ class Session:
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
         self._input_names = {tensor.name for tensor in self._session.get_inputs()}
         _check_inputs(model, self._input_names)
-        self.takes_lengths = "seqlens_k" in self._input_names
+        self.takes_lengths = names.SEQLENS_K in self._input_names
         """Whether it is told how many tokens each row holds, in place of a mask (loaded_graph)."""
         try:
             self._read_signature(model.config, model.manifest.task)
@@ -135,14 +136,10 @@ class Session:
     def _read_signature(self, config: ModelConfig, task: str) -> None:
         """Take the shapes of logits and cache from the graph, and hold them against ``config``."""
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
-        self.n_logits: int = outputs["logits"][-1]
+        self.n_logits: int = outputs[names.LOGITS][-1]
         if task == "text-generation" and self.n_logits != config.vocab_size:
             raise ValueError(f"{self.n_logits} logits for a vocab_size of {config.vocab_size}")
-        keys = [
-            tensor
-            for tensor in self._session.get_inputs()
-            if tensor.name.startswith("past_key_values.") and tensor.name.endswith(".key")
-        ]
+        keys = [tensor for tensor in self._session.get_inputs() if names.is_past_key(tensor.name)]
         if len(keys) != config.n_layer:
             raise ValueError(f"{len(keys)} caches for an n_layer of {config.n_layer}")
         if keys[0].type not in _DTYPES:
@@ -187,8 +184,9 @@ class Session:
                     enable_fallback=0,  # or it prints, and runs on the CPU
                 )
         except Exception as error:  # onnxruntime's own exceptions share no public base class
-            names = [item.name for item in self.providers]
-            kind, where = (ModelDirError, "") if names == [CPU] else (ProviderError, f" on {names}")
+            active = [item.name for item in self.providers]
+            on_cpu = active == [CPU]
+            kind, where = (ModelDirError, "") if on_cpu else (ProviderError, f" on {active}")
             reason = f"onnxruntime cannot load {model.graph_path}{where}: {error}"
             raise kind(reason) from None
         check_active(self.providers, session.get_providers())
@@ -229,12 +227,12 @@ class Session:
         binding = session.io_binding()
         for name in self._input_names & inputs.keys():
             binding.bind_cpu_input(name, inputs[name])
-        names = [f"{layer}.{part}" for layer in range(len(past) // 2) for part in ("key", "value")]
-        for name, value in zip(names, past, strict=True):
-            binding.bind_ortvalue_input(f"past_key_values.{name}", value)
-        binding.bind_output("logits")
-        for name in names:
-            binding.bind_output(f"present.{name}", *self._memory)
+        cache = list(names.cache(len(past) // 2))
+        for (name, _), value in zip(cache, past, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output(names.LOGITS)
+        for _, name in cache:
+            binding.bind_output(name, *self._memory)
         _run(session, binding)
         logits, *presents = binding.get_outputs()
         found: NDArray[np.float32] = logits.numpy()
@@ -319,18 +317,18 @@ def runtime_facts() -> dict[str, Any]:
 
 def _is_in_place(session: Any) -> bool:
     """Whether the graph is one of profile cpu; ``logits_to_keep`` is its mark."""
-    return any(item.name == "logits_to_keep" for item in session.get_overridable_initializers())
+    return any(item.name == names.LOGITS_TO_KEEP for item in session.get_overridable_initializers())
 
 
-def _check_inputs(model: ModelDir, names: set[str]) -> None:
+def _check_inputs(model: ModelDir, inputs: set[str]) -> None:
     """Raise ModelDirError for decoders of older exports, which have no growing cache."""
-    if "use_cache_branch" in names:
+    if "use_cache_branch" in inputs:
         raise ModelDirError(
             f"{model.graph_path} is a merged decoder of an old export: its two branches are "
             "chosen by use_cache_branch and onnxruntime optimizes neither. Export the checkpoint "
             "again, with 'gpt2edge export' or a present optimum-onnx"
         )
-    if "past_key_values.0.key" not in names:
+    if names.past(0, names.KEY) not in inputs:
         raise ModelDirError(
             f"{model.graph_path} has no key/value cache among its inputs: export it with the task "
             "text-generation-with-past"

@@ -13,18 +13,20 @@ CORE: Final = ROOT / "src" / "gpt2edge"
 PLUGINS: Final = CORE / "plugins"
 PEERS: Final = ROOT / "benchmarks" / "peers"
 DOOR: Final = "gpt2edge.runtime.ort."
-ROOMS: Final = ("runtime", "export", "quant", "cli")
+ROOMS: Final = ("graph", "runtime", "export", "quant", "cli")
 MAY_IMPORT: Final = {
     "core": {"core"},
-    "runtime": {"core", "runtime"},
-    "export": {"core", "export", "runtime"},
-    "quant": {"core", "quant", "runtime"},
-    "cli": {"core", "cli", "runtime", "export", "quant"},
+    "graph": {"core", "graph"},
+    "runtime": {"core", "graph", "runtime"},
+    "export": {"core", "graph", "export", "runtime"},
+    "quant": {"core", "graph", "quant", "runtime"},
+    "cli": {"core", "graph", "cli", "runtime", "export", "quant"},
     "plugins": {"core", "plugins", "runtime"},
 }
 """Rooms of gpt2edge that a room may import."""
 NEVER: Final = {
     "core": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
+    "graph": {"onnxruntime", "tokenizers", "click", "torch", "transformers", "safetensors"},
     "runtime": {"onnx", "torch", "transformers", "safetensors", "click", "optimum"},
     "export": {"click"},
     "quant": {"click", "torch", "transformers"},
@@ -88,6 +90,20 @@ def test_room_imports_only_what_it_may(room: str, path: Path) -> None:
     foreign = {name for name in names if (_room_of(name) or room) not in MAY_IMPORT[room]}
     assert not foreign
     assert not _packages(path) & (NEVER[room] | OUTSIDE | set(ROOMS))
+
+
+WITHOUT_ONNX: Final = {"names.py", "protobuf.py"}
+"""Modules of graph that the runtime imports: it does without onnx, and every start pays for it."""
+
+
+@every_module
+def test_the_runtime_shares_only_modules_without_onnx(room: str, path: Path) -> None:
+    found = _imports(path)
+    if room == "graph" and path.name in WITHOUT_ONNX:
+        assert {name.split(".")[0] for name in found} <= {"collections", "typing"}
+    if room in ("runtime", "plugins"):
+        shared = {name.split(".")[2] for name in found if name.startswith("gpt2edge.graph.")}
+        assert {f"{name}.py" for name in shared} <= WITHOUT_ONNX
 
 
 @every_module

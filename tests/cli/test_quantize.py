@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gpt2edge._weights_file.WeightsFile.attach", full)
+    monkeypatch.setattr("gpt2edge.graph.weights_file.WeightsFile.attach", full)
     for recipe in ("int8", "auto"):
         line = error("quantize", tiny_model.path, tmp_path / "out", "--recipe", recipe)
         assert "No space left" in line

@@ -5,15 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto
-from onnx.helper import make_graph, make_model, make_opsetid, make_tensor_value_info
 
-from gpt2edge._weights_file import WeightsFile
 from gpt2edge.config import ACTIVATIONS
 from gpt2edge.export import reference
-from gpt2edge.export.activations import add_activation
-from gpt2edge.export.graph import IR_VERSION, OPSET
-from gpt2edge.export.nodes import Nodes
+from gpt2edge.export.architectures.activations import activation
+from gpt2edge.graph.builder import Graph, floats
+from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.runtime.ort import ort
 
 X = np.concatenate(
@@ -26,14 +23,10 @@ X = np.concatenate(
 
 def run_graph(kind: str, folder: Path, *, fused: bool) -> NDArray[np.float32]:
     with WeightsFile(folder / "unused") as store:
-        nodes = Nodes(store)
-        activation = add_activation(nodes, kind, x="x", output="act", fused=fused)
-        nodes.add("Identity", [activation], "y")
-    assert fused or not {node.domain for node in nodes.nodes} - {""}
-    x, y = (make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
-    graph = make_graph(nodes.nodes, kind, [x], [y], initializer=nodes.initializers)
-    opsets = [make_opsetid("", OPSET), make_opsetid("com.microsoft", 1)]
-    model = make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        g = Graph(store)
+        g.op("Identity", activation(g, kind, "x", name="act", fused=fused), name="y")
+    assert fused or not {node.domain for node in g.nodes} - {""}
+    model = g.model(kind, [floats("x", ["n"])], [floats("y", ["n"])])
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     result: NDArray[np.float32] = session.run(None, {"x": X})[0]
     return result
@@ -53,4 +46,4 @@ def test_the_reference_knows_every_activation() -> None:
 
 def test_unknown_activation(tmp_path: Path) -> None:
     with WeightsFile(tmp_path / "unused") as store, pytest.raises(ValueError, match="softmax"):
-        add_activation(Nodes(store), "softmax", x="x", output="act")
+        activation(Graph(store), "softmax", "x", name="act")

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import pytest
 
-from gpt2edge._weights_file import WeightsFile
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ExportError, MissingExtraError, ModelDirError, ParityError
 from gpt2edge.export import export_checkpoint, reference, verify
 from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, save_tensors, write_checkpoint
 from tests.export.running import SORTER, TOY_CHAT, greedy, open_session, run

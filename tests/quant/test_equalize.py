@@ -8,10 +8,10 @@ import onnx
 import pytest
 
 import gpt2edge
+from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8, INT8_BLOCK, Calibration, QuantRecipe, compare, quantize
 from gpt2edge.quant.equalize import EqualizedTensors, balancing_factors, equalize
-from gpt2edge.quant.tensors import TensorReader
 
 TOKENS = list(range(3, 90))
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 import gpt2edge
 from gpt2edge.errors import ProviderError, QuantizationError
+from gpt2edge.graph.names import Block
+from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import (
     INT8_BLOCK,
@@ -22,7 +24,6 @@ from gpt2edge.quant import (
 )
 from gpt2edge.quant.equalize import EqualizedTensors
 from gpt2edge.quant.kv_cache import expected_range, measure_cache_scales
-from gpt2edge.quant.tensors import TensorReader
 from gpt2edge.runtime.ort import ort
 from gpt2edge.runtime.prefix_cache import PrefixCache
 
@@ -123,7 +124,7 @@ def test_expected_ranges_hold_what_any_text_is_like(fp32: ModelDir) -> None:
     x -= x.mean(axis=1, keepdims=True)
     x /= x.std(axis=1, keepdims=True)
     largest = np.abs((x * gain + offset) @ weight + bias).max(axis=0)
-    found = expected_range(tensors, "h.0")
+    found = expected_range(tensors, Block(0))
     assert np.all(largest < found)
     assert np.all(found < 2 * largest)
 

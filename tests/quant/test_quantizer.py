@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gpt2edge._weights_file.WeightsFile.attach", full)
+    monkeypatch.setattr("gpt2edge.graph.weights_file.WeightsFile.attach", full)
     with pytest.raises(ModelDirError, match="No space left"):
         quantize(fp32, tmp_path / "out", recipe=PLAIN)
     assert list(tmp_path.iterdir()) == []

@@ -10,8 +10,8 @@ from onnx import TensorProto
 from onnx.helper import np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
 from onnx.numpy_helper import to_array
 
-from gpt2edge._weights_file import WeightsFile
-from gpt2edge.errors import QuantizationError
+from gpt2edge.errors import ModelDirError
+from gpt2edge.graph.weights_file import WeightsFile
 
 
 class TensorReader:
@@ -25,15 +25,15 @@ class TensorReader:
         return name in self._tensors
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor, without reading it."""
+        """Return the shape of a tensor, without reading it."""
         return tuple(self._tensors[name].dims)
 
     def is_float(self, name: str) -> bool:
-        """Whether a tensor of this name exists and is float32."""
+        """Tell whether a tensor of this name exists and is float32."""
         return name in self._tensors and self._tensors[name].data_type == TensorProto.FLOAT
 
     def read(self, name: str) -> NDArray[Any]:
-        """The tensor. Raises QuantizationError where the weights file is too short."""
+        """Read a tensor. Raises ModelDirError where the weights file is too short."""
         tensor = self._tensors[name]
         if tensor.data_location != TensorProto.EXTERNAL:
             return np.asarray(to_array(tensor))
@@ -43,13 +43,13 @@ class TensorReader:
         count = int(np.prod(tensor.dims, dtype=np.int64))
         array = np.fromfile(path, dtype, count, offset=int(entries.get("offset", 0)))
         if array.size != count:
-            raise QuantizationError(f"{path} ends inside tensor {name!r}: export the model again")
+            raise ModelDirError(f"{path} ends inside tensor {name!r}: export the model again")
         return array.reshape(tuple(tensor.dims))
 
 
 def write_tensor(store: WeightsFile, name: str, array: NDArray[Any]) -> TensorProto:
-    """An initializer with the value of ``array``, which goes to ``store``."""
-    array = np.ascontiguousarray(array)
+    """Make an initializer; the value of ``array`` goes to ``store``, little-endian."""
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     kind = np_dtype_to_tensor_dtype(array.dtype)
     tensor = TensorProto(name=name, data_type=kind, dims=array.shape)
     store.attach(tensor, array.data)
@@ -57,7 +57,7 @@ def write_tensor(store: WeightsFile, name: str, array: NDArray[Any]) -> TensorPr
 
 
 def same_bytes(tensor: TensorProto, name: str, shape: tuple[int, ...]) -> TensorProto:
-    """Another initializer on the bytes of ``tensor``, under another name and shape."""
+    """Make another initializer on the bytes of ``tensor``, under another name and shape."""
     twin = TensorProto()
     twin.CopyFrom(tensor)
     twin.name = name

@@ -4,34 +4,34 @@ Zeros behind each head's columns of ``c_attn`` and rows of ``c_proj`` change no 
 scale of the scores is given to the operator, so the padded model computes the same function.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.config import ModelConfig
+from gpt2edge.export.architectures.model_graph import Weights
+from gpt2edge.graph import names
 
 FloatArray = NDArray[np.float32]
-Weights = Callable[[str], FloatArray]
 
 _STEP: Final = 8
 
 
 def padded_head_dim(config: ModelConfig) -> int:
-    """The cache's head_dim: the model's own, rounded up."""
+    """Return the cache's head_dim: the model's own, rounded up."""
     return -(-config.head_dim // _STEP) * _STEP
 
 
 def pad_heads(config: ModelConfig, weights: Weights) -> Weights:
-    """``weights``, with the attention's tensors padded; the same where no padding is needed."""
+    """Return ``weights`` with the attention's tensors padded; itself where nothing needs it."""
     own, padded = config.head_dim, padded_head_dim(config)
 
     def padded_weights(name: str) -> FloatArray:
         array = weights(name)
-        if ".attn.c_attn." in name:
+        if f".{names.C_ATTN}." in name:
             return _pad(array, own, padded)
-        if name.endswith(".attn.c_proj.weight"):
+        if name.endswith(names.weight(names.ATTN_C_PROJ)):
             rows: FloatArray = _pad(array.T, own, padded).T
             return rows
         return array

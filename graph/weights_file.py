@@ -2,13 +2,14 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
+
+from onnx import TensorProto
 
 _INLINE_BELOW: Final = 1024  # bytes
 _PAGE_FROM: Final = 1 << 20  # from here on a page boundary costs under 0.4 %
 _PAGE: Final = 4096
 _VECTOR: Final = 64
-_EXTERNAL: Final = 1  # TensorProto.EXTERNAL
 
 
 class WeightsFile:
@@ -29,11 +30,8 @@ class WeightsFile:
     ) -> None:
         self._file.close()
 
-    def attach(self, tensor: Any, data: memoryview) -> None:
-        """Give an onnx ``TensorProto`` its value, little-endian: small ones stay inside it.
-
-        Not typed, because this room does without onnx.
-        """
+    def attach(self, tensor: TensorProto, data: memoryview) -> None:
+        """Give ``tensor`` its value, little-endian: small ones stay inside it."""
         if data.nbytes < _INLINE_BELOW:
             tensor.raw_data = data.tobytes()
             return
@@ -41,7 +39,7 @@ class WeightsFile:
         self._file.write(bytes(-self._file.tell() % boundary))
         offset = self._file.tell()
         self._file.write(data.cast("B"))
-        tensor.data_location = _EXTERNAL
+        tensor.data_location = TensorProto.EXTERNAL
         entries = {"location": self._location, "offset": offset, "length": data.nbytes}
         for key, value in entries.items():
             tensor.external_data.add(key=key, value=str(value))

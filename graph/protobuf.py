@@ -18,12 +18,12 @@ class Field(NamedTuple):
     content: bytes
 
     def strings(self, number: int) -> list[bytes]:
-        """The contents of the fields of that number, of the message that this field holds."""
+        """Return the contents of the fields of that number in the message that this field holds."""
         return [part.content for part in fields(self.content) if part.number == number]
 
 
 def fields(message: bytes) -> Iterator[Field]:
-    """The fields of ``message``. Raises ValueError where it is none."""
+    """Yield the fields of ``message``. Raises ValueError where it is none."""
     at = 0
     while at < len(message):
         tag, content = _varint(message, at)
@@ -44,13 +44,13 @@ def fields(message: bytes) -> Iterator[Field]:
 
 
 def field(at: int, *parts: bytes) -> bytes:
-    """Field ``at``, which holds bytes: a string, or a message of the fields that are ``parts``."""
+    """Write field ``at``, which holds bytes: a string, or a message of the fields ``parts``."""
     content = b"".join(parts)
     return _digits(at << 3 | _BYTES) + _digits(len(content)) + content
 
 
 def number(at: int, value: int) -> bytes:
-    """Field ``at``, which holds a number that is not negative."""
+    """Write field ``at``, which holds a number that is not negative."""
     return _digits(at << 3 | _VARINT) + _digits(value)
 
 

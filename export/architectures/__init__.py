@@ -1,0 +1,1 @@
+"""The forward pass of each architecture and profile, as functions that write an ONNX graph."""

@@ -1,0 +1,90 @@
+"""GPT-2's forward pass of profile ``portable``: standard ONNX operators in Optimum's layout.
+
+Any engine that runs ONNX takes it. The inputs and outputs are those of profile ``cpu`` without
+``logits_to_keep``; ``present`` is ``past_key_values`` with the new tokens behind it, and
+``attention_mask`` may hide any token, so that batches can be padded on the left:
+
+    scores[b, h, s, t] = q[b, h, s] · k[b, h, t] * scale, where t <= past + s and mask[b, t] is 1
+"""
+
+from typing import Final
+
+import numpy as np
+from onnx import ModelProto, TensorProto
+
+from gpt2edge.config import ModelConfig
+from gpt2edge.export.architectures.gpt2 import attention, embed, logits, mlp
+from gpt2edge.export.architectures.model_graph import TOTAL_LENGTH, ModelGraph, Weights
+from gpt2edge.export.layout import Head
+from gpt2edge.graph import names
+from gpt2edge.graph.names import Block
+from gpt2edge.graph.weights_file import WeightsFile
+
+_HIDDEN: Final = float(np.finfo(np.float32).min) / 2
+"""Added to a hidden score. Half of the least float32: with any score it stays finite, so that a
+query that sees nothing, as padding does, gets no NaN."""
+_BIAS: Final = "mask/bias"
+_HEADS: Final = "shape/heads"
+
+
+def gpt2_portable(
+    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile
+) -> ModelProto:
+    """Build the graph of profile portable; its weights go to ``store`` as they are read."""
+    g = ModelGraph(config, head, weights, store)
+    mask_bias(g)
+    x = embed(g)  # [rows, n_embd]
+    for layer in range(config.n_layer):
+        x = attention(g, x, Block(layer), attend=attend_with_concat)
+        x = mlp(g, x, Block(layer), fused=False)
+    logits(g, x)
+    return g.model("gpt2", g.inputs(total=TOTAL_LENGTH), g.outputs())
+
+
+def mask_bias(g: ModelGraph) -> None:
+    """Append what is added to the scores of every layer [batch, 1, sequence, total]."""
+    shape = g.op("Shape", names.INPUT_IDS, name=names.INPUT_SHAPE)
+    sequence = g.op("Gather", shape, g.scalar(1), name="mask/sequence")  # []
+    mask_shape = g.op("Shape", names.ATTENTION_MASK, name=names.MASK_SHAPE)
+    total = g.op("Gather", mask_shape, g.scalar(1), name="mask/total")  # []
+    past = g.op("Sub", total, sequence, name="mask/past")
+    keys = g.op("Range", g.scalar(0), total, g.scalar(1), name="mask/keys")  # [total]
+    queries = g.op("Range", past, total, g.scalar(1), name="mask/queries")  # [sequence]
+    queries = g.op("Unsqueeze", queries, g.ints(-1), name="mask/queries/column")
+    causal = g.op("LessOrEqual", keys, queries, name="mask/causal")  # [sequence, total]
+    real = g.op("Cast", names.ATTENTION_MASK, name="mask/real", to=TensorProto.BOOL)
+    real = g.op("Unsqueeze", real, g.ints(1, 2), name="mask/real/4d")  # [batch, 1, 1, total]
+    seen = g.op("And", causal, real, name="mask/seen")
+    g.op("Where", seen, g.scalar(0.0), g.scalar(_HIDDEN), name=_BIAS)
+    heads = g.ints(g.config.n_head, g.head_dim)
+    g.op("Concat", shape, heads, name=_HEADS, axis=0)  # batch, sequence, n_head, head_dim
+
+
+def attend_with_concat(g: ModelGraph, qkv: str, block: Block) -> str:
+    """Append attention over a cache that grows: [rows, 3 * width] -> [batch, sequence, ...]."""
+    name = block.attention
+    parts = [f"{name}/query", f"{name}/key", f"{name}/value"]
+    g.op("Split", qkv, name=[f"{part}/2d" for part in parts], axis=1)  # 3 of [rows, width]
+    query, key, value = (split_heads(g, part) for part in parts)
+    key = append_to_past(g, key, block, names.KEY)  # [batch, n_head, total, head_dim]
+    value = append_to_past(g, value, block, names.VALUE)
+    scale = g.scalar(g.config.attention_scale(block.layer))
+    query = g.op("Mul", query, scale, name=f"{name}/query/scaled")
+    columns = g.op("Transpose", key, name=f"{name}/key/columns", perm=[0, 1, 3, 2])
+    scores = g.op("MatMul", query, columns, name=f"{name}/scores")  # [..., sequence, total]
+    scores = g.op("Add", scores, _BIAS, name=f"{name}/scores/masked")
+    weights = g.op("Softmax", scores, name=f"{name}/weights", axis=-1)
+    mixed = g.op("MatMul", weights, value, name=f"{name}/mixed")  # [batch, n_head, sequence, ...]
+    return g.op("Transpose", mixed, name=name, perm=[0, 2, 1, 3])
+
+
+def split_heads(g: ModelGraph, part: str) -> str:
+    """Append [rows, width] -> [batch, n_head, sequence, head_dim]."""
+    split = g.op("Reshape", f"{part}/2d", _HEADS, name=f"{part}/split")
+    return g.op("Transpose", split, name=part, perm=[0, 2, 1, 3])
+
+
+def append_to_past(g: ModelGraph, x: str, block: Block, part: str) -> str:
+    """Append the new keys or values behind those of earlier tokens, along the third axis."""
+    past, present = names.past(block.layer, part), names.present(block.layer, part)
+    return g.op("Concat", past, x, name=present, axis=2)

@@ -1,0 +1,72 @@
+"""ModelGraph: the graph of one checkpoint under construction."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ValueInfoProto
+
+from gpt2edge.config import ModelConfig
+from gpt2edge.export.layout import Head
+from gpt2edge.graph import names
+from gpt2edge.graph.builder import Graph, floats, integers
+from gpt2edge.graph.weights_file import WeightsFile
+
+Weights: TypeAlias = Callable[[str], NDArray[np.float32]]
+"""Reads a tensor by upstream's name."""
+
+IDS_SHAPE = ("batch_size", "sequence_length")
+_PAST_LENGTH = "past_sequence_length"
+TOTAL_LENGTH = f"{_PAST_LENGTH} + sequence_length"
+"""The length of a cache that grows, as Optimum calls it."""
+
+
+class ModelGraph(Graph):
+    """A graph that knows its model's configuration, head and weights.
+
+    ``weights`` read a tensor by upstream's name; ``head_dim`` is the cache's, where it is not the
+    model's own.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        head: Head,
+        weights: Weights,
+        store: WeightsFile,
+        *,
+        head_dim: int | None = None,
+    ) -> None:
+        super().__init__(store)
+        self.config, self.head = config, head
+        self.head_dim = head_dim or config.head_dim
+        self._weights = weights
+
+    def weight(self, name: str) -> str:
+        """Append the weight of this name."""
+        return self.tensor(name, self._weights(name))
+
+    def weight_and_bias(self, part: str) -> tuple[str, str]:
+        """Append the weight and the bias of a part of the model, such as ``names.LN_F``."""
+        return self.weight(names.weight(part)), self.weight(names.bias(part))
+
+    def inputs(self, total: str) -> list[ValueInfoProto]:
+        """Declare the inputs; ``total`` is what the mask's width is called."""
+        return [
+            integers(names.INPUT_IDS, IDS_SHAPE),
+            integers(names.ATTENTION_MASK, [IDS_SHAPE[0], total]),
+            integers(names.POSITION_IDS, IDS_SHAPE),
+            *(self._cache(past, _PAST_LENGTH) for past, _ in names.cache(self.config.n_layer)),
+        ]
+
+    def outputs(self) -> list[ValueInfoProto]:
+        """Declare the outputs."""
+        presents = (present for _, present in names.cache(self.config.n_layer))
+        return [
+            floats(names.LOGITS, [*IDS_SHAPE, self.head.size]),
+            *(self._cache(present, TOTAL_LENGTH) for present in presents),
+        ]
+
+    def _cache(self, name: str, length: str) -> ValueInfoProto:
+        return floats(name, [IDS_SHAPE[0], self.config.n_head, length, self.head_dim])
