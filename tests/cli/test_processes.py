@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,6 @@ NOT_TO_GENERATE = [
 if sys.version_info >= (3, 11):  # before, Python's own platform module had it with it
     NOT_TO_GENERATE.append("subprocess")
 LONG = ["--token-ids", "1 2 3", "-n", 8000]
-
-
-@pytest.fixture(autouse=True)
-def _interrupts_as_in_a_terminal() -> Iterator[None]:
-    """A job in the background of a script starts with interrupts ignored, its children too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def test_module_and_pipe(tiny_model: ModelDir) -> None:

@@ -70,7 +70,7 @@ def test_what_is_outside_the_vocabulary() -> None:
         ({"min_new_tokens": "x"}, "min_new_tokens is 'x'"),
         ({"max_length": 0}, "max_length is 0"),
         ({"max_time": "soon"}, "max_time is 'soon'"),
-        ({"stop_strings": [""]}, "a stop string is empty"),
+        ({"stop_strings": [""]}, "a string of stop is ''"),
         ({"stop_strings": 5}, "stop is 5"),
         ({"suppress_tokens": 5}, "suppress_tokens is 5"),
     ],
