@@ -20,7 +20,7 @@ import gpt2edge
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE
 from gpt2edge.quant import INT4, INT8, INT8_BLOCK, QuantRecipe, quantize
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.system.threads import available_threads
 
 _INT4: Final = replace(INT4, rounding="nearest", equalize=False, wide=())
 _INT8: Final = replace(INT8, rounding="nearest", equalize=False, by_row=(), wide=(), block_size=32)

@@ -24,7 +24,7 @@ from result_files import Row, folder_name, text_facts
 import gpt2edge
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8_BLOCK, quantize
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.system.threads import available_threads
 
 CONTEXTS: Final = (64, 512, 1000)
 CACHES: Final = ("float32", "int8")

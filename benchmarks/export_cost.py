@@ -22,9 +22,9 @@ from report import export_table, publish
 from result_files import write_rows
 from safetensors import safe_open
 
+from gpt2edge.evaluate.speed import percentile
 from gpt2edge.export import export_checkpoint
-from gpt2edge.runtime.benchmark import percentile
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.system.threads import available_threads
 
 
 def export_once(checkpoint: Path, out: Path) -> dict[str, Any]:

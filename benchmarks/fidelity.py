@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from systems import installed_environment
 
 import gpt2edge
-from gpt2edge.quant.report import log_softmax
+from gpt2edge.evaluate.compare import log_softmax
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]
 """Logits after every token of a window, [tokens, vocab]."""

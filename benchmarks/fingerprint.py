@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from gpt2edge.runtime.threads import allowed_cpus, cgroup_quota, physical_cores
+from gpt2edge.runtime.system.threads import allowed_cpus, cgroup_quota, physical_cores
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DIRTY: Final = "-dirty"

@@ -21,8 +21,8 @@ import gpt2edge
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import quantize
-from gpt2edge.runtime.stopping import StopParams
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.system.threads import available_threads
+from gpt2edge.runtime.text.stopping import StopParams
 
 
 def measure(engine: Engine, samples: int, prompt: int, new: int, repeats: int) -> dict[str, Any]:

@@ -24,10 +24,10 @@ from variants import prepare
 
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling import GREEDY, SamplingParams
-from gpt2edge.runtime.session import Binding, RuntimeOptions
-from gpt2edge.runtime.stopping import StopParams
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.ort.session import Binding, RuntimeOptions
+from gpt2edge.runtime.sampling.sampler import GREEDY, SamplingParams
+from gpt2edge.runtime.system.threads import available_threads
+from gpt2edge.runtime.text.stopping import StopParams
 
 Steps = list[tuple[float, float]]
 """(seconds of a step, seconds of it in onnxruntime)."""

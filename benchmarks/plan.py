@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from gpt2edge.runtime.benchmark import percentile
+from gpt2edge.evaluate.speed import percentile
 
 _TEST: Final = re.compile(
     r"(?P<kind>pp|tg)(?P<count>\d+)(?:@d(?P<depth>\d+))?(?:/b(?P<batch>\d+)|/n(?P<samples>\d+))?"

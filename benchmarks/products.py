@@ -21,8 +21,8 @@ from onnx.numpy_helper import from_array
 from report import publish
 from result_files import Row, line, source_line
 
-from gpt2edge.runtime.ort import ort
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.ort.library import ort
+from gpt2edge.runtime.system.threads import available_threads
 
 LAYERS: Final = 12
 WIDTH, INNER = 768, 3072

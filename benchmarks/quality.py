@@ -43,8 +43,8 @@ import gpt2edge
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.quant import INT4, MIXED, RECIPES, QuantRecipe, mixed_recipe, quantize
-from gpt2edge.runtime.stopping import StopParams
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.system.threads import available_threads
+from gpt2edge.runtime.text.stopping import StopParams
 
 INT8_CACHE: Final = "+int8-cache"
 EVERY: Final = (*RECIPES, MIXED, *(name + INT8_CACHE for name in (*RECIPES, MIXED)))

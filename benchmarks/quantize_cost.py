@@ -22,7 +22,7 @@ from result_files import Row
 
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.system.threads import available_threads
 
 DEFAULT: Final = ("int8:nearest", "int8", "int8-block:nearest", "int8-block", "int4")
 

@@ -30,7 +30,7 @@ from solver_models import LONGEST, STEP, Family, Problem, problems
 from gpt2edge import GREEDY
 from gpt2edge.runtime.search import MajorityVote, ProcessModel
 from gpt2edge.runtime.search.candidates import Judge
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.system.threads import available_threads
 
 WORK: Final = ROOT / "build" / "search"
 TEMPERATURE: Final = 1.0

@@ -30,7 +30,7 @@ from fingerprint import ROOT, git_commit, provenance, refusal
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.runtime.search import MCTS, Likeliest, OutcomeModel, TreeOfThoughts, WrittenGame24
 from gpt2edge.runtime.search.game24_steps import is_solved, legal_steps
-from gpt2edge.runtime.search.tree import TreeResult
+from gpt2edge.runtime.search.trees.tree import TreeResult
 
 Position: TypeAlias = tuple[Fraction, ...]
 

@@ -24,14 +24,14 @@ from result_files import Row, folder_name, write_rows
 from variants import prepare
 
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.decoding.scheduler import Scheduler
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.processors import LogitsProcessor
-from gpt2edge.runtime.sampling import GREEDY, Logits, SamplingParams
-from gpt2edge.runtime.scheduler import Scheduler
-from gpt2edge.runtime.session import RuntimeOptions
-from gpt2edge.runtime.speculation import DraftModel, PromptLookup
-from gpt2edge.runtime.stopping import StopParams
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.sampling.processors import LogitsProcessor
+from gpt2edge.runtime.sampling.sampler import GREEDY, Logits, SamplingParams
+from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+from gpt2edge.runtime.system.threads import available_threads
+from gpt2edge.runtime.text.stopping import StopParams
 
 TO_THE_END: Final = StopParams(ignore_eos=True)
 SAMPLED: Final = SamplingParams(temperature=0.8, top_k=50, top_p=0.95, seed=1)

@@ -32,7 +32,7 @@ from result_files import Row, write_rows
 from systems import System, Worker, installed_environment
 from variants import add_arguments, all_systems, quality_of, size_and_recipes
 
-from gpt2edge.runtime.benchmark import percentile
+from gpt2edge.evaluate.speed import percentile
 
 _ONE = ("--rows", "1", "--samples", "1")
 TEST = Test.of("tg64@d32")

@@ -15,7 +15,7 @@ from systems import PEER_NAMES, System, engine_system, peer_systems
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import quantize
-from gpt2edge.runtime.threads import available_threads
+from gpt2edge.runtime.system.threads import available_threads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

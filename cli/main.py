@@ -53,7 +53,7 @@ def main() -> None:
         code = _failed(error)
     _tell_what_was_lost()
     code = _flushed(code)
-    from gpt2edge.cli.loading import leave
+    from gpt2edge.cli.preload import leave
 
     leave(code)
     gc.freeze()  # or the end looks through every object again and again: 24 ms
@@ -127,7 +127,7 @@ def _tell_what_was_lost() -> None:
 
 def _run() -> int:
     """The exit code of the command that the arguments name."""
-    from gpt2edge.cli.loading import begin
+    from gpt2edge.cli.preload import begin
 
     begin(sys.argv[1:])
     from gpt2edge.cli.app import cli  # and click with it, while the model loads

@@ -8,11 +8,11 @@ from gpt2edge._checks import function, one_of, path_like, written
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
 from gpt2edge.export.architectures.profiles import CPU, PORTABLE, Architecture, architecture_of
-from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.genai import GENAI_FILE, genai_config
+from gpt2edge.export.genai_config import GENAI_FILE, genai_config
 from gpt2edge.export.generation_config import write_generation_config
-from gpt2edge.export.tokenizer import copy_tokenizer_files, write_tokenizer
-from gpt2edge.export.verify import verify_graph
+from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.tokenizers.tokenizer import copy_tokenizer_files, write_tokenizer
+from gpt2edge.export.verify.parity import verify_graph
 from gpt2edge.graph.builder import IR_VERSION, OPSET
 from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.model_dir import (

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.source_files import read_source_json
-from gpt2edge.export.verify import verify_generation_config
+from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.sources.json_files import read_source_json
+from gpt2edge.export.verify.parity import verify_generation_config
 from gpt2edge.model_dir import write_json
-from gpt2edge.runtime.defaults import READ_ALWAYS, READ_TO_END, READ_TO_SAMPLE
+from gpt2edge.runtime.decoding.defaults import READ_ALWAYS, READ_TO_END, READ_TO_SAMPLE
 
 FILE: Final = "generation_config.json"
 _HONOURED: Final = {"do_sample", *READ_ALWAYS, *READ_TO_SAMPLE, *READ_TO_END}

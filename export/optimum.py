@@ -8,12 +8,12 @@ from gpt2edge._extras import require
 from gpt2edge._optimum import OPTIMUM
 from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import ExportError
-from gpt2edge.export.checkpoint import Checkpoint
 from gpt2edge.export.exporter import manifest_of
 from gpt2edge.export.generation_config import FILE as GENERATION_FILE
 from gpt2edge.export.generation_config import check_generation_config
-from gpt2edge.export.source_files import read_source_json
-from gpt2edge.export.verify import verify_graph
+from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.sources.json_files import read_source_json
+from gpt2edge.export.verify.parity import verify_graph
 from gpt2edge.model_dir import GRAPH_FILE, ModelDir, staged_folder, write_manifest
 
 _TASK: Final = "text-generation-with-past"

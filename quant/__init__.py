@@ -4,8 +4,10 @@ from gpt2edge._extras import require
 
 require("quant", "onnx")  # before the modules below import it
 
+from gpt2edge.evaluate.compare import Comparison, Estimate, compare, layer_errors  # noqa: E402
 from gpt2edge.quant.auto import Candidate, Choice, quantize_auto  # noqa: E402
-from gpt2edge.quant.calibrate import Calibration  # noqa: E402
+from gpt2edge.quant.calibration.calibration import Calibration  # noqa: E402
+from gpt2edge.quant.calibration.sensitivity import mixed_recipe  # noqa: E402
 from gpt2edge.quant.quantizer import quantize  # noqa: E402
 from gpt2edge.quant.recipes import (  # noqa: E402
     AUTO,
@@ -19,8 +21,6 @@ from gpt2edge.quant.recipes import (  # noqa: E402
     QuantRecipe,
     named_recipe,
 )
-from gpt2edge.quant.report import Comparison, Estimate, compare, layer_errors  # noqa: E402
-from gpt2edge.quant.sensitivity import mixed_recipe  # noqa: E402
 
 __all__ = [
     "AUTO",

@@ -14,14 +14,14 @@ import numpy as np
 from gpt2edge._checks import function, listed, real
 from gpt2edge._progress import Progress, silent, under
 from gpt2edge.errors import QuantizationError
+from gpt2edge.evaluate.compare import kl_divergence
 from gpt2edge.model_dir import ModelDir, staged_folder
-from gpt2edge.quant.calibrate import Calibration, own_text
+from gpt2edge.quant.calibration.calibration import Calibration, own_text
 from gpt2edge.quant.quantizer import opened, quantize
 from gpt2edge.quant.recipes import INT4, INT8, INT8_BLOCK, QuantRecipe, recipe_of
-from gpt2edge.quant.report import kl_divergence
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling import GREEDY
-from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.sampling.sampler import GREEDY
+from gpt2edge.runtime.text.stopping import StopParams
 
 CANDIDATES: Final = (INT8, INT8_BLOCK, INT4)
 MAX_KL: Final = 0.01

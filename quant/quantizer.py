@@ -23,13 +23,13 @@ from gpt2edge.model_dir import (
     staged_folder,
     write_manifest,
 )
-from gpt2edge.quant.calibrate import Calibration, Observer
-from gpt2edge.quant.equalize import EqualizedTensors, equalize
-from gpt2edge.quant.graph import QuantizedGraph
-from gpt2edge.quant.kv_cache import measure_cache_scales
+from gpt2edge.quant.calibration.calibration import Calibration, Observer
+from gpt2edge.quant.calibration.equalization import EqualizedTensors, equalize
+from gpt2edge.quant.calibration.kv_cache_scales import measure_cache_scales
 from gpt2edge.quant.recipes import QuantRecipe, recipe_of
-from gpt2edge.quant.rewriter import Moments, Rewriter
-from gpt2edge.runtime.session import require_int8_cache
+from gpt2edge.quant.rewriting.operators import QuantizedGraph
+from gpt2edge.quant.rewriting.rewriter import Moments, Rewriter
+from gpt2edge.runtime.ort.session import require_int8_cache
 
 _TOOLS: Final = ("gpt2edge", "onnx", "onnxruntime", "numpy")
 

@@ -6,14 +6,14 @@ from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from gpt2edge._checks import whole
-from gpt2edge.runtime.sampling import MAX_BEAMS, SamplingParams
+from gpt2edge.runtime.sampling.sampler import MAX_BEAMS, SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpt2edge.runtime.overflow import Overflow, Policy
-    from gpt2edge.runtime.processors import LogitsProcessor
-    from gpt2edge.runtime.stopping import StopParams
+    from gpt2edge.runtime.decoding.context_window import Overflow, Policy
+    from gpt2edge.runtime.sampling.processors import LogitsProcessor
+    from gpt2edge.runtime.text.stopping import StopParams
 
 
 class SamplingArguments(TypedDict, total=False):

@@ -16,28 +16,28 @@ from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import GenerateArguments, shows_arguments
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
-from gpt2edge.runtime.cpu_features import warn_of_saturation
-from gpt2edge.runtime.decoder import Decoder
-from gpt2edge.runtime.defaults import GenerationDefaults
-from gpt2edge.runtime.forward import CachedForward
-from gpt2edge.runtime.growing import GrowingCache, GrowingDecoder
-from gpt2edge.runtime.kv_cache import KVCache
-from gpt2edge.runtime.opening import Opening
-from gpt2edge.runtime.providers import Provider
-from gpt2edge.runtime.requests import Prompt, Request, RequestBuilder
-from gpt2edge.runtime.scheduler import Scheduler
-from gpt2edge.runtime.scoring import score_completions, window_losses
-from gpt2edge.runtime.session import RuntimeOptions
-from gpt2edge.runtime.stream import Stream
-from gpt2edge.runtime.tokenizer import Tokenizer
-from gpt2edge.runtime.types import Completion, Perplexity, Score
+from gpt2edge.runtime.cache.kv_cache import KVCache
+from gpt2edge.runtime.decoding.concat_decoder import GrowingCache, GrowingDecoder
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.decoding.defaults import GenerationDefaults
+from gpt2edge.runtime.decoding.forward import CachedForward
+from gpt2edge.runtime.decoding.request import Prompt, Request, RequestBuilder
+from gpt2edge.runtime.decoding.scheduler import Scheduler
+from gpt2edge.runtime.decoding.scoring import score_completions, window_losses
+from gpt2edge.runtime.decoding.stream import Stream
+from gpt2edge.runtime.ort.background_load import Opening
+from gpt2edge.runtime.ort.providers import Provider
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.results import Completion, Perplexity, Score
+from gpt2edge.runtime.system.cpu import warn_of_saturation
+from gpt2edge.runtime.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gpt2edge.runtime.prompt_cache import PromptCache
-    from gpt2edge.runtime.speculation import DraftModel, PromptLookup
-    from gpt2edge.runtime.speculator import Speculator
+    from gpt2edge.runtime.cache.prompt_cache import PromptCache
+    from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+    from gpt2edge.runtime.speculative.speculation import Speculator
 
 
 def load(
@@ -96,7 +96,7 @@ class Engine:
         self.prefixes: PromptCache | None = None
         self._speculator: Speculator | None = None
         if cache_bytes:
-            from gpt2edge.runtime import prompt_cache
+            from gpt2edge.runtime.cache import prompt_cache
 
             layout = self._session.cache_layout
             self.prefixes = prompt_cache.PromptCache.of(self.model, layout, cache_bytes)
@@ -105,8 +105,8 @@ class Engine:
 
     def _speculator_for(self, speculation: "PromptLookup | DraftModel") -> "Speculator":
         """Load what guesses. Raises Gpt2EdgeError where a draft model's tokens are others."""
-        from gpt2edge.runtime.speculation import PromptLookup
-        from gpt2edge.runtime.speculator import Speculator
+        from gpt2edge.runtime.speculative.options import PromptLookup
+        from gpt2edge.runtime.speculative.speculation import Speculator
 
         if isinstance(speculation, PromptLookup):
             return Speculator(speculation)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from gpt2edge.config import ModelConfig
-from gpt2edge.export.layout import transformer_shapes
+from gpt2edge.export.sources.tensor_layout import transformer_shapes
 
 Tensors = dict[str, NDArray[Any]]
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 from gpt2edge.errors import ProviderError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.session import require_int8_cache
+from gpt2edge.runtime.ort.session import require_int8_cache
 from tests.checkpoints import SMALL, write_checkpoint
 
 ROOT: Final = Path(__file__).resolve().parents[1]

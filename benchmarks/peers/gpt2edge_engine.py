@@ -6,9 +6,9 @@ from time import perf_counter
 from worker import TEMPERATURE, TOP_K, Measurement, StepClock, parser, serve, versions
 
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling import GREEDY, SamplingParams
-from gpt2edge.runtime.session import RuntimeOptions
-from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.sampling.sampler import GREEDY, SamplingParams
+from gpt2edge.runtime.text.stopping import StopParams
 
 
 class EngineRunner:

@@ -26,7 +26,7 @@ from gpt2edge.config import ModelConfig
 from gpt2edge.export.architectures.activations import activation
 from gpt2edge.export.architectures.head_padding import pad_heads, padded_head_dim
 from gpt2edge.export.architectures.model_graph import ModelGraph, Weights
-from gpt2edge.export.layout import Head
+from gpt2edge.export.sources.tensor_layout import Head
 from gpt2edge.graph import names
 from gpt2edge.graph.builder import MICROSOFT, integers
 from gpt2edge.graph.names import Block

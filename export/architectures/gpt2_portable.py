@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto
 from gpt2edge.config import ModelConfig
 from gpt2edge.export.architectures.gpt2 import attention, embed, logits, mlp
 from gpt2edge.export.architectures.model_graph import TOTAL_LENGTH, ModelGraph, Weights
-from gpt2edge.export.layout import Head
+from gpt2edge.export.sources.tensor_layout import Head
 from gpt2edge.graph import names
 from gpt2edge.graph.names import Block
 from gpt2edge.graph.weights_file import WeightsFile

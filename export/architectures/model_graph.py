@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import ValueInfoProto
 
 from gpt2edge.config import ModelConfig
-from gpt2edge.export.layout import Head
+from gpt2edge.export.sources.tensor_layout import Head
 from gpt2edge.graph import names
 from gpt2edge.graph.builder import Graph, floats, integers
 from gpt2edge.graph.weights_file import WeightsFile

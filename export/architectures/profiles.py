@@ -14,7 +14,7 @@ from gpt2edge.errors import ExportError
 from gpt2edge.export.architectures.gpt2 import gpt2
 from gpt2edge.export.architectures.gpt2_portable import gpt2_portable
 from gpt2edge.export.architectures.model_graph import Weights
-from gpt2edge.export.layout import Head
+from gpt2edge.export.sources.tensor_layout import Head
 from gpt2edge.graph.weights_file import WeightsFile
 
 Architecture: TypeAlias = Callable[[ModelConfig, Head, Weights, WeightsFile], ModelProto]

@@ -3,38 +3,38 @@
 Every method runs on an ``Engine``, within a ``Budget``, and says what it cost.
 """
 
-from gpt2edge.runtime.search.adaptive import Adaptive
 from gpt2edge.runtime.search.answers import canonical, extract_answer
-from gpt2edge.runtime.search.best_of_n import BestOfN, pass_at_k
+from gpt2edge.runtime.search.budget import Budget, Candidate, Cost, Reading, SearchResult
 from gpt2edge.runtime.search.candidates import Request
+from gpt2edge.runtime.search.dataset import Harvest
 from gpt2edge.runtime.search.game24 import Game24
 from gpt2edge.runtime.search.game24_task import WrittenGame24
-from gpt2edge.runtime.search.harvest import Harvest
-from gpt2edge.runtime.search.likeliest import Likeliest
-from gpt2edge.runtime.search.loom import Loom
-from gpt2edge.runtime.search.mcts import MCTS
-from gpt2edge.runtime.search.model_verifier import (
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.strategies.adaptive import Adaptive
+from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, pass_at_k
+from gpt2edge.runtime.search.strategies.compute_policy import Arm, Policy, Trial, fit
+from gpt2edge.runtime.search.strategies.majority_vote import MajorityVote
+from gpt2edge.runtime.search.strategies.step_beam import StepBeam
+from gpt2edge.runtime.search.strategies.strategy import Strategy
+from gpt2edge.runtime.search.trees.line_beam import Likeliest
+from gpt2edge.runtime.search.trees.loom import Loom
+from gpt2edge.runtime.search.trees.mcts import MCTS
+from gpt2edge.runtime.search.trees.prompted_task import Ask, PromptedThoughts, Votes, WordValues
+from gpt2edge.runtime.search.trees.task import SampledSteps, Task, Thought
+from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeResult
+from gpt2edge.runtime.search.trees.tree_of_thoughts import TreeOfThoughts
+from gpt2edge.runtime.search.verifiers.reward_models import (
     AskedModel,
     Likelihood,
     OutcomeModel,
     ProcessModel,
 )
-from gpt2edge.runtime.search.policy import Arm, Policy, Trial, fit
-from gpt2edge.runtime.search.prompted import Ask, PromptedThoughts, Votes, WordValues
-from gpt2edge.runtime.search.step_beam import StepBeam
-from gpt2edge.runtime.search.strategy import Strategy
-from gpt2edge.runtime.search.thoughts import SampledSteps, Task, Thought
-from gpt2edge.runtime.search.tree import Node, Tree, TreeResult
-from gpt2edge.runtime.search.tree_of_thoughts import TreeOfThoughts
-from gpt2edge.runtime.search.types import Budget, Candidate, Cost, Reading, SearchResult
-from gpt2edge.runtime.search.verifier import (
+from gpt2edge.runtime.search.verifiers.verifier import (
     StepVerifier,
     Verifier,
     Weighted,
     aggregate_steps,
 )
-from gpt2edge.runtime.search.vote import MajorityVote
-from gpt2edge.runtime.search.workspace import Workspace
 
 __all__ = [
     "MCTS",

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from gpt2edge._checks import boolean, one_of, refuse, whole
-from gpt2edge.runtime.search.tree import Tree
-from gpt2edge.runtime.search.verifier import Aggregate, StepVerifier, Verifier
+from gpt2edge.runtime.search.trees.tree import Tree
+from gpt2edge.runtime.search.verifiers.verifier import Aggregate, StepVerifier, Verifier
 
 if TYPE_CHECKING:
-    from gpt2edge.runtime.search.thoughts import Task
+    from gpt2edge.runtime.search.trees.task import Task
 
 CHOICES: Final = ("best", "weighted", "majority")
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gpt2edge._checks import instance
+from gpt2edge.runtime.decoding.generation import Generation
+from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.generation import Generation
-from gpt2edge.runtime.requests import Prompt
-from gpt2edge.runtime.sampling import SamplingParams
+from gpt2edge.runtime.sampling.sampler import SamplingParams
 from gpt2edge.runtime.search.answers import Extract
+from gpt2edge.runtime.search.budget import Candidate
 from gpt2edge.runtime.search.steps import StepEnd, split_steps
-from gpt2edge.runtime.search.types import Candidate
-from gpt2edge.runtime.search.verifier import (
+from gpt2edge.runtime.search.verifiers.verifier import (
     Aggregate,
     AnyVerifier,
     StepVerifier,
@@ -20,7 +20,7 @@ from gpt2edge.runtime.search.verifier import (
     score_all,
     score_all_steps,
 )
-from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.text.stopping import StopParams
 
 TEMPERATURE: Final = 0.8
 """Of a search over a model whose own default is greedy: equal samples would be no search."""

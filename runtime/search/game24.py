@@ -14,8 +14,8 @@ from itertools import combinations
 from typing import Final
 
 from gpt2edge._checks import listed, whole, written
-from gpt2edge.runtime.search.thoughts import Thought
-from gpt2edge.runtime.search.workspace import Workspace
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.trees.task import Thought
 
 TARGET: Final = Fraction(24)
 _TOKEN: Final = re.compile(r"\s*(\d{1,6}|[-+*/()])", re.ASCII)

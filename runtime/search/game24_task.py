@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from gpt2edge._checks import listed, refuse, whole
 from gpt2edge.runtime.search.arguments import check_verifier
 from gpt2edge.runtime.search.game24_steps import prompt_of, read_step
-from gpt2edge.runtime.search.likeliest import Likeliest
-from gpt2edge.runtime.search.thoughts import Thought
-from gpt2edge.runtime.search.verifier import Verifier, score_all
-from gpt2edge.runtime.search.workspace import Workspace
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.trees.line_beam import Likeliest
+from gpt2edge.runtime.search.trees.task import Thought
+from gpt2edge.runtime.search.verifiers.verifier import Verifier, score_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gpt2edge.errors import Gpt2EdgeError
     from gpt2edge.model_dir import ModelDir
+    from gpt2edge.runtime.decoding.context_window import Overflow
     from gpt2edge.runtime.engine import Engine, load
-    from gpt2edge.runtime.overflow import Overflow
-    from gpt2edge.runtime.sampling import GREEDY, SamplingParams
-    from gpt2edge.runtime.session import RuntimeOptions
-    from gpt2edge.runtime.stopping import StopParams
-    from gpt2edge.runtime.types import Chunk, Completion, Score, Timing
+    from gpt2edge.runtime.ort.session import RuntimeOptions
+    from gpt2edge.runtime.results import Chunk, Completion, Score, Timing
+    from gpt2edge.runtime.sampling.sampler import GREEDY, SamplingParams
+    from gpt2edge.runtime.text.stopping import StopParams
 
     __version__: str
 
@@ -36,18 +36,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "GREEDY": "runtime.sampling",
-    "Chunk": "runtime.types",
-    "Completion": "runtime.types",
+    "GREEDY": "runtime.sampling.sampler",
+    "Chunk": "runtime.results",
+    "Completion": "runtime.results",
     "Engine": "runtime.engine",
     "Gpt2EdgeError": "errors",
     "ModelDir": "model_dir",
-    "Overflow": "runtime.overflow",
-    "RuntimeOptions": "runtime.session",
-    "SamplingParams": "runtime.sampling",
-    "Score": "runtime.types",
-    "StopParams": "runtime.stopping",
-    "Timing": "runtime.types",
+    "Overflow": "runtime.decoding.context_window",
+    "RuntimeOptions": "runtime.ort.session",
+    "SamplingParams": "runtime.sampling.sampler",
+    "Score": "runtime.results",
+    "StopParams": "runtime.text.stopping",
+    "Timing": "runtime.results",
     "load": "runtime.engine",
 }
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.search.best_of_n import pass_at_k, pick
 from gpt2edge.runtime.search.candidates import gather
+from gpt2edge.runtime.search.strategies.best_of_n import pass_at_k, pick
 from tests.runtime.models import KEYS, make_engine
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

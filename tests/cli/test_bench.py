@@ -6,8 +6,8 @@ import re
 import pytest
 
 from gpt2edge import ModelDir
-from gpt2edge.cli import benching
-from gpt2edge.runtime.benchmark import BenchmarkTest, Figures, ModelFigures, Sample
+from gpt2edge.cli.display import bench as benching
+from gpt2edge.evaluate.speed import BenchmarkTest, Figures, ModelFigures, Sample
 from tests.cli.running import error, output, output_json
 
 SHORT = ["-p", "8", "-n", "2", "-r", "2", "-t", "1"]

@@ -9,7 +9,7 @@ import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
 from gpt2edge.runtime.search import Loom, Tree
-from gpt2edge.runtime.search.workspace import Workspace
+from gpt2edge.runtime.search.search_session import Workspace
 from tests.cli.running import error, invoke, output, output_json
 
 LENGTH = ["--tokens", 4, "--temperature", 0.9, "--seed", 3]
@@ -98,7 +98,7 @@ def test_ctrl_c_keeps_what_is_there(
 
 def test_on_a_terminal_rich_draws_it(tree_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich")
-    monkeypatch.setattr("gpt2edge.cli.trees.is_terminal", lambda _stream: True)
+    monkeypatch.setattr("gpt2edge.cli.display.tree.is_terminal", lambda _stream: True)
     monkeypatch.setenv("COLUMNS", "200")
     tree = Tree.load(tree_file)
     drawn = output("branch", "--load", tree_file)
@@ -111,7 +111,7 @@ def test_on_a_terminal_rich_draws_it(tree_file: Path, monkeypatch: pytest.Monkey
 
 def test_markup_in_a_text_is_no_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich")
-    monkeypatch.setattr("gpt2edge.cli.trees.is_terminal", lambda _stream: True)
+    monkeypatch.setattr("gpt2edge.cli.display.tree.is_terminal", lambda _stream: True)
     monkeypatch.setenv("COLUMNS", "200")
     Tree("[bold]x[/bold] :smile: \x1b[2J").save(tmp_path / "tree.json")
     drawn = output("branch", "--load", tmp_path / "tree.json")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gpt2edge import Engine, ModelDir
-from gpt2edge.cli.doctor import cpu_facts
-from gpt2edge.cli.inspect import transformer_parameters
-from gpt2edge.cli.output import size
+from gpt2edge.cli.commands.doctor import cpu_facts
+from gpt2edge.cli.commands.inspect import transformer_parameters
+from gpt2edge.cli.display.output import size
 from gpt2edge.config import ModelConfig
 from gpt2edge.export import export_checkpoint
 from tests.checkpoints import SMALL, write_checkpoint

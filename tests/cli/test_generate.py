@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
-from gpt2edge.cli.generate import _timing
+from gpt2edge.cli.commands.generate import _timing
 from gpt2edge.model_dir import write_manifest
-from gpt2edge.runtime.types import Completion, Timing
+from gpt2edge.runtime.results import Completion, Timing
 from tests.cli.running import error, invoke, output, output_json
 
 

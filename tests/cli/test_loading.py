@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gpt2edge import ModelDir
-from gpt2edge.cli import loading
-from gpt2edge.cli.loading import Loading, Wanted
+from gpt2edge.cli import preload as loading
+from gpt2edge.cli.preload import Loading, Wanted
 from tests.cli.running import invoke, start
 
 
@@ -124,7 +124,7 @@ def test_nobody_waits_for_what_was_begun_in_vain(
     args: Sequence[str], code: int, words: str, tiny_model: ModelDir
 ) -> None:
     script = (
-        "import sys, threading\nfrom gpt2edge.cli import loading, main\n"
+        "import sys, threading\nfrom gpt2edge.cli import main, preload as loading\n"
         "threading.Thread(target=threading.Event().wait).start()\n"
         "loading._begun[None] = None\n"
         f"sys.argv[1:] = ['generate', '-m', {str(tiny_model.path)!r}, *{list(args)!r}]\n"

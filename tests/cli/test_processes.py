@@ -13,20 +13,22 @@ import pytest
 from click.testing import Result
 
 from gpt2edge import ModelDir
-from gpt2edge.cli.generate import _cancelled_by_interrupt
-from gpt2edge.cli.printer import View
+from gpt2edge.cli.commands.generate import _cancelled_by_interrupt
+from gpt2edge.cli.display.completion import View
 from tests.cli.running import invoke, start
 
 HEAVY = ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]
 NOT_TO_GENERATE = [
     *("asyncio", "concurrent.futures", "importlib.metadata", "logging", "multiprocessing"),
     *("shutil", "tempfile", "numpy.random", "onnx", "rich"),
-    *("gpt2edge.store", "gpt2edge.export", "gpt2edge.quant", "gpt2edge.runtime.benchmark"),
-    *("gpt2edge.runtime.prompt_cache", "gpt2edge.runtime.search", "gpt2edge.runtime.speculator"),
+    *("gpt2edge.store", "gpt2edge.export", "gpt2edge.quant", "gpt2edge.evaluate.speed"),
+    *("gpt2edge.runtime.cache.prompt_cache", "gpt2edge.runtime.search"),
+    "gpt2edge.runtime.speculative.speculation",
 ]
 """Each would take milliseconds from the start of a command that has no use for it."""
 if sys.version_info >= (3, 11):  # before, Python's own platform module had it with it
     NOT_TO_GENERATE.append("subprocess")
+GENERATE = "gpt2edge.cli.commands.generate"
 LONG = ["--token-ids", "1 2 3", "-n", 8000]
 
 
@@ -84,7 +86,7 @@ AS_COMPILED_CODE_DOES = "ImportError('initialization failed') from KeyboardInter
     ("package", "raised"),
     [
         ("click", "KeyboardInterrupt"),
-        ("gpt2edge.cli.generate", "KeyboardInterrupt"),
+        (GENERATE, "KeyboardInterrupt"),
         ("numpy", "KeyboardInterrupt"),
         ("onnxruntime", AS_COMPILED_CODE_DOES),
     ],
@@ -265,9 +267,9 @@ def test_reader_that_left_before_causes_no_noise(args: list[str], unbuffered: st
         (["--help"], [*HEAVY, "importlib.metadata"]),
         (["generate", "--help"], [*HEAVY, "importlib.metadata"]),
         (["generate", "--token-ids", "1 2", "-n", "1", "--temperature", "0"], NOT_TO_GENERATE),
-        (["--version"], ["numpy", "onnxruntime", "tokenizers", "onnx", "gpt2edge.cli.generate"]),
-        (["quantize", "--help"], ["onnxruntime", "onnx", "gpt2edge.cli.generate"]),
-        (["doctor"], ["onnx", "rich", "safetensors", "gpt2edge.cli.generate"]),
+        (["--version"], ["numpy", "onnxruntime", "tokenizers", "onnx", GENERATE]),
+        (["quantize", "--help"], ["onnxruntime", "onnx", GENERATE]),
+        (["doctor"], ["onnx", "rich", "safetensors", GENERATE]),
     ],
 )
 def test_commands_load_only_what_they_need(args: Sequence[str], absent: Sequence[str]) -> None:

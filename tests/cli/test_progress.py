@@ -11,15 +11,15 @@ from threading import Event
 import pytest
 
 from gpt2edge import ModelDir
-from gpt2edge.cli import progress as module
-from gpt2edge.cli.output import note
-from gpt2edge.cli.progress import Line, shown, watched
+from gpt2edge.cli.display import progress as module
+from gpt2edge.cli.display.output import note
+from gpt2edge.cli.display.progress import Line, shown, watched
 from gpt2edge.quant import INT8, quantize_auto
 from gpt2edge.quant.auto import Speed
 from tests.cli.running import invoke
 
 HELD = """
-import gpt2edge.cli.progress as module
+import gpt2edge.cli.display.progress as module
 class Held(module.Line):
     def __init__(self, *args):
         super().__init__(*args)

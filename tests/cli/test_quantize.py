@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gpt2edge.cli.compare import measure
-from gpt2edge.cli.output import estimate
+from gpt2edge.cli.commands.compare import measure
+from gpt2edge.cli.display.output import estimate
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir, write_manifest
 from gpt2edge.quant import Estimate
@@ -57,7 +57,7 @@ def test_refuses_too_great_a_loss(
         comparison, errors = measure(*models, **options)
         return replace(comparison, perplexity_increase=Estimate(0.05, 0.001)), errors
 
-    monkeypatch.setattr("gpt2edge.cli.quantize.measure", worse)
+    monkeypatch.setattr("gpt2edge.cli.commands.quantize.measure", worse)
     args = ("quantize", tiny_model.path, tmp_path / "out", "--text", text)
     refused = invoke(*args, "--max-perplexity-increase", 4.9)
     assert refused.exit_code == 1

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
-from gpt2edge.cli.solve import _lines
-from gpt2edge.cli.solving import Outcome
+from gpt2edge.cli.commands.solve import _lines
+from gpt2edge.cli.options.search import Outcome
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.search import Arm, Cost, MajorityVote, Policy, Tree
-from gpt2edge.runtime.search.workspace import Workspace
+from gpt2edge.runtime.search.search_session import Workspace
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.cli.running import error, invoke, output, output_json
 from tests.runtime.models import write_tokenizer

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.ort import ort
+from gpt2edge.runtime.ort.library import ort
 
 SORTER: Final = "models/llmviz-gpt-nano-sort-85k"  # in the folder that ``shared_data`` gives
 TOY_CHAT: Final = "models/gpt2basic-pack-chat-691k"

@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from gpt2edge.config import ACTIVATIONS
-from gpt2edge.export import reference
 from gpt2edge.export.architectures.activations import activation
+from gpt2edge.export.verify import reference
 from gpt2edge.graph.builder import Graph, floats
 from gpt2edge.graph.weights_file import WeightsFile
-from gpt2edge.runtime.ort import ort
+from gpt2edge.runtime.ort.library import ort
 
 X = np.concatenate(
     [

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gpt2edge.errors import ExportError
-from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.sources.checkpoint import Checkpoint
 from tests.checkpoints import SMALL, Tensors, random_tensors, save_tensors, write_checkpoint
 
 SCORES = {**SMALL, "architectures": ["GPT2ForSequenceClassification"]}

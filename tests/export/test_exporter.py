@@ -13,8 +13,10 @@ import pytest
 
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ExportError, MissingExtraError, ModelDirError, ParityError
-from gpt2edge.export import export_checkpoint, reference, verify
-from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export import export_checkpoint
+from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.verify import parity as verify
+from gpt2edge.export.verify import reference
 from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, save_tensors, write_checkpoint

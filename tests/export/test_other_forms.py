@@ -9,7 +9,7 @@ import pytest
 
 from gpt2edge.errors import ExportError
 from gpt2edge.export import export_checkpoint
-from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, Tensors, random_tensors, save_tensors
 from tests.cli.running import start

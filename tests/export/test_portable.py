@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.errors import ExportError
 from gpt2edge.export import export_checkpoint
-from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.export.configurations import CASES

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from gpt2edge.config import ModelConfig
-from gpt2edge.export import reference
-from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.verify import reference
 from tests.checkpoints import write_checkpoint
 
 

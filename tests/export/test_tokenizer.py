@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from gpt2edge import Engine
 from gpt2edge.errors import ExportError
 from gpt2edge.export import export_checkpoint
-from gpt2edge.export.tokenizer import write_tokenizer
+from gpt2edge.export.tokenizers.tokenizer import write_tokenizer
 
 MERGES = "#version: 0.2\nh e\nl l\nhe ll\nĠ w\n"
 TOKENS = [*"hewlordĠ!#", "he", "ll", "hell", "Ġw", "<|endoftext|>"]

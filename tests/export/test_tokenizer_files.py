@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken
 
-from gpt2edge.export.tokenizer import write_tokenizer
-from gpt2edge.runtime.tokenizer import Tokenizer
+from gpt2edge.export.tokenizers.tokenizer import write_tokenizer
+from gpt2edge.runtime.text.tokenizer import Tokenizer
 from tests.export.tokenizer_folders import (
     END,
     FAST,

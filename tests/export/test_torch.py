@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from gpt2edge.export import export_checkpoint
-from gpt2edge.export.checkpoint import Checkpoint
-from gpt2edge.export.tokenizer import write_tokenizer
+from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.tokenizers.tokenizer import write_tokenizer
 from tests.checkpoints import write_checkpoint
 from tests.export.configurations import CASES
 from tests.export.running import SORTER, TOY_CHAT, greedy, open_session, run

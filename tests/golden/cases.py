@@ -26,7 +26,7 @@ from gpt2edge.runtime.search import (
     TreeOfThoughts,
     Workspace,
 )
-from gpt2edge.runtime.speculation import DraftModel, PromptLookup
+from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
 from tests.runtime.models import KEYS, make_engine
 
 TOKENS: Final = Path(__file__).with_name("tokens.json")

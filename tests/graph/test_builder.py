@@ -9,7 +9,7 @@ import pytest
 
 from gpt2edge.graph.builder import MICROSOFT, Graph, floats, integers
 from gpt2edge.graph.weights_file import WeightsFile
-from gpt2edge.runtime.ort import ort
+from gpt2edge.runtime.ort.library import ort
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from gpt2edge.graph import names
 from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import RECIPES, QuantRecipe, quantize
-from gpt2edge.runtime.loaded_graph import as_loaded
+from gpt2edge.runtime.ort.graph_edits import as_loaded
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.graph.conftest import Written
 from tests.graph.listing import listing

@@ -14,12 +14,12 @@ from typing import Any, Final
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.export import export_checkpoint
-from gpt2edge.export.checkpoint import Checkpoint
+from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.defaults import GenerationDefaults
+from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling import SamplingParams
-from gpt2edge.runtime.tokenizer import Tokenizer
+from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.text.tokenizer import Tokenizer
 from tests.checkpoints import SMALL, write_checkpoint
 
 Target = Callable[[bytes], None]

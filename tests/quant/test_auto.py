@@ -11,7 +11,7 @@ from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8, QuantRecipe, quantize
 from gpt2edge.quant.auto import Candidate, Speed, choose, quantize_auto, speed
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.types import Timing
+from gpt2edge.runtime.results import Timing
 
 PLAIN = QuantRecipe(name="plain", bits=4)
 FAITHFUL = QuantRecipe(name="faithful", bits=8)

@@ -11,7 +11,7 @@ import gpt2edge
 from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8, INT8_BLOCK, Calibration, QuantRecipe, compare, quantize
-from gpt2edge.quant.equalize import EqualizedTensors, balancing_factors, equalize
+from gpt2edge.quant.calibration.equalization import EqualizedTensors, balancing_factors, equalize
 
 TOKENS = list(range(3, 90))
 

@@ -9,7 +9,7 @@ from gpt2edge.errors import QuantizationError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import Calibration, mixed_recipe, quantize, quantize_auto
-from gpt2edge.quant.blocks import quantize_values
+from gpt2edge.quant.rounding.blocks import quantize_values
 from tests.checkpoints import SMALL, random_tensors, save_tensors, write_checkpoint
 
 

@@ -18,14 +18,14 @@ from gpt2edge.quant import (
     Calibration,
     QuantRecipe,
     compare,
-    kv_cache,
     layer_errors,
     quantize,
 )
-from gpt2edge.quant.equalize import EqualizedTensors
-from gpt2edge.quant.kv_cache import expected_range, measure_cache_scales
-from gpt2edge.runtime.ort import ort
-from gpt2edge.runtime.prefix_cache import PrefixCache
+from gpt2edge.quant.calibration import kv_cache_scales as kv_cache
+from gpt2edge.quant.calibration.equalization import EqualizedTensors
+from gpt2edge.quant.calibration.kv_cache_scales import expected_range, measure_cache_scales
+from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge.runtime.ort.library import ort
 
 pytestmark = pytest.mark.usefixtures("int8_cache")
 TOKENS = list(range(3, 90))

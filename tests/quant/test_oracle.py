@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 import gpt2edge
-from gpt2edge.export import export_checkpoint, reference
+from gpt2edge.export import export_checkpoint
+from gpt2edge.export.verify import reference
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.quant import (
     INT4,

@@ -14,8 +14,8 @@ from gpt2edge.errors import ModelDirError, QuantizationError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT4, INT8, INT8_BLOCK, Calibration, QuantRecipe, quantize
-from gpt2edge.quant.graph import GELU_REACH
 from gpt2edge.quant.recipes import Rounding
+from gpt2edge.quant.rewriting.operators import GELU_REACH
 
 TOKENS = list(range(3, 40))
 PLAIN = QuantRecipe(name="plain", bits=4, rounding="search")

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 import gpt2edge
 from gpt2edge import GREEDY
 from gpt2edge.errors import QuantizationError
+from gpt2edge.evaluate.compare import kl_divergence
+from gpt2edge.evaluate.probe import Probe
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT4, INT8_BLOCK, Calibration, compare, layer_errors, quantize
-from gpt2edge.quant.probe import Probe
-from gpt2edge.quant.report import kl_divergence
 
 TOKENS = list(range(1, 100))
 COARSE = replace(INT4, name="coarse", rounding="nearest", equalize=False, embedding=4, lm_head=4)

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpt2edge.quant.blocks import Blocks, fitting_block_size, round_to_blocks
-from gpt2edge.quant.columns import (
-    PAIR_LIMIT,
-    largest_pairs,
-    multiply_saturating,
-    round_to_columns,
-)
 from gpt2edge.quant.recipes import QuantRecipe
-from gpt2edge.quant.rounding import (
+from gpt2edge.quant.rounding.blocks import Blocks, fitting_block_size, round_to_blocks
+from gpt2edge.quant.rounding.gptq import (
     columns_with_compensation,
     inverse_of_triangular,
     round_with_compensation,
     round_with_search,
 )
-from gpt2edge.runtime.cpu_features import saturation_warning, u8s8_saturates
+from gpt2edge.quant.rounding.int8_columns import (
+    PAIR_LIMIT,
+    largest_pairs,
+    multiply_saturating,
+    round_to_columns,
+)
+from gpt2edge.runtime.system.cpu import saturation_warning, u8s8_saturates
 
 FloatArray = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ import pytest
 from gpt2edge.graph.products import Product
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT4, Calibration, mixed_recipe, quantize
-from gpt2edge.quant.sensitivity import sensitivities, widened
+from gpt2edge.quant.calibration.sensitivity import sensitivities, widened
 
 TEXT = Calibration(token_ids=list(range(1, 100)))
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from gpt2edge import GREEDY, Engine
-from gpt2edge.runtime.decoder import Decoder
-from gpt2edge.runtime.scheduler import Scheduler
-from gpt2edge.runtime.session import RuntimeOptions
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.decoding.scheduler import Scheduler
+from gpt2edge.runtime.ort.session import RuntimeOptions
 
 
 def test_two_hundred_requests_keep_their_order_and_the_budget(

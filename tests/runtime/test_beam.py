@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.processors import Processing, Scope
-from gpt2edge.runtime.session import RuntimeOptions
-from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.sampling.processors import Processing, Scope
+from gpt2edge.runtime.text.stopping import StopParams
 from tests.runtime.models import EOS
 
 PROMPTS = ["Once upon a time", "he", "the hell of it", "z"]

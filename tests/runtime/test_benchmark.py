@@ -8,9 +8,8 @@ import pytest
 
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.errors import ContextLengthError
-from gpt2edge.runtime import benchmark as module
-from gpt2edge.runtime import memory
-from gpt2edge.runtime.benchmark import (
+from gpt2edge.evaluate import speed as module
+from gpt2edge.evaluate.speed import (
     BenchmarkTest,
     Figures,
     Sample,
@@ -19,7 +18,8 @@ from gpt2edge.runtime.benchmark import (
     percentile,
     plan_tests,
 )
-from gpt2edge.runtime.memory import peak_rss, reset_peak_rss
+from gpt2edge.runtime.system import memory
+from gpt2edge.runtime.system.memory import peak_rss, reset_peak_rss
 
 
 class Ticks:

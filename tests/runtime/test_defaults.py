@@ -8,8 +8,8 @@ import pytest
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError
-from gpt2edge.runtime.defaults import GenerationDefaults
-from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.decoding.defaults import GenerationDefaults
+from gpt2edge.runtime.text.stopping import StopParams
 from tests.runtime.models import EOS, KEYS, make_engine
 
 PROMPT = [10, 200, 31]

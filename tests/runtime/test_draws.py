@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2edge.runtime.draws import places_of, top_k_indices
+from gpt2edge.runtime.sampling.truncation import places_of, top_k_indices
 
 
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 60), ties=st.booleans())

@@ -18,10 +18,10 @@ from gpt2edge import GREEDY, Chunk, Engine, SamplingParams
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ContextLengthError, Gpt2EdgeError, ModelDirError, ProviderError
 from gpt2edge.runtime.arguments import GenerateArguments
-from gpt2edge.runtime.decoder import Decoder
-from gpt2edge.runtime.defaults import GenerationDefaults
-from gpt2edge.runtime.session import RuntimeOptions
-from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.decoding.defaults import GenerationDefaults
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.text.stopping import StopParams
 from tests.runtime.models import EOS, KEYS, make_engine
 
 WARM = SamplingParams(temperature=0.9, top_k=40, top_p=0.95, seed=11)
@@ -182,7 +182,7 @@ def test_the_first_token_after_the_deadline_is_the_last(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = itertools.count()
-    monkeypatch.setattr("gpt2edge.runtime.generation.perf_counter", lambda: next(seconds))
+    monkeypatch.setattr("gpt2edge.runtime.decoding.generation.perf_counter", lambda: next(seconds))
     whole = engine.generate("he", max_new_tokens=40, sampling=WARM)
     stop = StopParams(max_time=30)
     done = engine.generate("he", max_new_tokens=40, sampling=WARM, stop=stop)
@@ -264,9 +264,7 @@ def test_a_model_that_saturates_here_says_so(
 ) -> None:
     Engine(engine.model.path)
     assert not caplog.records
-    monkeypatch.setattr(
-        "gpt2edge.runtime.cpu_features.saturation_warning", lambda _: "it saturates"
-    )
+    monkeypatch.setattr("gpt2edge.runtime.system.cpu.saturation_warning", lambda _: "it saturates")
     Engine(engine.model.path)
     assert [record.getMessage() for record in caplog.records] == [
         f"{engine.model.path}: it saturates"

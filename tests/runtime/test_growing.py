@@ -10,8 +10,8 @@ import pytest
 from gpt2edge import Engine, ModelDir
 from gpt2edge.errors import ModelDirError, QuantizationError
 from gpt2edge.quant import INT8, quantize
-from gpt2edge.runtime.decoder import Decoder
-from gpt2edge.runtime.growing import GrowingCache, GrowingDecoder
+from gpt2edge.runtime.decoding.concat_decoder import GrowingCache, GrowingDecoder
+from gpt2edge.runtime.decoding.decoder import Decoder
 from tests.runtime.models import make_engine
 
 ROWS, LENGTH = 4, 24

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpt2edge.runtime.kv_cache import CacheLayout, KVCache
+from gpt2edge.runtime.cache.kv_cache import CacheLayout, KVCache
 
 
 @pytest.fixture

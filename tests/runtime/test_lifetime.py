@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gpt2edge import GREEDY, Completion, Engine, Gpt2EdgeError, SamplingParams
-from gpt2edge.runtime.session import RuntimeOptions
-from gpt2edge.runtime.speculation import PromptLookup
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.speculative.options import PromptLookup
 from tests.runtime.threads import calls, rounds
 
 

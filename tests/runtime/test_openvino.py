@@ -13,7 +13,7 @@ import gpt2edge
 from gpt2edge import GREEDY, Engine, ModelDir, SamplingParams
 from gpt2edge.errors import ProviderError
 from gpt2edge.export import export_checkpoint
-from gpt2edge.runtime.session import runtime_facts
+from gpt2edge.runtime.ort.session import runtime_facts
 from tests.conftest import ROOT
 
 pytestmark = [

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2edge.runtime.kv_cache import CacheLayout, KVCache
-from gpt2edge.runtime.prefix_cache import PrefixCache
+from gpt2edge.runtime.cache.kv_cache import CacheLayout, KVCache
+from gpt2edge.runtime.cache.prefix_tree import PrefixCache
 
 LAYOUT = CacheLayout(n_layer=1, n_head=1, head_dim=2)
 TEXTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=12)

@@ -5,8 +5,8 @@ import pytest
 import gpt2edge
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.errors import ProviderError
-from gpt2edge.runtime.ort import ort
-from gpt2edge.runtime.providers import Provider, requested
+from gpt2edge.runtime.ort.library import ort
+from gpt2edge.runtime.ort.providers import Provider, requested
 from tests.runtime.models import make_engine
 
 HAVE = ["OpenVINOExecutionProvider", "CPUExecutionProvider"]

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpt2edge.runtime.processors import Logits, apply_repetition_penalty
-from gpt2edge.runtime.random_stream import RandomStream
-from gpt2edge.runtime.sampling import (
+from gpt2edge.runtime.sampling.processors import Logits, apply_repetition_penalty
+from gpt2edge.runtime.sampling.random_stream import RandomStream
+from gpt2edge.runtime.sampling.sampler import (
     GREEDY,
     Sampler,
     SamplingParams,

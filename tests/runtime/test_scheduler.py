@@ -8,9 +8,9 @@ import pytest
 
 from gpt2edge import GREEDY, Engine, RuntimeOptions, SamplingParams
 from gpt2edge.errors import ContextLengthError
-from gpt2edge.runtime.generation import Generation
-from gpt2edge.runtime.requests import Request
-from gpt2edge.runtime.scheduler import Scheduler
+from gpt2edge.runtime.decoding.generation import Generation
+from gpt2edge.runtime.decoding.request import Request
+from gpt2edge.runtime.decoding.scheduler import Scheduler
 
 WARM = SamplingParams(temperature=0.8, top_k=40, seed=5)
 BEAMS = SamplingParams(num_beams=3)

@@ -9,11 +9,11 @@ import pytest
 
 from gpt2edge import GREEDY, Engine, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.drafting import LookupDrafter, ModelDrafter
-from gpt2edge.runtime.sampling import Sampler, log_softmax
-from gpt2edge.runtime.session import RuntimeOptions
-from gpt2edge.runtime.speculation import DraftModel, PromptLookup
-from gpt2edge.runtime.widths import Costs, Widths
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.sampling.sampler import Sampler, log_softmax
+from gpt2edge.runtime.speculative.cost_model import Costs, Widths
+from gpt2edge.runtime.speculative.drafters import LookupDrafter, ModelDrafter
+from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.runtime.models import KEYS, make_engine
 

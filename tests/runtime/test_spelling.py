@@ -10,10 +10,10 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from gpt2edge import Engine
-from gpt2edge.cli.settings import _word
+from gpt2edge.cli.options.settings import _word
 from gpt2edge.export import export_checkpoint
-from gpt2edge.runtime.spelling import first_unread, spells
-from gpt2edge.runtime.tokenizer import Tokenizer
+from gpt2edge.runtime.text.spelling import first_unread, spells
+from gpt2edge.runtime.text.tokenizer import Tokenizer
 from tests.checkpoints import write_checkpoint
 from tests.runtime.models import KEYS, write_tokenizer
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2edge.runtime.stopping import StopMatcher, StopParams
+from gpt2edge.runtime.text.stopping import StopMatcher, StopParams
 
 
 def run(pieces: list[str], strings: tuple[str, ...]) -> tuple[list[str], str | None]:

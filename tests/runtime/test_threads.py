@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt2edge.runtime import threads
+from gpt2edge.runtime.system import threads
 
 
 def write(path: Path, text: str) -> None:

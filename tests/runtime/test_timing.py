@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from gpt2edge import GREEDY, Engine
-from gpt2edge.runtime import generation
-from gpt2edge.runtime.stopping import StopParams
-from gpt2edge.runtime.types import Timing
+from gpt2edge.runtime.decoding import generation
+from gpt2edge.runtime.results import Timing
+from gpt2edge.runtime.text.stopping import StopParams
 
 PREFILL_S, STEP_S = 4.0, 0.25
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpt2edge import SamplingParams
-from gpt2edge.runtime.processors import Processing, Scope
+from gpt2edge.runtime.sampling.processors import Processing, Scope
 
 INF = -np.inf
 PLAIN = [1.0, -2.0, 3.0, 0.5, -1.0, 2.0]
@@ -117,7 +117,7 @@ def test_the_prompts_own_tokens() -> None:
         (
             "sequence_bias",
             [[[], 2.0]],
-            r"sequence_bias is \[\[\[\], 2.0\]\]; it must be a list of pairs",
+            r"sequence_bias is \[\[\[\], 2.0\]\]; it must",
         ),
         ("sequence_bias", [[[1]]], r"sequence_bias is \[\[\[1\]\]\]; it must be a list of pairs"),
         ("sequence_bias", [[[1], "x"]], "a number in sequence_bias is 'x'"),

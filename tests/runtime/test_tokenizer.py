@@ -11,7 +11,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from gpt2edge import Engine
 from gpt2edge.errors import ModelDirError
-from gpt2edge.runtime.tokenizer import StreamDecoder, Tokenizer
+from gpt2edge.runtime.text.tokenizer import StreamDecoder, Tokenizer
 from tests.runtime.models import write_tokenizer
 
 

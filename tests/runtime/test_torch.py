@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.sampling import Sampler
-from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.sampling.sampler import Sampler
+from gpt2edge.runtime.text.stopping import StopParams
 from tests.runtime.models import EOS, KEYS, make_engine
 
 torch = pytest.importorskip("torch", reason="interop: needs torch")

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from gpt2edge import Engine
-from gpt2edge.runtime import huge_pages, session
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
-from gpt2edge.runtime.huge_pages import HugePages, huge_pages_setting
-from gpt2edge.runtime.mapped_weights import MappedWeights
-from gpt2edge.runtime.session import RuntimeOptions
+from gpt2edge.runtime.ort import session
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.ort.weights import MappedWeights
+from gpt2edge.runtime.system import huge_pages
+from gpt2edge.runtime.system.huge_pages import HugePages, huge_pages_setting
 
 HUGE = 1 << 21
 PROMPT = "Once upon a time there was a miller who had three sons."

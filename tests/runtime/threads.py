@@ -14,7 +14,7 @@ from typing import Any
 
 import gpt2edge
 from gpt2edge import GREEDY, Engine, SamplingParams
-from gpt2edge.runtime.stopping import StopParams
+from gpt2edge.runtime.text.stopping import StopParams
 
 Call = Callable[[Engine], Any]
 

@@ -10,17 +10,17 @@ from tokenizers import Tokenizer
 
 import gpt2edge
 from gpt2edge.errors import ProviderError
-from gpt2edge.export import reference
-from gpt2edge.runtime.session import require_int8_cache
+from gpt2edge.export.verify import reference
+from gpt2edge.runtime.ort.session import require_int8_cache
 from tests.conftest import ROOT
 
 pytest.importorskip("onnx", reason="needs the export extra")
 safetensors = pytest.importorskip("safetensors", reason="needs the export extra")
 
+from gpt2edge.evaluate.compare import kl_divergence  # noqa: E402
 from gpt2edge.export import export_checkpoint  # noqa: E402
-from gpt2edge.export.checkpoint import Checkpoint  # noqa: E402
+from gpt2edge.export.sources.checkpoint import Checkpoint  # noqa: E402
 from gpt2edge.quant import INT8_BLOCK, quantize  # noqa: E402
-from gpt2edge.quant.report import kl_divergence  # noqa: E402
 
 MODELS = ROOT / "training" / "models"
 FOLDERS = sorted(MODELS.glob("stepmath-*"))

@@ -21,7 +21,7 @@ from gpt2edge.runtime.search import (
     Trial,
     fit,
 )
-from gpt2edge.runtime.search.policy import agreement
+from gpt2edge.runtime.search.strategies.compute_policy import agreement
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
 TEXT: dict[str, Any] = {"sampling": WARM, "max_new_tokens": 18}

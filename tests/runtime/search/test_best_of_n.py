@@ -6,9 +6,9 @@ import pytest
 
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.search.best_of_n import BestOfN, pass_at_k, pick
+from gpt2edge.runtime.search.budget import Budget, Candidate
 from gpt2edge.runtime.search.candidates import gather
-from gpt2edge.runtime.search.types import Budget, Candidate
+from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, pass_at_k, pick
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
 

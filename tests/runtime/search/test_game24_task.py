@@ -16,9 +16,9 @@ from gpt2edge.runtime.search import (
     WrittenGame24,
 )
 from gpt2edge.runtime.search.game24_steps import is_solved, prompt_of, read_step
-from gpt2edge.runtime.search.likeliest import Likeliest, Line
-from gpt2edge.runtime.search.tree import TreeResult
-from gpt2edge.runtime.search.workspace import Workspace
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.trees.line_beam import Likeliest, Line
+from gpt2edge.runtime.search.trees.tree import TreeResult
 from tests.conftest import ROOT
 
 MODELS = ROOT / "training" / "models"

@@ -7,9 +7,9 @@ import pytest
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.ort.session import Binding
 from gpt2edge.runtime.search import Budget, Loom, Tree
-from gpt2edge.runtime.session import Binding
 from tests.runtime.models import KEYS, make_engine
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)

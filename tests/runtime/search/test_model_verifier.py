@@ -9,7 +9,8 @@ import pytest
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.decoder import Decoder
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.ort.session import Binding
 from gpt2edge.runtime.search import (
     AskedModel,
     BestOfN,
@@ -19,8 +20,7 @@ from gpt2edge.runtime.search import (
     StepBeam,
     Weighted,
 )
-from gpt2edge.runtime.search.model_verifier import _Reader
-from gpt2edge.runtime.session import Binding
+from gpt2edge.runtime.search.verifiers.reward_models import _Reader
 from tests.runtime.models import KEYS, make_engine
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)

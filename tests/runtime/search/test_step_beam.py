@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
-from gpt2edge.runtime.search.paths import Path
-from gpt2edge.runtime.search.step_beam import StepBeam
+from gpt2edge.runtime.search.budget import Budget, SearchResult
 from gpt2edge.runtime.search.steps import split_steps
-from gpt2edge.runtime.search.types import Budget, SearchResult
+from gpt2edge.runtime.search.strategies.step_beam import StepBeam
+from gpt2edge.runtime.search.strategies.step_path import Path
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
 TOKENS = 26

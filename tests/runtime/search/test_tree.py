@@ -26,7 +26,7 @@ from gpt2edge.runtime.search import (
     WordValues,
     Workspace,
 )
-from gpt2edge.runtime.search.tree import Node
+from gpt2edge.runtime.search.trees.tree import Node
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
 REQUEST = Request(prompt="hello", sampling=WARM, max_new_tokens=24)

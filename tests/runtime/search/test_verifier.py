@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.search.verifier import (
+from gpt2edge.runtime.search.verifiers.verifier import (
     Aggregate,
     Weighted,
     aggregate_steps,

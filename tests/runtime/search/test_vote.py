@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.search.types import Budget, Candidate, SearchResult
-from gpt2edge.runtime.search.vote import MajorityVote, is_decided, tally, winner
-from gpt2edge.runtime.types import Completion, Timing
+from gpt2edge.runtime.results import Completion, Timing
+from gpt2edge.runtime.search.budget import Budget, Candidate, SearchResult
+from gpt2edge.runtime.search.strategies.majority_vote import MajorityVote, is_decided, tally, winner
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
 

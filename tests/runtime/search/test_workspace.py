@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
-from gpt2edge.runtime.decoder import Decoder
-from gpt2edge.runtime.prefix_cache import PrefixCache
-from gpt2edge.runtime.search.types import Budget, Cost
-from gpt2edge.runtime.search.workspace import Workspace
+from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.search.budget import Budget, Cost
+from gpt2edge.runtime.search.search_session import Workspace
 from tests.runtime.models import KEYS, make_engine
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)

@@ -1,0 +1,161 @@
+"""``gpt2edge branch``."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from gpt2edge.cli.display.branch_session import Session, spent
+from gpt2edge.cli.display.output import note, print_json
+from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.display.tree import html_option, save_page, show_tree
+from gpt2edge.cli.main import INTERRUPTED
+from gpt2edge.cli.options.common import Source, Target, bundled, json_option
+from gpt2edge.cli.options.sampling import SAMPLING_OPTIONS, EndFlags, SamplingFlags
+from gpt2edge.cli.options.settings import resolve
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.search import Loom, Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """Where the tree comes from, and how it grows."""
+
+    load: Path | None
+    at: int | None
+    n: int
+    depth: int | None
+    tokens: int
+    interactive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How the tree is kept and shown."""
+
+    save: Path | None
+    html: Path | None
+    as_json: bool
+
+
+_FILE: Final[Any] = click.Path(dir_okay=False, path_type=Path)
+GROWTH_OPTIONS: Final = (
+    click.option("--load", type=_FILE, metavar="FILE", help="Go on with a saved tree."),
+    click.option(
+        "--at", type=click.IntRange(0), metavar="ID", help="Branch this node.  [default: the root]"
+    ),
+    click.option(
+        "--n",
+        type=click.IntRange(1, 1024),
+        default=3,
+        show_default=True,
+        metavar="N",
+        help="Continuations of each node.",
+    ),
+    click.option(
+        "--depth",
+        type=click.IntRange(1, 64),
+        metavar="D",
+        help="Levels to grow.  [default: 1; with --load alone none]",
+    ),
+    click.option(
+        "--tokens",
+        type=click.IntRange(1),
+        default=16,
+        show_default=True,
+        metavar="N",
+        help="Length of each continuation.",
+    ),
+    click.option("-i", "--interactive", is_flag=True, help="Choose, branch, go back, by number."),
+)
+VIEW_OPTIONS: Final = (
+    click.option("--save", type=_FILE, metavar="FILE", help="Save the tree as JSON."),
+    html_option,
+    json_option,
+)
+
+
+@click.command()
+@Source.options()
+@Target.options()
+@bundled("growth", Growth, *GROWTH_OPTIONS)
+@bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
+@bundled("view", View, *VIEW_OPTIONS)
+def branch(
+    source: Source, target: Target, growth: Growth, sampling: SamplingFlags, view: View
+) -> None:
+    """A tree of completions of PROMPT: N continuations, any of which goes on.
+
+    Each node shows p, its share of the probability of its siblings, and as its value the mean
+    (geometric) probability of its tokens. A step costs its new tokens and one that is read; what
+    was spent is on stderr. With --interactive the way is chosen by number, the tree can be saved
+    at any time, and the chosen text is printed at the end.
+
+    \b
+    Examples:
+      gpt2edge branch --n 3 --depth 2 "Once upon a time"
+      gpt2edge branch -i --save tale.json "The king"
+      gpt2edge branch --load tale.json --at 5 --n 4 --save tale.json --html tale.html
+    """
+    tree = _loaded(source, growth)
+    at, depth = growth.at or 0, growth.depth
+    if tree is None or growth.at is not None or depth is not None or growth.interactive:
+        loom = _loom(source, target, growth, sampling, tree)
+        tree = loom.tree
+        if at >= len(tree.nodes):
+            raise ValueError(f"--at is {at}; the tree has the nodes 0 to {len(tree.nodes) - 1}")
+        if growth.interactive:
+            node = Session(loom, growth.n, view.save).run(tree.nodes[at])
+            click.echo(node.state)
+        else:
+            with watched("growing the tree"):
+                loom.grow(tree.nodes[at], n=growth.n, depth=depth or 1)
+        note(spent(loom.cost))
+        _keep(tree, view, shown=growth.interactive, cost=asdict(loom.cost))
+        if loom.stopped == "interrupted":
+            click.get_current_context().exit(INTERRUPTED)
+    else:
+        _keep(tree, view, shown=False, cost={})
+
+
+def _loaded(source: Source, growth: Growth) -> "Tree | None":
+    if growth.load is None:
+        return None
+    from gpt2edge.runtime.search import Tree
+
+    if source.given is not None:
+        raise click.UsageError("give either PROMPT or --load.")
+    return Tree.load(growth.load)
+
+
+def _loom(
+    source: Source,
+    target: Target,
+    growth: Growth,
+    sampling: SamplingFlags,
+    tree: "Tree | None",
+) -> "Loom":
+    from gpt2edge.runtime.search import Loom
+
+    prompt = source.prompt() if tree is None else ""
+    engine = target.load()
+    ending = EndFlags(
+        max_new_tokens=None, min_new_tokens=None, stop=(), escape=False, ignore_eos=False
+    )
+    given = resolve(sampling, ending, engine).sampling
+    chosen = given if sampling.temperature is not None or not given.is_greedy else None
+    return Loom(engine, prompt, tokens=growth.tokens, sampling=chosen, tree=tree)
+
+
+def _keep(tree: "Tree", view: View, *, shown: bool, cost: dict[str, Any]) -> None:
+    """Save what is to be saved, and show the tree where it was not seen."""
+    if view.save:
+        tree.save(view.save)
+    if view.html:
+        save_page(tree, view.html, tree.root.text.strip() or "Completions")
+    if view.as_json:
+        print_json({**tree.as_dict(), "cost": cost})
+    elif not shown:
+        show_tree(tree)

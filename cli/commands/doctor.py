@@ -1,0 +1,147 @@
+"""``gpt2edge doctor``."""
+
+import platform
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gpt2edge.cli.display.output import print_facts, print_json
+from gpt2edge.cli.options.common import json_option
+from gpt2edge.errors import ModelDirError
+
+_X86: Final = "sse4_1 avx avx2 fma f16c avx_vnni avx512f avx512bw avx512_vnni avx512_bf16 amx_int8"
+_ARM: Final = "asimd asimddp i8mm sve"
+_FEATURES: Final = (*_X86.split(), *_ARM.split())
+_PACKAGES: Final = (
+    "gpt2edge",
+    "onnxruntime",
+    "numpy",
+    "tokenizers",
+    "click",
+    "onnx",
+    "safetensors",
+)
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Show what this machine offers, and check the installation.
+
+    The processor and its features (int8 is fastest where one of them is called vnni, i8mm or
+    amx_int8), threads that may be used and why, execution providers, versions, what keeps other
+    packages from reporting about you, and the checksums of the bundled model. Paste the output
+    into a bug report. A damaged bundled model makes the exit code 1.
+
+    With --json: cpu, threads, memory, onnxruntime, packages, telemetry, bundled_model.
+
+    \b
+    Examples:
+      gpt2edge doctor
+      gpt2edge doctor --json
+    """
+    report = {
+        "cpu": cpu_facts(),
+        "threads": thread_facts(),
+        "memory": memory_facts(),
+        "onnxruntime": _providers(),
+        "packages": package_versions(),
+        "telemetry": telemetry_facts(),
+        "bundled_model": bundled_facts(),
+    }
+    if as_json:
+        print_json(report)
+    else:
+        for title, facts in report.items():
+            print_facts(
+                title.replace("_", " "), {name: _shown(value) for name, value in facts.items()}
+            )
+    if not report["bundled_model"]["intact"]:
+        raise ModelDirError(f"the bundled model: {report['bundled_model']['problem']}")
+
+
+def cpu_facts(listing: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """The processor's name, and those of its features that matter to matrix products."""
+    text = listing.read_text(encoding="utf-8", errors="replace") if listing.is_file() else ""
+    lines = [line.partition(":")[::2] for line in text.split("\n\n")[0].splitlines()]
+    keys = {name.strip(): value.strip() for name, value in lines}
+    flags = set((keys.get("flags") or keys.get("Features") or "").split())
+    return {
+        "model": keys.get("model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "system": platform.platform(),
+        "features": [name for name in _FEATURES if name in flags],
+    }
+
+
+def package_versions() -> dict[str, str | None]:
+    """Versions of Python, of this package and of those under it."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+
+
+def thread_facts() -> dict[str, Any]:
+    """What bounds the number of threads, and the number that comes of it."""
+    from gpt2edge.runtime.system import threads
+
+    cpus = threads.allowed_cpus()
+    return {
+        "used": threads.available_threads(),
+        "allowed_processors": len(cpus),
+        "physical_cores": len(threads.physical_cores(cpus)),
+        "cgroup_quota": threads.cgroup_quota(),
+    }
+
+
+def memory_facts() -> dict[str, Any]:
+    """Whether weights can be moved to huge pages."""
+    from gpt2edge.runtime.system.huge_pages import huge_pages_setting
+
+    return {"huge_pages": huge_pages_setting()}
+
+
+def bundled_facts() -> dict[str, Any]:
+    """Where the bundled model is, and whether it is whole."""
+    from gpt2edge.model_dir import ModelDir
+    from gpt2edge.runtime.bundled import BUNDLED_MODEL
+
+    facts: dict[str, Any] = {"path": str(BUNDLED_MODEL), "intact": False}
+    try:
+        model = ModelDir.open(BUNDLED_MODEL)
+        damaged = model.damaged_files()
+    except ModelDirError as error:
+        return {**facts, "problem": str(error)}
+    if damaged:
+        return {**facts, "problem": f"damaged, by its sha256: {', '.join(damaged)}"}
+    return {**facts, "intact": True, "variant": model.manifest.variant, "bytes": model.nbytes}
+
+
+def telemetry_facts() -> dict[str, str]:
+    """The variables that turn other packages' telemetry off, as they are set."""
+    from gpt2edge._telemetry import settings
+
+    return settings()
+
+
+def _providers() -> dict[str, Any]:
+    from gpt2edge.runtime.ort.session import runtime_facts
+
+    facts = runtime_facts()
+    return {"version": facts["onnxruntime"], "providers": facts["providers"]}
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # slow: not for --help
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _shown(value: Any) -> Any:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) or "none" if isinstance(value, list) else value

@@ -1,0 +1,137 @@
+"""``gpt2edge inspect``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpt2edge.cli.display.output import note, print_facts, print_json, print_table, size
+from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.options.common import json_option
+from gpt2edge.cli.preload import open_model
+from gpt2edge.errors import MissingExtraError, ModelDirError
+from gpt2edge.graph.facts import GraphFacts, read_graph
+
+if TYPE_CHECKING:
+    from gpt2edge.config import ModelConfig
+    from gpt2edge.model_dir import ModelDir
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@json_option
+def inspect(model: Path | None, as_json: bool) -> None:
+    """Show what MODEL holds, and check its files.
+
+    Sizes and checksums of the files, the model's shape, and how each layer's weights are stored,
+    with the graph's operators, inputs and outputs. Without MODEL, the bundled one. A file whose
+    checksum is wrong makes the exit code 1. All files are hashed, also those that other commands
+    take on trust, as they were intact at an earlier start and have not changed since; which ones is
+    noted in verified.json in GPT2EDGE_CACHE, by default in gpt2edge of the user's cache folder
+    (XDG_CACHE_HOME, or ~/.cache). The graph is read by onnx, from the export extra.
+
+    With --json: path, task, variant, profile, source, recipe, config, parameters, bytes, files,
+    graph (null without onnx).
+
+    \b
+    Examples:
+      gpt2edge inspect
+      gpt2edge inspect models/gpt2-int4
+      gpt2edge inspect models/gpt2 --json
+    """
+    opened = open_model(model)
+    with watched("hashing every file"):
+        damaged = opened.damaged_files()
+    try:
+        graph = read_graph(opened.graph_path)
+    except MissingExtraError as error:
+        graph = None
+        note(f"the graph is not shown: {error}")
+    if as_json:
+        print_json(_report(opened, damaged, graph))
+    else:
+        _print(opened, damaged, graph)
+    if damaged:
+        raise ModelDirError(f"damaged, by its sha256: {', '.join(damaged)}")
+
+
+def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> dict[str, Any]:
+    manifest = asdict(opened.manifest)
+    records = manifest.pop("files").items()
+    files = [
+        {"name": name, **record, "intact": name not in damaged if record["sha256"] else None}
+        for name, record in records
+    ]
+    return {
+        "path": str(opened.path),
+        **manifest,
+        "config": asdict(opened.config),
+        "parameters": parameters(opened, graph),
+        "bytes": opened.nbytes,
+        "files": files,
+        "graph": asdict(graph) if graph else None,
+    }
+
+
+def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> None:
+    config, manifest = opened.config, opened.manifest
+    facts: dict[str, object] = {
+        "task": manifest.task,
+        "variant": f"{manifest.variant}, profile {manifest.profile}",
+        "source": manifest.source or "-",
+        "recipe": manifest.recipe.get("name", "-") if manifest.recipe else "-",
+        "parameters": f"{parameters(opened, graph):,}",
+        "shape": f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}",
+        "context": f"{config.n_positions:,} tokens, vocabulary {config.vocab_size:,}",
+        "activation": config.activation_function,
+        "made with": ", ".join(f"{tool} {v}" for tool, v in manifest.tool_versions.items()),
+    }
+    print_facts(str(opened.path), facts)
+    rows: list[tuple[object, ...]] = [
+        (
+            name,
+            size(record.bytes),
+            "DAMAGED" if name in damaged else "intact" if record.sha256 else "unknown",
+        )
+        for name, record in manifest.files.items()
+    ]
+    click.echo()
+    print_table([("file", "size", "sha256"), *rows, ("total", size(opened.nbytes), "")], right=(1,))
+    if graph is None:
+        return
+    click.echo()
+    layers = [(layer, summary, size(nbytes)) for layer, summary, nbytes in graph.layers()]
+    print_table([("layer", "weights", "size"), *layers], right=(2,))
+    click.echo()
+    print_table([("operator", "count"), *graph.operators.items()], right=(1,))
+    for title, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        click.echo()
+        shapes = [(t.name, t.type, f"[{', '.join(map(str, t.shape))}]") for t in tensors]
+        print_table([(title, "type", "shape"), *shapes])
+
+
+def parameters(opened: "ModelDir", graph: GraphFacts | None = None) -> int:
+    """Weights of the transformer and of its head; an embedding that is the head counts once."""
+    config, task = opened.config, opened.manifest.task
+    body = transformer_parameters(config)
+    if task == "text-generation":
+        return body if config.tie_word_embeddings else body + config.vocab_size * config.n_embd
+    labels = _labels(opened) if graph is None else int(graph.outputs[0].shape[-1])
+    return body + labels * (config.n_embd + (task == "token-classification"))  # with its bias
+
+
+def transformer_parameters(config: "ModelConfig") -> int:
+    """Weights of the transformer without a head."""
+    width, inner = config.n_embd, config.n_inner
+    attention = 4 * width * width + 4 * width
+    mlp = 2 * width * inner + inner + width
+    block = attention + mlp + 4 * width
+    return config.n_layer * block + (config.vocab_size + config.n_positions) * width + 2 * width
+
+
+def _labels(opened: "ModelDir") -> int:
+    """Labels of a classifier; upstream writes them only where they are not two."""
+    from gpt2edge.model_dir import read_json
+
+    return len(read_json(opened.path / "config.json").get("id2label") or (0, 1))

@@ -1,0 +1,119 @@
+"""``gpt2edge models``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpt2edge.cli.commands.inspect import inspect
+from gpt2edge.cli.display.output import note, print_json, print_table, size
+from gpt2edge.cli.options.common import json_option
+
+if TYPE_CHECKING:
+    from gpt2edge.store import StoredModel
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(ctx: click.Context) -> None:
+    """List, show and remove the models that pull has fetched.
+
+    They are in GPT2EDGE_STORE, by default in gpt2edge/models of the user's data folder
+    (XDG_DATA_HOME, or ~/.local/share). A model is named NAME, or NAME:VARIANT where there are
+    several of that name. Without a command, they are listed.
+
+    \b
+    Examples:
+      gpt2edge models
+      gpt2edge models show openai-community/gpt2
+      gpt2edge models rm openai-community/gpt2:fp32
+      gpt2edge generate -m openai-community/gpt2:int8 "Edge inference is"
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_models)
+
+
+@models.command("list")
+@json_option
+def list_models(as_json: bool = False) -> None:
+    """List the models of the store.
+
+    With --json: store, models (name, path, bytes, source).
+
+    \b
+    Example:
+      gpt2edge models list --json
+    """
+    from gpt2edge.store import store_dir, stored_models
+
+    found = stored_models()
+    if as_json:
+        rows = [{"name": model.reference, "path": model.path, **_facts(model)} for model in found]
+        print_json({"store": str(store_dir()), "models": [_texts(row) for row in rows]})
+    elif found:
+        table = [(m.reference, size(f["bytes"]), f["source"]) for m in found for f in [_facts(m)]]
+        print_table([("model", "size", "source"), *table], right=(1,))
+    else:
+        note(f"no models in {store_dir()}: fetch one with 'gpt2edge pull NAME'")
+
+
+@models.command()
+@click.argument("name")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show what the model NAME holds, as inspect does.
+
+    \b
+    Example:
+      gpt2edge models show openai-community/gpt2
+    """
+    from gpt2edge.store import find_model
+
+    ctx.invoke(inspect, model=find_model(name).path, as_json=as_json)
+
+
+@models.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def rm(names: tuple[str, ...]) -> None:
+    """Remove the models NAME from the store; the Hub's own cache keeps what was fetched.
+
+    \b
+    Example:
+      gpt2edge models rm openai-community/gpt2:fp32
+    """
+    from gpt2edge.store import find_model, remove_model
+
+    for model in [find_model(name) for name in names]:
+        remove_model(model)
+        note(f"removed {model.reference}")
+
+
+@models.command()
+@click.argument("name")
+def path(name: str) -> None:
+    """Print the folder of the model NAME.
+
+    \b
+    Example:
+      du -sh "$(gpt2edge models path openai-community/gpt2)"
+    """
+    from gpt2edge.store import find_model
+
+    click.echo(find_model(name).path)
+
+
+def _facts(model: "StoredModel") -> dict[str, Any]:
+    """Size, source and task; a damaged model is listed, so that it can be removed."""
+    from gpt2edge.errors import ModelDirError
+    from gpt2edge.model_dir import ModelDir
+
+    try:
+        opened = ModelDir.open(model.path)
+    except ModelDirError as error:
+        return {"bytes": 0, "source": f"damaged: {error}"}
+    return {"bytes": opened.nbytes, "source": opened.manifest.source}
+
+
+def _texts(row: dict[str, object]) -> dict[str, object]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in row.items()}

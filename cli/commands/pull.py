@@ -1,0 +1,136 @@
+"""``gpt2edge pull``."""
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from gpt2edge.cli.display.output import note, size
+from gpt2edge.cli.display.progress import watched
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpt2edge._progress import Progress
+    from gpt2edge.export.sources.hub import Snapshot
+    from gpt2edge.model_dir import ModelDir
+
+FP32: Final = "fp32"
+
+
+@click.command()
+@click.argument("name")
+@click.option("--revision", metavar="REV", help="Branch, tag or commit.  [default: main]")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="Quantize it by a recipe of quantize, such as int4 or auto.  [default: keep float32]",
+)
+def pull(name: str, revision: str | None, recipe: str | None) -> None:
+    """Fetch the model NAME from the Hugging Face Hub, export it, and keep it under its name.
+
+    NAME is what the Hub calls it, such as openai-community/gpt2. From then on every command and
+    gpt2edge.load take it for a model folder; with two variants of one name, NAME:int8. Only
+    safetensors and text files are fetched, into the Hub's own cache (HF_HOME), where other tools
+    find them; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean there. The model is
+    kept in GPT2EDGE_STORE, by default in gpt2edge/models of the user's data folder; see
+    "gpt2edge models".
+
+    Needs the hub and export extras: pip install 'gpt2edge[hub,export]'
+
+    \b
+    Examples:
+      gpt2edge pull openai-community/gpt2
+      gpt2edge pull distilbert/distilgpt2 --recipe int4
+      gpt2edge generate -m distilbert/distilgpt2 "Edge inference is"
+    """
+    from gpt2edge.export.sources.hub import fetch
+    from gpt2edge.store import stored_path
+
+    stored_path(name, recipe or FP32)
+    if recipe is not None:
+        _check_recipe(recipe)
+    with watched("") as progress:  # silent beside the bars of the Hub's client
+        snapshot = fetch(name, revision=revision, progress=progress)
+        if recipe is None:
+            model = _exported(snapshot, progress)
+        else:
+            model = _quantized(snapshot, recipe, progress)
+    note(f"{name}:{recipe or FP32}: {size(model.nbytes)} at {model.path}")
+
+
+def _exported(snapshot: "Snapshot", progress: "Progress | None") -> "ModelDir":
+    """The float32 model in the store, exported where it is not there, or of another commit."""
+    from gpt2edge.export import export_checkpoint
+    from gpt2edge.store import stored_path
+
+    target = stored_path(snapshot.name, FP32)
+    present = _present(snapshot, FP32)
+    if present is not None:
+        return present
+    return export_checkpoint(
+        snapshot.path,
+        target,
+        overwrite=target.exists(),
+        origin=snapshot.origin,
+        progress=progress,
+    )
+
+
+def _quantized(snapshot: "Snapshot", recipe: str, progress: "Progress | None") -> "ModelDir":
+    """The quantized model in the store; a float32 one made on the way does not stay."""
+    from gpt2edge.store import find_model, remove_model, stored_path
+
+    present = _present(snapshot, recipe)
+    if present is not None:
+        return present
+    had = stored_path(snapshot.name, FP32).exists()
+    source = _exported(snapshot, progress)
+    target = stored_path(snapshot.name, recipe)
+    try:
+        return _quantize(source, target, recipe, progress)
+    finally:
+        if not had:
+            remove_model(find_model(f"{snapshot.name}:{FP32}"))
+
+
+def _check_recipe(name: str) -> None:
+    from gpt2edge.quant import AUTO, MIXED, named_recipe
+
+    if name not in (AUTO, MIXED):
+        named_recipe(name)
+
+
+def _quantize(
+    source: "ModelDir", target: "Path", name: str, progress: "Progress | None"
+) -> "ModelDir":
+    from gpt2edge.quant import (
+        AUTO,
+        INT4,
+        MIXED,
+        mixed_recipe,
+        named_recipe,
+        quantize,
+        quantize_auto,
+    )
+
+    overwrite = target.exists()
+    if name == AUTO:
+        return quantize_auto(source, target, overwrite=overwrite, progress=progress)[0]
+    if name == MIXED:
+        recipe = mixed_recipe(source, INT4, mean_bits=5, progress=progress)
+    else:
+        recipe = named_recipe(name)
+    return quantize(source, target, recipe=recipe, overwrite=overwrite, progress=progress)
+
+
+def _present(snapshot: "Snapshot", variant: str) -> "ModelDir | None":
+    """The stored model, where it is whole and of the snapshot's commit."""
+    from gpt2edge.errors import ModelDirError
+    from gpt2edge.model_dir import ModelDir
+    from gpt2edge.store import stored_path
+
+    try:
+        model = ModelDir.open(stored_path(snapshot.name, variant))
+    except ModelDirError:
+        return None
+    return model if model.manifest.source == snapshot.origin else None

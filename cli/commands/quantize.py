@@ -1,0 +1,233 @@
+"""``gpt2edge quantize``."""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpt2edge.cli.commands.compare import context_option, measure, models_of, print_report, report
+from gpt2edge.cli.display.output import aligned, named, note, print_json, size
+from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.options.common import Decorator, bundled, json_option, read_file
+
+if TYPE_CHECKING:
+    from gpt2edge.model_dir import ModelDir
+    from gpt2edge.quant import Calibration, Choice, QuantRecipe
+    from gpt2edge.quant.recipes import CacheType, Rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """The text on which a quantized model is judged, and what it must hold."""
+
+    path: str | None
+    context: int | None
+    max_perplexity_increase: float | None
+
+    @staticmethod
+    def options() -> Decorator:
+        """Decorator for a command that takes ``judging``."""
+        text = click.option("--text", "path", metavar="FILE", help="Report the loss on this text.")
+        limit = click.option(
+            "--max-perplexity-increase",
+            type=click.FloatRange(min=0),
+            metavar="PCT",
+            help="Write nothing where perplexity on --text grows by more than PCT percent.",
+        )
+        return bundled("judging", Judging, text, context_option, limit)
+
+    def check_usage(self) -> None:
+        """A limit needs a text. Raises UsageError."""
+        if self.max_perplexity_increase is not None and self.path is None:
+            raise click.UsageError("--max-perplexity-increase needs --text FILE to measure on.")
+
+
+@dataclass(slots=True)
+class _Judge:
+    """Measures the finished model before it takes its place."""
+
+    source: "ModelDir"
+    judging: Judging
+    measured: list[Any] = field(default_factory=list)
+
+    def __call__(self, model: "ModelDir") -> None:
+        from gpt2edge.errors import QuantizationError
+
+        if self.judging.path is None:
+            return
+        text = read_file(self.judging.path)
+        self.measured = list(measure(self.source, model, text, context=self.judging.context))
+        increase = self.measured[0].perplexity_increase.value
+        limit = self.judging.max_perplexity_increase
+        if limit is not None and not 100 * increase <= limit:
+            raise QuantizationError(
+                f"perplexity grows by {increase:.3%}, more than the {limit:g} % allowed: nothing "
+                "was written; try a recipe with more bits, or --calibrate"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The recipe, what is changed of it, and the text that it is fitted to."""
+
+    recipe: str
+    calibrate: str | None
+    rounding: "Rounding | None"
+    kv_cache: "CacheType"
+
+    @staticmethod
+    def options() -> Decorator:
+        """Decorator for a command that takes ``wanted``."""
+        recipe = click.option(
+            "--recipe",
+            default="int8",
+            show_default=True,
+            metavar="NAME",
+            help="int8 (fastest prefill), int8-block (most faithful), int4 (smallest), int8-decode "
+            "and int4-decode (fastest for one sequence), int4-mixed (8 bits where they count most, "
+            "5 on average) or auto (the fastest of int8, int8-block and int4 on this machine that "
+            "loses about 1 % at most).",
+        )
+        calibrate = click.option(
+            "--calibrate",
+            metavar="FILE",
+            help="UTF-8 text like those the model will read; - is stdin.  [default: its own "
+            "weights, and what it writes itself where a recipe needs inputs]",
+        )
+        rounding = click.option(
+            "--rounding",
+            type=click.Choice(["nearest", "search", "compensate"]),
+            help="How weights in blocks are rounded: nearest is quick and reads one at a time, "
+            "compensate makes up for errors and runs the model.  [default: the recipe's]",
+        )
+        kv_cache = click.option(
+            "--kv-cache",
+            type=click.Choice(["float32", "int8"]),
+            default="float32",
+            show_default=True,
+            help="How keys and values are kept: int8 takes a quarter of the memory, and is faster "
+            "after long prompts but slower at reading them.",
+        )
+        return bundled("wanted", Wanted, recipe, calibrate, rounding, kv_cache)
+
+    def adapted(self, recipe: "QuantRecipe") -> "QuantRecipe":
+        """The recipe with the changes."""
+        rounding = self.rounding or recipe.rounding
+        return replace(recipe, rounding=rounding, kv_cache=self.kv_cache)
+
+    def calibration(self, source: "ModelDir") -> "Calibration | None":
+        """The text as tokens. Raises QuantizationError where the model cannot read it."""
+        from gpt2edge.errors import QuantizationError
+        from gpt2edge.quant import Calibration
+        from gpt2edge.runtime.text.tokenizer import Tokenizer
+
+        if self.calibrate is None:
+            return None
+        if source.tokenizer_path is None:
+            raise QuantizationError(
+                f"{source.path} has no tokenizer: it cannot read {self.calibrate}"
+            )
+        token_ids = Tokenizer(source.tokenizer_path).encode(read_file(self.calibrate))
+        return Calibration(token_ids=token_ids)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@Wanted.options()
+@Judging.options()
+@click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
+@json_option
+def quantize(
+    model: Path,
+    out: Path,
+    wanted: Wanted,
+    judging: Judging,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the exported MODEL to OUT, smaller and faster.
+
+    With --text the loss is measured and printed: perplexity, KL divergence, top-1 and greedy
+    agreement against MODEL, and the error after each layer. OUT is whole or absent.
+
+    Needs the quant extra: pip install 'gpt2edge[quant]'
+
+    \b
+    Examples:
+      gpt2edge quantize models/gpt2 models/gpt2-int8
+      gpt2edge quantize models/gpt2 models/gpt2-int4 --recipe int4 --calibrate book.txt
+      gpt2edge quantize models/gpt2 models/gpt2-int4 --recipe int4 --text wiki.test.raw \\
+        --max-perplexity-increase 2
+      gpt2edge quantize models/gpt2 models/gpt2-small --recipe auto --json
+    """
+    from gpt2edge.model_dir import ModelDir
+
+    judging.check_usage()
+    source = ModelDir.open(model)
+    if judging.path is not None:
+        source.require_language_model()
+    judge = _Judge(source, judging)
+    with watched("reading the model") as progress:
+        result, choice = _run(
+            source, out, wanted, check=judge, overwrite=overwrite, progress=progress
+        )
+    if choice:
+        _explain(choice)
+    _show(source, result, judge.measured, choice, as_json)
+
+
+def _run(
+    source: "ModelDir", out: Path, wanted: Wanted, **options: Any
+) -> "tuple[ModelDir, Choice | None]":
+    from gpt2edge.quant import AUTO, INT4, MIXED, mixed_recipe, named_recipe, quantize_auto
+    from gpt2edge.quant import quantize as run
+    from gpt2edge.quant.auto import CANDIDATES
+
+    options["calibration"] = calibration = wanted.calibration(source)
+    if wanted.recipe == AUTO:
+        candidates = [wanted.adapted(recipe) for recipe in CANDIDATES]
+        return quantize_auto(source, out, candidates=candidates, **options)
+    if wanted.recipe == MIXED:
+        recipe = mixed_recipe(
+            source, INT4, mean_bits=5, calibration=calibration, progress=options["progress"]
+        )
+    else:
+        recipe = named_recipe(wanted.recipe)
+    return run(source, out, recipe=wanted.adapted(recipe), **options), None
+
+
+def _explain(choice: "Choice") -> None:
+    head = ("recipe", "size", "prefill, tok/s", "decode, tok/s", "256 + 64, ms", "KL, nats")
+    rows: list[tuple[object, ...]] = [
+        (
+            item.recipe,
+            size(item.bytes),
+            f"{item.prefill_tps:,.0f}",
+            f"{item.decode_tps:,.0f}",
+            f"{1e3 * item.request_s:,.1f}",
+            f"{item.kl:.3g}",
+        )
+        for item in choice.candidates
+    ]
+    for line in aligned([head, *rows], right=range(1, len(head))):
+        note(line)
+    note(f"{choice.recipe}: {choice.reason}")
+
+
+def _show(
+    source: "ModelDir",
+    result: "ModelDir",
+    measured: list[Any],
+    choice: "Choice | None",
+    as_json: bool,
+) -> None:
+    if as_json:
+        found = (report if measured else models_of)(source, result, *measured)
+        print_json({**found, "auto": asdict(choice)} if choice else found)
+    elif measured:
+        print_report(source, result, *measured)
+    else:
+        share = result.nbytes / source.nbytes
+        note(f"{named(result)}: {size(result.nbytes)}, {share:.0%} of {source.path}")

@@ -1,0 +1,298 @@
+"""``gpt2edge solve``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from gpt2edge.cli.display.output import aligned, counted, note, print_json, quoted
+from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.display.tree import html_option, save_page, show_tree
+from gpt2edge.cli.main import INTERRUPTED
+from gpt2edge.cli.options.common import Source, Target, bundled, checked, json_option
+from gpt2edge.cli.options.problems import Harvester, Problem, read_problems
+from gpt2edge.cli.options.sampling import (
+    END_OPTIONS,
+    SAMPLING_OPTIONS,
+    EndFlags,
+    SamplingFlags,
+)
+from gpt2edge.cli.options.search import (
+    METHODS,
+    TREES,
+    UNVERIFIED,
+    Outcome,
+    SearchFlags,
+    Solver,
+    open_verifier,
+)
+from gpt2edge.cli.options.settings import resolve
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.search import TreeResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What is solved, and how it is shown."""
+
+    problems: str | None
+    tree: Path | None
+    html: Path | None
+    show_tree: bool
+    as_json: bool
+    verbose: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarvestFlags:
+    """Where accepted solutions go, and which those are."""
+
+    harvest: Path | None
+    accept: float | None
+
+
+def _option(*names: str, **settings: Any) -> Callable[..., Any]:
+    return click.option(*names, **settings)
+
+
+SEARCH_OPTIONS: Final = (
+    _option(
+        "--method",
+        type=click.Choice(METHODS),
+        default="majority",
+        show_default=True,
+        help="How the answer is sought; docs/search.md explains each.",
+    ),
+    _option(
+        "--n",
+        type=click.IntRange(1, 65536),
+        default=8,
+        show_default=True,
+        metavar="N",
+        help="Candidates, for adaptive at most so many; for tot states kept at each level, for "
+        "mcts simulations.",
+    ),
+    _option(
+        "--width",
+        type=click.IntRange(1, 1024),
+        default=4,
+        show_default=True,
+        metavar="M",
+        help="Samples of each next step, for beam, dvts, tot and mcts.",
+    ),
+    _option(
+        "--verifier",
+        metavar="SPEC",
+        help="What scores: the FOLDER of a model with a scalar head, FILE.py:FUNCTION of prompt "
+        'and completion, "likelihood", or "yes" to ask the model itself.',
+    ),
+    _option(
+        "--aggregate",
+        type=click.Choice(["last", "min", "prod", "mean"]),
+        help="One score from those of the steps.  [default: last]",
+    ),
+    _option(
+        "--policy",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="What adaptive does for how hard a problem.  [default: up to --n, by how far the "
+        "first four agree]",
+    ),
+    _option(
+        "--choose",
+        type=click.Choice(["best", "weighted", "majority"]),
+        default="best",
+        show_default=True,
+        help="Winner among scored candidates: the best, or a vote of their answers.",
+    ),
+    _option("--step", default="\n\n", metavar="TEXT", help="Ends a step.  [default: blank line]"),
+    _option(
+        "--lookahead",
+        type=click.IntRange(0, 64),
+        default=0,
+        metavar="K",
+        help="Score a beam's step by what K more greedy steps come to.",
+    ),
+    _option(
+        "--budget-tokens",
+        type=click.IntRange(1),
+        metavar="N",
+        help="At most N generated tokens.",
+    ),
+    _option(
+        "--budget-seconds",
+        type=click.FloatRange(0, min_open=True),
+        metavar="S",
+        help="The best after S seconds.",
+    ),
+)
+HARVEST_OPTIONS: Final = (
+    _option(
+        "--harvest",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Add the right solutions to FILE as JSON lines to train on; problems that have some "
+        "there are skipped.",
+    ),
+    _option(
+        "--accept",
+        type=float,
+        metavar="SCORE",
+        help="Harvest from this score on, also where no answer is known.",
+    ),
+)
+VIEW_OPTIONS: Final = (
+    _option(
+        "--problems",
+        metavar="FILE",
+        help='JSON lines with "prompt" and perhaps "answer", instead of PROMPT; "-" is stdin.',
+    ),
+    _option(
+        "--tree",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Save the tree of tot or mcts as JSON.",
+    ),
+    html_option,
+    _option("--show-tree", is_flag=True, help="Show the tree of tot or mcts, on stderr."),
+    json_option,
+    _option("-v", "--verbose", is_flag=True, help="Settings, candidates and cost, on stderr."),
+)
+
+
+@click.command()
+@Source.options()
+@Target.options()
+@bundled("search", SearchFlags, *SEARCH_OPTIONS)
+@bundled("ending", EndFlags, *END_OPTIONS)
+@bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
+@bundled("keep", HarvestFlags, *HARVEST_OPTIONS)
+@bundled("view", View, *VIEW_OPTIONS)
+def solve(
+    source: Source,
+    target: Target,
+    search: SearchFlags,
+    ending: EndFlags,
+    sampling: SamplingFlags,
+    keep: HarvestFlags,
+    view: View,
+) -> None:
+    """Think longer about PROMPT: many completions, and a vote or a verifier that chooses.
+
+    Prints the best completion; for --problems the answer of each, and on stderr how many are
+    right. An answer is what follows "####" or "answer is", stands in \\boxed{}, or is the last
+    number. Ctrl-C, pressed once, prints the best so far (exit code 130).
+
+    With --json, a line for each problem: prompt, text, answer, score, candidates, cost, stopped
+    ("done", "decided", "tokens", "seconds", "interrupted"); expected and right where the answer
+    is known.
+
+    \b
+    Examples:
+      gpt2edge solve -m models/stepmath --n 16 "Q: 17 + 25 = ?\\nA:"
+      gpt2edge solve -m models/stepmath --method beam --verifier models/prm --step $'\\n' "..."
+      gpt2edge solve --method best-of-n --verifier checks.py:score --budget-seconds 5 "..."
+      gpt2edge solve -m models/stepmath --problems problems.jsonl --json
+      gpt2edge solve -m models/stepmath --problems problems.jsonl --n 16 --harvest right.jsonl
+    """
+    _check(search, keep, view)
+    search = replace(search, step=checked(search.step, escape=ending.escape))
+    if keep.harvest and source.token_ids:
+        raise click.UsageError("--harvest writes texts: give PROMPT as one, not as --token-ids.")
+    problems = read_problems(source, view.problems)
+    harvest = Harvester(keep.harvest, keep.accept, problems) if keep.harvest else None
+    engine = target.load()
+    settings = resolve(sampling, ending, engine)
+    verifier = open_verifier(search, engine, target)
+    solver = Solver(search, engine, settings, verifier, sampling, early_stop=harvest is None)
+    if view.verbose:
+        note("\n".join(aligned(settings.lines())))
+    right = 0
+    for done, problem in enumerate(problems if harvest is None else harvest.unsolved()):
+        with watched(_stage(done, len(problems))):
+            outcome = solver(problem.prompt)
+        right += _show(outcome, problem, view)
+        if harvest is not None:
+            harvest.add(outcome.candidates, problem)
+        if outcome.stopped == "interrupted":
+            click.get_current_context().exit(INTERRUPTED)
+    if harvest is not None:
+        note(harvest.summary())
+    elif view.problems and any(problem.answer is not None for problem in problems):
+        note(f"{right} of {len(problems)} right ({right / len(problems):.1%})")
+
+
+def _stage(done: int, problems: int) -> str:
+    return "searching" if problems == 1 else f"searching, problem {done + 1} of {problems}"
+
+
+def _check(search: SearchFlags, keep: HarvestFlags, view: View) -> None:
+    """What click cannot see: options that need or exclude one another."""
+    if search.method not in (*UNVERIFIED, "adaptive") and search.verifier is None:
+        raise click.UsageError(f"--method {search.method} needs --verifier.")
+    if search.method in UNVERIFIED and search.verifier is not None:
+        raise click.UsageError(f"--method {search.method} uses no verifier.")
+    if search.policy and search.method != "adaptive":
+        raise click.UsageError("--policy is for --method adaptive.")
+    if search.method not in TREES and (view.tree or view.html or view.show_tree):
+        raise click.UsageError("--tree, --html and --show-tree need --method tot or mcts.")
+    if keep.harvest and search.method in TREES:
+        raise click.UsageError(f"--method {search.method} has no candidates to harvest.")
+    if keep.accept is not None and (keep.harvest is None or search.verifier is None):
+        raise click.UsageError("--accept needs --harvest and --verifier.")
+    if view.problems and (view.tree or view.html):
+        raise click.UsageError("--tree and --html save one tree: give one PROMPT, not --problems.")
+
+
+def _show(outcome: Outcome, problem: Problem, view: View) -> bool:
+    """Print one problem's outcome; whether its answer is the expected one."""
+    right = problem.answer is not None and outcome.answer == problem.answer
+    if view.as_json:
+        known = {} if problem.answer is None else {"expected": problem.answer, "right": right}
+        print_json({**outcome.report(), **known})
+    elif view.problems:
+        mark = "" if problem.answer is None else "right  " if right else "wrong  "
+        click.echo(f"{mark}{outcome.answer or '(no answer)'}")
+    else:
+        click.echo(outcome.text)
+    if outcome.tree is not None:
+        _keep(outcome.tree, view)
+    if view.verbose:
+        note("\n".join(_lines(outcome)))
+    return right
+
+
+def _keep(found: "TreeResult", view: View) -> None:
+    """Save and show the tree of a search, as far as that was asked for."""
+    if view.tree:
+        found.tree.save(view.tree)
+    if view.html:
+        save_page(found.tree, view.html, "Search", found.best)
+    if view.show_tree:
+        show_tree(found.tree, best=found.best, err=True)
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    """Candidates with their scores and answers, and what the search cost."""
+    rows = [
+        (
+            "-" if candidate.score is None else f"{candidate.score:.4g}",
+            candidate.answer or "-",
+            candidate.completion.finish_reason,
+            quoted(candidate.text),
+        )
+        for candidate in outcome.candidates
+    ]
+    cost = outcome.cost
+    table = aligned([("score", "answer", "finish", "text"), *rows]) if rows else []
+    return [
+        *table,
+        f"answer {outcome.answer or '-'}, stopped: {outcome.stopped}",
+        f"{counted(cost.prefilled_tokens, 'token')} prefilled, {cost.generated_tokens:,} generated "
+        f"in {counted(cost.forward_calls, 'call')}; {counted(cost.verifier_calls, 'text')} "
+        f"verified, {counted(cost.verifier_tokens, 'token')} read for it in "
+        f"{counted(cost.verifier_forward_calls, 'call')}; {cost.wall_s:.3f} s",
+    ]

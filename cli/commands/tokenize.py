@@ -1,0 +1,42 @@
+"""``gpt2edge tokenize``."""
+
+from pathlib import Path
+
+import click
+
+from gpt2edge.cli.display.output import counted, note, print_json, print_table, quoted
+from gpt2edge.cli.options.common import checked, json_option, model_option, read_stdin
+from gpt2edge.cli.preload import open_model
+
+
+@click.command()
+@click.argument("text")
+@model_option
+@json_option
+def tokenize(text: str, model: Path | None, as_json: bool) -> None:
+    """Show the tokens of TEXT: their ids and their pieces of text.
+
+    TEXT "-" is read from stdin, as it is. A piece that is part of a character shows as U+FFFD.
+
+    With --json: token_ids and pieces.
+
+    \b
+    Examples:
+      gpt2edge tokenize "Once upon a time"
+      gpt2edge tokenize -m models/gpt2 --json "naïve café"
+      gpt2edge tokenize - < story.txt
+    """
+    from gpt2edge.runtime.text.tokenizer import Tokenizer
+
+    opened = open_model(model)
+    if opened.tokenizer_path is None:
+        raise ValueError(f"{str(opened.path)!r} has no tokenizer: it is used by token ids")
+    tokenizer = Tokenizer(opened.tokenizer_path)
+    token_ids = tokenizer.encode(read_stdin() if text == "-" else checked(text))
+    pieces = [tokenizer.piece(token_id) for token_id in token_ids]
+    if as_json:
+        print_json({"token_ids": token_ids, "pieces": pieces})
+        return
+    rows = [(token_id, quoted(piece)) for token_id, piece in zip(token_ids, pieces, strict=True)]
+    print_table([("id", "piece"), *rows], right=(0,))
+    note(counted(len(token_ids), "token"))

@@ -1,0 +1,188 @@
+"""What several commands share: the model option, options bundled into records, reading text."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import click
+
+from gpt2edge._text import text_of
+from gpt2edge.cli.display.output import is_terminal
+from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.preload import Loading, Wanted, take
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.engine import Engine
+    from gpt2edge.runtime.ort.session import RuntimeOptions
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
+_ESCAPE: Final = re.compile(r"\\([nrt\\])")
+LARGEST_PROMPT: Final = 1 << 24
+"""Bytes of a prompt from stdin; far more than any context holds."""
+LARGEST_TEXT: Final = 1 << 28
+"""Bytes of a text to measure; more is hours of work."""
+
+model_option: Final = click.option(
+    "-m",
+    "--model",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Model folder, as written by export or quantize, or the name of a pulled model.  "
+    "[default: the bundled model]",
+)
+threads_option: Final = click.option(
+    "-t",
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Threads.  [default: physical cores, within affinity and cgroup quota]",
+)
+verify_option: Final = click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Compare the files with their checksums while they load, but for those that an earlier "
+    "start compared and that have not changed since (inspect compares all).  [default: verify]",
+)
+provider_option: Final = click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Execution provider of onnxruntime, such as openvino or cuda:device_id=0, for models of "
+    "profile portable; several in order of preference.  [default: cpu]",
+)
+json_option: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
+)
+ids_option: Final = click.option(
+    "--token-ids", is_flag=True, help='Texts are token ids, such as "1 2 3".'
+)
+
+
+def bundled(name: str, record: type[Any], *options: Decorator) -> Decorator:
+    """Give a command one argument ``name``: a ``record`` whose fields are those ``options``."""
+    names = [field.name for field in fields(record)]
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_record(**values: Any) -> Any:
+            values[name] = record(**{key: values.pop(key) for key in names})
+            return command(**values)
+
+        decorated: Command = with_record
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the prompt comes from."""
+
+    given: str | None
+    token_ids: bool
+
+    def prompt(self) -> str | list[int]:
+        """The argument, or stdin where it is ``-`` or absent in a pipe.
+
+        One newline at the end of stdin is not part of the prompt.
+        """
+        if self.given is None and (sys.stdin is None or is_terminal(sys.stdin)):
+            raise click.UsageError(
+                "Missing argument 'PROMPT': give a text, '' to start afresh, or pipe one in."
+            )
+        piped = self.given is None or self.given == "-"
+        text = read_stdin().removesuffix("\n") if piped else checked(self.given or "")
+        return parse_ids(text) if self.token_ids else text
+
+    @staticmethod
+    def options(*, required: bool = False) -> Decorator:
+        """Decorator for a command that takes ``source``."""
+        metavar = "PROMPT" if required else "[PROMPT]"
+        argument = click.argument("given", metavar=metavar, required=required)
+        return bundled("source", Source, argument, ids_option)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which model runs, and on how many threads."""
+
+    model: Path | None
+    threads: int | None
+    providers: tuple[str, ...]
+    verify: bool
+
+    def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
+        """The engine over it, its options as ``change`` makes them."""
+        wanted = Wanted(self.model, self.threads, self.providers, self.verify)
+        with watched(f"loading {self.model or 'the bundled model'}"):
+            return (Loading(wanted, change) if change else take(wanted)).engine()
+
+    @staticmethod
+    def options() -> Decorator:
+        """Decorator for a command that takes ``target``."""
+        return bundled(
+            "target", Target, model_option, threads_option, provider_option, verify_option
+        )
+
+
+def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]]:
+    """Texts from arguments, or token ids where they are written so."""
+    return [parse_ids(text) if token_ids else checked(text) for text in given]
+
+
+def read_stdin() -> str:
+    """A prompt from stdin."""
+    return _read(_stdin(), "stdin", LARGEST_PROMPT)
+
+
+def read_file(path: str) -> str:
+    """A text file, or stdin for ``-``."""
+    if path == "-":
+        return _read(_stdin(), "stdin", LARGEST_TEXT)
+    with Path(path).open("rb") as file:
+        return _read(file, path, LARGEST_TEXT)
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise ValueError("stdin is closed: give the text as an argument, or pipe it in")
+    return sys.stdin.buffer
+
+
+def _read(file: BinaryIO, origin: str, limit: int) -> str:
+    """Text by ``text_of``'s rule. Raises ValueError where it has more than ``limit`` bytes."""
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{origin} holds more than {limit:,} bytes; give a shorter text")
+    return text_of(data, origin)
+
+
+def parse_ids(text: str) -> list[int]:
+    """Token ids from whole numbers between blanks or commas."""
+    words = text.replace(",", " ").split()
+    wrong = next((word for word in words if not (word.isascii() and word.isdecimal())), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong[:40]!r} is not a token id; give whole numbers, such as '1 2 3'")
+    return [int(word) for word in words]
+
+
+def checked(text: str, *, escape: bool = False) -> str:
+    """An argument's text, as it is, or with ``escape`` its backslashes read as C does.
+
+    Raises ValueError where its bytes were no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("an argument is not UTF-8 text") from None
+    return _ESCAPE.sub(lambda found: _ESCAPES[found[1]], text) if escape else text

@@ -1,0 +1,194 @@
+"""What the options of generation become over a model's own defaults."""
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from gpt2edge.cli.options.common import checked, parse_ids
+from gpt2edge.cli.options.sampling import EndFlags, ExtentFlags, SamplingFlags
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.decoding.context_window import Overflow
+    from gpt2edge.runtime.engine import Engine
+    from gpt2edge.runtime.sampling.sampler import SamplingParams
+    from gpt2edge.runtime.text.stopping import StopParams
+
+_SAMPLES_ONLY: Final = ("top_k", "top_p", "min_p", "typical_p", "seed")
+_NO_DRAW: Final = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
+_EARLY_STOPPING: Final = {"true": True, "false": False, "never": "never"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective settings of a generation, and where each came from."""
+
+    sampling: "SamplingParams"
+    stop: "StopParams"
+    overflow: "Overflow"
+    max_new_tokens: int | None
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """Name, value and origin of every setting."""
+        return [(name, str(value), self.origins[name]) for name, value in self.values.items()]
+
+
+def resolve(
+    sampling: SamplingFlags,
+    ending: EndFlags,
+    engine: "Engine",
+    extent: ExtentFlags | None = None,
+) -> Settings:
+    """Effective settings: a flag wins over the model's generation_config.json, that over ours.
+
+    A command without beams and overflow gives no ``extent``.
+    """
+    from gpt2edge.runtime.decoding.context_window import Overflow
+    from gpt2edge.runtime.sampling.sampler import SamplingParams
+
+    read = partial(checked, escape=ending.escape)
+    given = _given(sampling, extent, engine, read)
+    values, origins = _sampling(given, engine, beams=extent is not None)
+    params = SamplingParams(**values)
+    stop = _stop(ending, extent, engine, read)
+    ends, end_origins = _ends(stop, ending, extent, engine)
+    values |= ends
+    origins |= end_origins
+    overflow = Overflow()
+    if extent is not None:
+        policy: Any = extent.overflow
+        overflow = Overflow(policy=policy, keep=extent.keep)
+        for name, usual in (("overflow", "error"), ("keep", 0)):
+            values[name] = getattr(extent, name)
+            origins[name] = "flag" if values[name] != usual else "default"
+    return Settings(
+        sampling=params,
+        stop=stop,
+        overflow=overflow,
+        max_new_tokens=ending.max_new_tokens,
+        values=values,
+        origins=origins,
+    )
+
+
+def _stop(
+    ending: EndFlags,
+    extent: ExtentFlags | None,
+    engine: "Engine",
+    read: Callable[[str], str],
+) -> "StopParams":
+    """The model's own end conditions, and over them what the flags say."""
+    given: dict[str, Any] = {"ignore_eos": ending.ignore_eos}
+    if ending.stop:
+        given["strings"] = tuple(map(read, ending.stop))
+    if ending.min_new_tokens is not None:
+        given |= {"min_new_tokens": ending.min_new_tokens, "min_length": 0}
+    if extent is not None and extent.max_time is not None:
+        given["max_time"] = extent.max_time
+    return replace(engine.defaults.stop, **given)
+
+
+def _ends(
+    stop: "StopParams", ending: EndFlags, extent: ExtentFlags | None, engine: "Engine"
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values and origins of what ends a completion; lengths that say nothing are left out."""
+    defaults, limit = engine.defaults, ending.max_new_tokens
+    longest = defaults.max_length if limit is None else None
+    values: dict[str, Any] = {
+        "max_new_tokens": limit or (defaults.max_new_tokens if longest is None else None),
+        "min_new_tokens": stop.min_new_tokens,
+        "stop": stop.strings,
+        "ignore_eos": stop.ignore_eos,
+        "max_time": stop.max_time,
+    }
+    given: dict[str, Any] = {
+        "max_new_tokens": limit,
+        "min_new_tokens": ending.min_new_tokens,
+        "stop": ending.stop or None,
+        "ignore_eos": ending.ignore_eos or None,
+        "max_time": extent.max_time if extent else None,
+    }
+    if longest is not None:
+        values["max_length"] = longest
+    if stop.min_length:
+        values["min_length"] = stop.min_length
+    if extent is None:
+        del values["max_time"]
+    keys = {**engine.model.generation_config}
+    keys["stop"] = keys.pop("stop_strings", None)
+    return values, {name: _origin(name, values, keys, given.get(name)) for name in values}
+
+
+def _given(
+    sampling: SamplingFlags,
+    extent: ExtentFlags | None,
+    engine: "Engine",
+    read: Callable[[str], str],
+) -> dict[str, Any]:
+    """What the flags say, by the names of ``SamplingParams``; ``read`` reads their texts."""
+    given = {name: value for name, value in asdict(sampling).items() if value not in (None, ())}
+    words = [_word(read(text), engine) for text in given.pop("bad_word", ())]
+    words += [parse_ids(text) for text in given.pop("bad_words_ids", ())]
+    if words:
+        given["bad_words_ids"] = words
+    if "logit_bias" in given:
+        given["logit_bias"] = dict(map(_bias, given["logit_bias"]))
+    for name in ("num_beams", "length_penalty", "early_stopping") if extent else ():
+        value = getattr(extent, name)
+        if value is not None:
+            given[name] = _EARLY_STOPPING.get(value, value)
+    return given
+
+
+def _sampling(
+    given: Mapping[str, Any], engine: "Engine", *, beams: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
+    from gpt2edge.runtime.decoding.defaults import READ_ALWAYS, READ_TO_SAMPLE
+
+    keys = engine.model.generation_config
+    read = [*READ_ALWAYS, *(READ_TO_SAMPLE if keys.get("do_sample") else ())]
+    defaults = asdict(engine.defaults.sampling)
+    if not beams:
+        defaults["num_beams"] = 1
+    values = {**defaults, **given}
+    origins = {name: _origin(name, read, keys, given.get(name)) for name in values}
+    implied: dict[str, Any] = {}
+    cause = next((name for name in _SAMPLES_ONLY if name in given), None)
+    if given.get("num_beams", 1) > 1:
+        cause = "num_beams"
+        implied = {name: value for name, value in _NO_DRAW.items() if values[name] != value}
+    elif defaults["temperature"] == 0 and cause:
+        implied = {"temperature": 1.0}
+    for name in implied.keys() - given.keys():
+        values[name] = implied[name]
+        origins[name] = f"implied by --{str(cause).replace('_', '-')}"
+    return values, origins
+
+
+def _origin(name: str, read: Container[str], keys: Mapping[str, Any], given: object) -> str:
+    if given is not None:
+        return "flag"
+    from_file = keys.get(name) is not None and name in read
+    return "generation_config.json" if from_file else "default"
+
+
+def _word(text: str, engine: "Engine") -> list[int]:
+    if not text:
+        raise ValueError("--bad-word is empty; give the text that must not be written")
+    if engine.tokenizer and not engine.tokenizer.encode(text):
+        raise ValueError(f"--bad-word is {text[:40]!r}; the tokenizer has no token for it")
+    return engine.encode(text)
+
+
+def _bias(text: str) -> tuple[int, float]:
+    """A token id and what is added to its logit, in llama.cpp's notation."""
+    for sign in "+-":
+        token_id, found, number = text.partition(sign)
+        if found and token_id.isascii() and token_id.isdecimal():
+            try:
+                return int(token_id), float(sign + number)
+            except ValueError:
+                break
+    raise ValueError(f"--logit-bias is {text[:40]!r}; give a token id and a number: 13+2.5")

@@ -1,0 +1,77 @@
+"""Options that save work and change no text: a prompt cache, guessed tokens."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from gpt2edge.cli.options.common import Target
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.engine import Engine
+    from gpt2edge.runtime.ort.session import RuntimeOptions
+    from gpt2edge.runtime.results import Timing
+
+_CACHE_BYTES: Final = 1 << 28
+_KNOWN: Final = 8
+"""Of a prompt that is known, fewer tokens than this are computed again."""
+
+SHORTCUT_OPTIONS: Final = (
+    click.option(
+        "--prompt-cache",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Keep prompts' keys and values in FILE, of 256 MiB at most: a prompt that begins like "
+        "an earlier one starts at once.",
+    ),
+    click.option(
+        "--prompt-lookup",
+        is_flag=True,
+        help="Guess tokens from the text so far; for texts that repeat their prompt.",
+    ),
+    click.option(
+        "--draft-model",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Guess tokens with this smaller model, which has the same tokenizer.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortcuts:
+    """What the command line says about them."""
+
+    prompt_cache: Path | None
+    prompt_lookup: bool
+    draft_model: Path | None
+
+    def load(self, target: Target) -> "Engine":
+        """The engine of ``target``, with the prompts of the file, where there is one."""
+        if self.prompt_lookup and self.draft_model is not None:
+            raise click.UsageError("--prompt-lookup and --draft-model exclude each other.")
+        path = self.prompt_cache
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ValueError(f"{str(path.parent)!r} is no folder: choose another --prompt-cache")
+        asked = path is not None or self.prompt_lookup or self.draft_model is not None
+        engine = target.load(self._change if asked else None)
+        if path is not None and path.exists():
+            assert engine.prefixes is not None
+            engine.prefixes.load(path)
+        return engine
+
+    def save(self, engine: "Engine", timing: "Timing") -> None:
+        """Write the file, where the prompt of ``timing`` was news."""
+        if self.prompt_cache is not None and timing.prompt_tokens - timing.reused_tokens >= _KNOWN:
+            assert engine.prefixes is not None
+            engine.prefixes.save(self.prompt_cache)
+
+    def _change(self, options: "RuntimeOptions") -> "RuntimeOptions":
+        budget = _CACHE_BYTES if self.prompt_cache is not None else 0
+        if not self.prompt_lookup and self.draft_model is None:
+            return replace(options, prefix_cache_bytes=budget)
+        from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+
+        speculation = DraftModel(self.draft_model) if self.draft_model else PromptLookup()
+        return replace(options, speculation=speculation, prefix_cache_bytes=budget)

@@ -1,0 +1,126 @@
+"""Loading: a command's model on its way into memory, begun before click is there to read.
+
+onnxruntime packs weights without Python, but needs numpy, and the model's name. So the entry point
+glances at the arguments, and what they plainly ask for is begun first; click and our commands load
+meanwhile. A command takes that over where it wants just the same. Else it is as if nothing had been
+begun: no error of it is ever told, and nobody waits for its end.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gpt2edge.errors import Gpt2EdgeError
+
+if TYPE_CHECKING:
+    from gpt2edge.model_dir import ModelDir
+    from gpt2edge.runtime.engine import Engine
+    from gpt2edge.runtime.ort.session import RuntimeOptions
+
+_NO_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "1")
+"""numpy multiplies no matrices in an engine; the threads it starts for that spin for 40 ms."""
+
+_COMMANDS: Final = ("generate", "solve", "branch", "score", "perplexity")
+"""Those that load ``Target``'s model."""
+_READ: Final = {"-m": "model", "--model": "model", "-t": "threads", "--threads": "threads"}
+_UNREAD: Final = (
+    *("-h", "--help", "--no-verify", "--provider"),
+    *("--prompt-cache", "--prompt-lookup", "--draft-model"),
+)
+"""With one of these a command loads nothing, or something else."""
+
+
+class Wanted(NamedTuple):
+    """What the command line says about the model and how it runs."""
+
+    model: Path | None = None
+    threads: int | None = None
+    providers: tuple[str, ...] = ()
+    verify: bool = True
+
+
+class Loading:
+    """The files are hashed while the libraries load, then the session is made in a thread.
+
+    ``change`` makes the engine's options from those that are ``wanted``. Raises ModelDirError or
+    ValueError where the folder or the options are wrong.
+    """
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None,
+    ) -> None:
+        os.environ.setdefault(*_NO_BLAS_THREADS)
+        model = open_model(wanted.model)
+        with ExitStack() as check:
+            if wanted.verify:
+                check.enter_context(model.verified())
+            from gpt2edge.runtime.ort.background_load import Opening
+            from gpt2edge.runtime.ort.session import RuntimeOptions
+
+            options = RuntimeOptions(
+                threads=wanted.threads, providers=wanted.providers, verify=wanted.verify
+            )
+            self._opening = Opening(model, change(options) if change else options, verified=True)
+            self._check = check.pop_all()
+
+    def engine(self) -> "Engine":
+        """The engine, its files compared with their checksums; once."""
+        with self._check:
+            from gpt2edge.runtime.engine import Engine  # while the session is made
+
+            return Engine(self._opening)
+
+
+_begun: dict[Wanted, Loading] = {}
+
+
+def begin(args: Sequence[str]) -> None:
+    """Begin to load what ``args``, all words behind the program's name, plainly ask for."""
+    with suppress(Gpt2EdgeError, ValueError, OSError):  # the command will tell
+        wanted = _glance(args)
+        if wanted is not None:
+            _begun[wanted] = Loading(wanted)
+
+
+def take(wanted: Wanted) -> Loading:
+    """What was begun where it is ``wanted``, else begun now."""
+    return _begun.pop(wanted, None) or Loading(wanted)
+
+
+def leave(code: int) -> None:
+    """End the process at once where something was begun in vain: nobody waits for its threads."""
+    if _begun:
+        os._exit(code)
+
+
+def open_model(path: Path | None) -> "ModelDir":
+    """The model folder given, or the bundled one."""
+    from gpt2edge.model_dir import ModelDir
+    from gpt2edge.runtime.bundled import BUNDLED_MODEL
+
+    return ModelDir.open(path or BUNDLED_MODEL)
+
+
+def _glance(args: Sequence[str]) -> Wanted | None:
+    """The model and threads of a command that loads one; None where click should read first."""
+    if not args or args[0] not in _COMMANDS:
+        return None
+    found = {"model": "", "threads": ""}
+    words = iter(args[1:])
+    for word in words:
+        if word == "--":
+            break
+        long = word.startswith("--")
+        name, _, value = word.partition("=") if long else (word[:2], "", word[2:])
+        if name in _UNREAD:
+            return None
+        if name in _READ:
+            found[_READ[name]] = value or next(words, "")
+    model, threads = found["model"], found["threads"]
+    if (model and not Path(model).is_dir()) or int(threads or 1) not in range(1, 1025):
+        return None  # a name in the store, or a mistake
+    return Wanted(Path(model) if model else None, int(threads) if threads else None)

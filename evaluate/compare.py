@@ -1,0 +1,230 @@
+"""What a quantized model loses: two models on the same tokens, under teacher forcing."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge._checks import function, instance, listed, whole
+from gpt2edge._progress import Progress, silent
+from gpt2edge.evaluate.probe import Probe
+from gpt2edge.graph.names import Block
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.sampling.sampler import GREEDY
+
+Array = NDArray[np.float64]
+
+_LAYER_TOKENS: Final = 256
+_PROMPTS: Final = 8
+_PROMPT_LENGTH: Final = 32
+_GREEDY_LENGTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over tokens and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Model B against model A on ``tokens`` tokens, in windows of ``context``.
+
+    ``perplexity_increase`` is relative, its standard error that of the paired difference;
+    ``kl`` is the mean of KL(A || B) in nats; ``top1_agreement`` the share of positions where both
+    find the same token likeliest; ``greedy_agreement`` the number of tokens, of ``greedy_length``,
+    that both write alike after prompts from the text.
+    """
+
+    tokens: int
+    context: int
+    perplexity_a: Estimate
+    perplexity_b: Estimate
+    perplexity_increase: Estimate
+    kl: Estimate
+    top1_agreement: Estimate
+    greedy_agreement: Estimate
+    greedy_length: int
+
+
+def compare(
+    a: Engine,
+    b: Engine,
+    token_ids: Sequence[int],
+    *,
+    context: int,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare two models of one vocabulary on a text, cut into windows of ``context`` tokens.
+
+    Every token of a window but its first is predicted from those before it. ``progress`` hears of
+    the tokens done. Raises ValueError for
+    unequal vocabularies or fewer than two tokens.
+    """
+    function("progress", progress)
+    tell = progress or silent
+    _check(a, b, token_ids, context)
+    rows, done = [], 0
+    for logits_a, logits_b, targets in _paired(a, b, token_ids, context):
+        tell("comparing", done, len(token_ids))
+        rows.append(_divergence(logits_a, logits_b, targets))
+        done += len(targets)
+    tell("completing prompts with both", 0, 0)
+    nll_a, nll_b, kl, same = (np.concatenate(column) for column in zip(*rows, strict=True))
+    agreed, length = _greedy_agreement(a, b, token_ids, context)
+    increase = _estimate(nll_b - nll_a)
+    ratio = math.exp(increase.value)
+    return Comparison(
+        tokens=len(nll_a),
+        context=context,
+        perplexity_a=_perplexity(nll_a),
+        perplexity_b=_perplexity(nll_b),
+        perplexity_increase=Estimate(ratio - 1, ratio * increase.standard_error),
+        kl=_estimate(kl),
+        top1_agreement=_estimate(same),
+        greedy_agreement=_estimate(agreed),
+        greedy_length=length,
+    )
+
+
+def kl_divergence(a: Engine, b: Engine, windows: Sequence[Sequence[int]]) -> float:
+    """Mean KL(A || B) in nats a token, after every token of every window."""
+    longest = max(map(len, windows))
+    decoders = [engine.decoder(rows=1, max_length=longest) for engine in (a, b)]
+    sums = []
+    for window in windows:
+        for decoder in decoders:
+            decoder.cache.truncate(0, 0)
+        passes = (decoder.prefill_all(0, window) for decoder in decoders)
+        for pair in zip(*passes, strict=True):
+            p, q = map(log_softmax, pair)
+            sums.append((np.exp(p) * (p - q)).sum(axis=-1, dtype=np.float64))
+    return float(np.concatenate(sums).mean())
+
+
+def layer_errors(
+    a: ModelDir, b: ModelDir, token_ids: Sequence[int], *, progress: Progress | None = None
+) -> dict[str, float]:
+    """Relative error of B's residual stream against A's, after every attention and every MLP.
+
+    Both read the first tokens of ``token_ids``; the error is |b - a| / |a| over all of them.
+    """
+    for name, model in (("a", a), ("b", b)):
+        instance(name, model, ModelDir, "a ModelDir")
+    listed("token_ids", token_ids, "a list of token ids")
+    function("progress", progress)
+    residuals = {}
+    for block in map(Block, range(a.config.n_layer)):
+        residuals[block.attention] = block.attention_residual
+        residuals[block.mlp] = block.mlp_residual
+    values = list(residuals.values())
+    if progress:
+        progress("comparing layer by layer", 0, 0)
+    window = token_ids[: min(_LAYER_TOKENS, a.config.n_positions)]
+    found = [Probe(model, values).run(window, values) for model in (a, b)]
+    return {
+        part: float(np.linalg.norm(y - x) / np.linalg.norm(x))
+        for part, x, y in zip(residuals, *found, strict=True)
+    }
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-probabilities along the last axis."""
+    shifted: NDArray[np.float32] = logits - logits.max(axis=-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted
+
+
+def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None:
+    for name, engine in (("a", a), ("b", b)):
+        instance(name, engine, Engine, "an Engine, such as load returns")
+        engine.model.require_language_model()
+    if a.config.vocab_size != b.config.vocab_size:
+        raise ValueError(
+            f"the models have {a.config.vocab_size} and {b.config.vocab_size} tokens; "
+            "only models of one vocabulary can be compared"
+        )
+    if a.tokenizer and b.tokenizer and not a.tokenizer.agrees_with(b.tokenizer):
+        raise ValueError(
+            f"{a.model.path} and {b.model.path} have tokenizers whose ids stand for different "
+            "texts; only models of one vocabulary can be compared"
+        )
+    longest = min(a.config.n_positions, b.config.n_positions)
+    whole("context", context, 2, longest)
+    for token_id in listed("token_ids", token_ids, "a list of token ids"):
+        whole("token_ids", token_id, 0, a.config.vocab_size - 1, part="a token id in ")
+    if len(token_ids) < 2:
+        raise ValueError("the text has fewer than two tokens; there is nothing to predict")
+
+
+def _paired(
+    a: Engine, b: Engine, token_ids: Sequence[int], context: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]]:
+    """Logits of both models [chunk, vocab] with the tokens [chunk] that follow, by chunks."""
+    ids = np.asarray(token_ids, np.int64)
+    decoders = [engine.decoder(rows=1, max_length=context) for engine in (a, b)]
+    for start in range(0, len(ids) - 1, context):
+        window, done = ids[start : start + context], 0
+        if len(window) < 2:
+            return
+        for decoder in decoders:
+            decoder.cache.truncate(0, 0)
+        passes = (decoder.prefill_all(0, window[:-1].tolist()) for decoder in decoders)
+        for la, lb in zip(*passes, strict=True):
+            yield la, lb, window[done + 1 : done + 1 + len(la)]
+            done += len(la)
+
+
+def _divergence(
+    logits_a: NDArray[np.float32], logits_b: NDArray[np.float32], targets: NDArray[np.int64]
+) -> tuple[Array, Array, Array, Array]:
+    """Per position [n]: both losses, KL(A || B), whether the likeliest token is the same."""
+    a, b = log_softmax(logits_a), log_softmax(logits_b)
+    rows = np.arange(len(targets))
+    kl = (np.exp(a) * (a - b)).sum(axis=-1, dtype=np.float64)
+    same = (a.argmax(axis=-1) == b.argmax(axis=-1)).astype(np.float64)
+    return -a[rows, targets].astype(np.float64), -b[rows, targets].astype(np.float64), kl, same
+
+
+def _greedy_agreement(
+    a: Engine, b: Engine, token_ids: Sequence[int], context: int
+) -> tuple[Array, int]:
+    """Tokens [prompts] that both write alike after prompts spread over the text."""
+    prompt_length = min(_PROMPT_LENGTH, max(1, context // 2), len(token_ids))
+    length = min(_GREEDY_LENGTH, context - prompt_length)
+    last = len(token_ids) - prompt_length
+    starts = sorted({round(at) for at in np.linspace(0, last, _PROMPTS)})
+    prompts = [list(token_ids[start : start + prompt_length]) for start in starts]
+    written = [
+        [
+            done.token_ids
+            for done in engine.generate_batch(prompts, max_new_tokens=length, sampling=GREEDY)
+        ]
+        for engine in (a, b)
+    ]
+    agreed = [_common_prefix(x, y, length) for x, y in zip(*written, strict=True)]
+    return np.array(agreed, np.float64), length
+
+
+def _common_prefix(x: Sequence[int], y: Sequence[int], length: int) -> int:
+    """Equal tokens from the start; ``length`` where both ended alike."""
+    if x == y:
+        return length
+    return next((i for i, pair in enumerate(zip(x, y, strict=False)) if pair[0] != pair[1]), 0)
+
+
+def _perplexity(nll: Array) -> Estimate:
+    mean = _estimate(nll)
+    value = math.exp(min(mean.value, 700.0))
+    return Estimate(value, value * mean.standard_error)
+
+
+def _estimate(values: Array) -> Estimate:
+    spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    return Estimate(float(values.mean()), spread / math.sqrt(len(values)))

@@ -1,0 +1,308 @@
+"""Speed of models in llama-bench's terms: prefill (pp) and decode (tg), at a depth, in batches.
+
+A prefill is timed around ``Decoder.prefill`` and the choice of the likeliest token, as llama-bench
+does; a decode around ``Engine.stream_batch``, all that an application's loop costs. Token ids go
+in and come out, so tokenizers are in neither. Every repetition has random prompts of its own.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from gpt2edge._checks import function, instance, listed, optional, whole
+from gpt2edge.errors import Argument, ArgumentError, ContextLengthError, Gpt2EdgeError
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.sampling.sampler import GREEDY
+from gpt2edge.runtime.system.memory import peak_rss, reset_peak_rss
+from gpt2edge.runtime.system.threads import available_threads
+from gpt2edge.runtime.text.stopping import StopParams
+
+Clock: TypeAlias = Callable[[], float]
+
+_WARM_UP_STEPS: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkTest:
+    """``n_prompt`` tokens to prefill, or ``n_gen`` to decode, in each of ``batch`` rows.
+
+    ``n_depth`` tokens are in the cache before; a decode needs one at least.
+    """
+
+    n_prompt: int = 0
+    n_gen: int = 0
+    n_depth: int = 0
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("n_prompt", "n_gen", "n_depth"):
+            whole(name, getattr(self, name), 0, 2**31)
+        whole("batch", self.batch, 1, 2**31)
+        if (self.n_prompt == 0) == (self.n_gen == 0):
+            raise ValueError("a test prefills n_prompt tokens or decodes n_gen; set one of them")
+
+    @property
+    def name(self) -> str:
+        """As llama-bench writes it: ``pp512``, ``tg128 @ d512``."""
+        kind = f"pp{self.n_prompt}" if self.n_prompt else f"tg{self.n_gen}"
+        return f"{kind} @ d{self.n_depth}" if self.n_depth else kind
+
+    @property
+    def length(self) -> int:
+        """Tokens that a row's cache holds at the end."""
+        return self.prompt_length + self.n_gen
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of a prompt: the depth, and what is to be prefilled."""
+        return max(1, self.n_depth + self.n_prompt)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a sample reads or writes, of all rows."""
+        return self.batch * (self.n_prompt or self.n_gen)
+
+    def prompts(self, vocab_size: int, seed: int = 0) -> list[list[int]]:
+        """Random token ids, one list a row; the last id, often end-of-text, is not drawn."""
+        random = np.random.default_rng((seed, self.n_prompt, self.n_gen, self.n_depth))
+        size = (self.batch, self.prompt_length)
+        ids: list[list[int]] = random.integers(max(1, vocab_size - 1), size=size).tolist()
+        return ids
+
+
+def plan_tests(
+    context: int,
+    *,
+    n_prompt: Sequence[int] = (512,),
+    n_gen: Sequence[int] = (128,),
+    n_depth: Sequence[int] = (0,),
+    batch: Sequence[int] = (1,),
+) -> list[BenchmarkTest]:
+    """Every prefill and every decode at every depth and batch size; a count of 0 means none.
+
+    Raises ContextLengthError where one does not fit ``context`` tokens.
+    """
+    whole("context", context, 1, 2**63)
+    lists = {"n_prompt": n_prompt, "n_gen": n_gen, "n_depth": n_depth, "batch": batch}
+    for name, counts in lists.items():
+        for count in listed(name, counts, "a list of whole numbers"):
+            whole(name, count, int(name == "batch"), 2**31, part="a number in ")
+    tests = [
+        test
+        for rows in batch
+        for depth in n_depth
+        for test in (
+            *(
+                BenchmarkTest(n_prompt=count, n_depth=depth, batch=rows)
+                for count in n_prompt
+                if count
+            ),
+            *(BenchmarkTest(n_gen=count, n_depth=depth, batch=rows) for count in n_gen if count),
+        )
+    ]
+    if not tests:
+        raise ArgumentError(
+            *("nothing to measure: ", Argument("n_prompt"), " and ", Argument("n_gen")),
+            " are both 0",
+        )
+    for test in tests:
+        if test.length > context:
+            raise ContextLengthError(
+                f"{test.name} needs {test.length} tokens of context, the model has {context}: "
+                "ask for fewer tokens, or a smaller depth"
+            )
+    return tests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One request: seconds to the first token of every row, and of each step after that."""
+
+    ttft_s: float
+    steps_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The samples of one test."""
+
+    test: BenchmarkTest
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> list[float]:
+        """What each sample's speed is taken from: the prefill, or the steps."""
+        return [sum(s.steps_s) if self.test.n_gen else s.ttft_s for s in self.samples]
+
+    @property
+    def speeds(self) -> list[float]:
+        """Tokens per second of each sample."""
+        return [self.test.tokens / seconds for seconds in self.seconds]
+
+    @property
+    def p50_ts(self) -> float:
+        """Median of ``speeds``."""
+        return statistics.median(self.speeds)
+
+    @property
+    def p95_ts(self) -> float:
+        """The speed that 95 % of the samples reach."""
+        return self.test.tokens / percentile(self.seconds, 0.95)
+
+    @property
+    def ttft_s(self) -> list[float]:
+        """Time to first token of each sample, the depth's own prefill counted in a decode."""
+        return [sample.ttft_s for sample in self.samples]
+
+    @property
+    def tpot_s(self) -> list[float]:
+        """Time per token after the first of each sample; empty for a prefill."""
+        return [statistics.fmean(s.steps_s) for s in self.samples if s.steps_s]
+
+    @property
+    def itl_s(self) -> list[float]:
+        """Every gap between two tokens of a row; empty for a prefill."""
+        return [step for sample in self.samples for step in sample.steps_s]
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelFigures:
+    """What was measured of one model; ``load_s`` has one entry a load.
+
+    ``peak_rss_bytes`` is the process's largest size while this model was loaded; None where the
+    system cannot say that of one model among several.
+    """
+
+    model: ModelDir
+    threads: int
+    tests: list[Figures]
+    load_s: list[float] = field(default_factory=list)
+    peak_rss_bytes: int | None = None
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Nearest-rank percentile: the smallest value that ``share`` of all do not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def benchmark(
+    models: Sequence[Path],
+    tests: Sequence[BenchmarkTest],
+    *,
+    repetitions: int = 5,
+    options: RuntimeOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    clock: Clock = perf_counter,
+) -> list[ModelFigures]:
+    """Measure every test on every model, after a warm-up.
+
+    One model is loaded once. Several take turns (A B A B): each is loaded anew for each
+    repetition, so that the machine's drift, and the luck of the memory pages that a load gets,
+    hit all alike. ``progress`` is called with the requests done and their total.
+    """
+    whole("repetitions", repetitions, 1, 10_000)
+    optional("options", options, RuntimeOptions, "RuntimeOptions")
+    function("progress", progress)
+    options = options or RuntimeOptions()
+    threads = options.threads or available_threads()
+    folders = [ModelDir.open(model) for model in listed("models", models, "a list of folders")]
+    for test in listed("tests", tests, "a list of BenchmarkTest"):
+        instance("tests", test, BenchmarkTest, "a list of BenchmarkTest")
+    _check_tasks(folders, tests)
+    rounds, samples = (1, repetitions) if len(folders) == 1 else (repetitions, 1)
+    figures: list[ModelFigures] = []
+    done, total = 0, rounds * len(folders) * len(tests) * (1 + samples)
+    for turn in range(rounds):
+        for place, folder in enumerate(folders):
+            alone = reset_peak_rss() or len(folders) == 1
+            started = clock()
+            engine = Engine(folder.path, options)
+            seconds = clock() - started
+            if turn == 0:
+                own = [Figures(test=test) for test in tests]
+                figures.append(ModelFigures(model=folder, threads=threads, tests=own))
+            figures[place].load_s.append(seconds)
+            with engine:
+                for _ in _visit(engine, figures[place].tests, samples, clock):
+                    done += 1
+                    if progress is not None:
+                        progress(done, total)
+            del engine
+            _note_peak(figures[place], alone)
+    return figures
+
+
+def _check_tasks(folders: Sequence[ModelDir], tests: Sequence[BenchmarkTest]) -> None:
+    """Raise Gpt2EdgeError where a test decodes and a model does not."""
+    for folder in folders:
+        task = folder.manifest.task
+        if task != "text-generation" and any(test.n_gen for test in tests):
+            raise Gpt2EdgeError(
+                f"{str(folder.path)!r} is a model for {task}, which decodes nothing: measure its "
+                "prefill alone, with ",
+                Argument("n_gen", 0),
+            )
+
+
+def measure(engine: Engine, test: BenchmarkTest, seed: int, clock: Clock = perf_counter) -> Sample:
+    """One request."""
+    if test.batch > engine.affordable_rows(test.length):
+        raise ValueError(
+            f"{test.batch} rows of {test.length} tokens do not fit the cache budget of "
+            f"{engine.options.cache_bytes:,} bytes: ask for fewer"
+        )
+    prompts = test.prompts(engine.config.vocab_size, seed)
+    if test.n_prompt:
+        return _prefill(engine, test, prompts, clock)
+    return _decode(engine, test, prompts, clock)
+
+
+def _visit(engine: Engine, tests: Sequence[Figures], samples: int, clock: Clock) -> Iterator[None]:
+    """A warm-up and ``samples`` more requests of every test; yields after each."""
+    for figures in tests:
+        test = figures.test
+        warm_up = replace(test, n_gen=min(test.n_gen, _WARM_UP_STEPS))
+        measure(engine, warm_up, 0, clock)
+        yield
+        for _ in range(samples):
+            figures.samples.append(measure(engine, test, 1 + len(figures.samples), clock))
+            yield
+
+
+def _prefill(engine: Engine, test: BenchmarkTest, prompts: list[list[int]], clock: Clock) -> Sample:
+    decoder = engine.decoder(rows=test.batch, max_length=test.length)
+    for row, prompt in enumerate(prompts):
+        if test.n_depth:
+            decoder.prefill(row, prompt[: test.n_depth])
+    started = clock()
+    for row, prompt in enumerate(prompts):
+        decoder.prefill(row, prompt[test.n_depth :]).argmax()
+    return Sample(ttft_s=clock() - started)
+
+
+def _decode(engine: Engine, test: BenchmarkTest, prompts: list[list[int]], clock: Clock) -> Sample:
+    started = clock()
+    stream = engine.stream_batch(
+        prompts,
+        max_new_tokens=test.n_gen + 1,
+        sampling=GREEDY,
+        stop=StopParams(ignore_eos=True),
+    )
+    marks = [clock() for count, _ in enumerate(stream, 1) if count % test.batch == 0]
+    steps = tuple(after - before for before, after in pairwise(marks))
+    return Sample(ttft_s=marks[0] - started, steps_s=steps)
+
+
+def _note_peak(figures: ModelFigures, alone: bool) -> None:
+    peak = peak_rss() if alone else None
+    if peak is not None:
+        figures.peak_rss_bytes = max(peak, figures.peak_rss_bytes or 0)

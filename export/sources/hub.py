@@ -1,0 +1,138 @@
+"""Fetch a checkpoint from the Hugging Face Hub: safetensors and text files, checked.
+
+``huggingface_hub`` does the fetching: its cache, resuming, progress bar and environment
+(``HF_HOME``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``, ``HF_TOKEN``) are those of every other tool.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gpt2edge._extras import require
+from gpt2edge._progress import Progress, silent
+from gpt2edge.errors import HubError
+from gpt2edge.export.sources.safetensors import INDEX_FILE, SINGLE_FILE
+from gpt2edge.store import parse_reference
+
+FILES: Final = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    SINGLE_FILE,
+    INDEX_FILE,
+    "model-?????-of-?????.safetensors",
+)
+"""All that is ever fetched: nothing that is code, or that runs code when it is read."""
+
+_SHA256: Final = 64  # hex digits of a large file's blob
+_GIT_SHA1: Final = 40  # of a small one's
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A checkpoint in the Hub's cache: its folder, and the commit that it is of."""
+
+    name: str
+    commit: str
+    path: Path
+
+    @property
+    def origin(self) -> str:
+        """Name and commit, for a manifest's ``source``."""
+        return f"{self.name}@{self.commit}"
+
+
+def fetch(name: str, *, revision: str | None = None, progress: Progress | None = None) -> Snapshot:
+    """Fetch the checkpoint ``name`` at a branch, tag or commit; what the cache has is not fetched.
+
+    Without ``progress``, ``huggingface_hub`` is told to draw no bars in this process; ``progress``
+    hears of what follows. Every file's checksum is compared with the Hub's. Needs the hub extra.
+    Raises HubError, which says what the Hub said in one line, and ValueError for what is no name.
+    """
+    hub = require("hub", "huggingface_hub")
+    parsed = parse_reference(name)
+    if parsed is None or parsed[1] is not None:
+        raise ValueError(
+            f"model name is {name!r}; it must be NAME or OWNER/NAME, as on the Hugging Face Hub"
+        )
+    if progress is None:
+        require("hub", "huggingface_hub.utils").disable_progress_bars()
+    try:
+        path = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+    except Exception as error:  # also those of the HTTP library beneath, which changes
+        raise HubError(_reason(error, name, revision)) from error
+    _check(path, name, progress or silent)
+    return Snapshot(name, path.name, path)
+
+
+def _check(snapshot: Path, name: str, progress: Progress) -> None:
+    for path in sorted(snapshot.iterdir()):
+        progress(f"hashing {path.name}", 0, 0)
+        if path.is_file() and not _is_intact(path):
+            path.resolve().unlink()
+            path.unlink()
+            raise HubError(
+                f"{path.name} of {name} is damaged: its checksum is not the one that the Hub "
+                "names. It was removed from the cache; pull again"
+            )
+    if not (snapshot / "config.json").is_file():
+        raise HubError(f"{name} has no config.json on the Hub: it is not a model of transformers'")
+    if not (snapshot / SINGLE_FILE).is_file() and not (snapshot / INDEX_FILE).is_file():
+        raise HubError(
+            f"{name} has no {SINGLE_FILE} on the Hub, and other formats are never fetched: a "
+            "pickle (pytorch_model.bin) can run code. Ask its owner for safetensors, or convert it"
+        )
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a file hashes to the name of its blob; where a cache links nothing, nobody knows."""
+    blob = path.resolve()
+    if not path.is_symlink() or blob.parent.name != "blobs":
+        return True
+    if len(blob.name) == _SHA256:
+        digest = hashlib.sha256()
+    elif len(blob.name) == _GIT_SHA1:
+        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size, usedforsecurity=False)
+    else:
+        return True
+    with blob.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest() == blob.name
+
+
+def _reason(error: Exception, name: str, revision: str | None) -> str:
+    errors: Any = require("hub", "huggingface_hub.errors")
+    constants: Any = require("hub", "huggingface_hub.constants")
+    endpoint = constants.ENDPOINT
+    if isinstance(error, errors.GatedRepoError):
+        return (
+            f"{name} is gated: accept its terms at {endpoint}/{name}, then set HF_TOKEN or run "
+            "'hf auth login'"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            f"no model {name!r} at {endpoint} that you may read: check the name; if it is private, "
+            "set HF_TOKEN or run 'hf auth login'"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{name} has no revision {revision!r}: give a branch, a tag or a commit"
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        if constants.HF_HUB_OFFLINE:
+            return f"{name} is not in the Hub's cache, and HF_HUB_OFFLINE forbids fetching"
+        return f"cannot reach {endpoint}, and {name} is not in the Hub's cache: {_cause(error)}"
+    return f"cannot fetch {name} from {endpoint}: {_cause(error)}"
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of the error at the root."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]

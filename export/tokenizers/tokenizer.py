@@ -1,0 +1,140 @@
+"""One ``tokenizer.json``, whatever tokenizer files a checkpoint came with."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from gpt2edge._text import text_of
+from gpt2edge.errors import ExportError
+from gpt2edge.export.tokenizers.added_tokens import CONFIG_FILE, TOKENIZER_FILE, add_tokens
+from gpt2edge.export.tokenizers.tokenizer_class import GPT2_CLASS, class_of, follow_class
+from gpt2edge.model_dir import write_json
+
+_PAIRS: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+_UPSTREAM: Final = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
+_log = logging.getLogger("gpt2edge")
+
+
+class _Made(NamedTuple):
+    """A tokenizer, what to say of it, and whether its file says the same."""
+
+    tokenizer: Tokenizer
+    notes: list[str]
+    is_unchanged: bool = False
+
+
+def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
+    """Write ``folder / "tokenizer.json"`` from the files in ``source``; False where none serve.
+
+    What the files beside ``tokenizer.json`` say is written into it, so that its ids are those of
+    transformers' ``AutoTokenizer``; where they are not, a warning names the token and the file. A
+    model without a tokenizer works on token ids, and a warning says so. Another says which tokens
+    a model of ``vocab_size`` does not have, such as a [PAD] that it was never resized for: the
+    runtime refuses a text with one. Raises ExportError for unreadable files.
+    """
+    made = _made(source, vocab_size)
+    if made is None:
+        _log.warning("%s: %s; the model will work on token ids", source, _why_none(source))
+        return False
+    for note in made.notes:
+        _log.warning("%s: %s", source, note)
+    _warn_of_ids_beyond(made.tokenizer, source, vocab_size)
+    _warn_of_ids_without_token(made.tokenizer, source, vocab_size)
+    if made.is_unchanged:
+        shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    else:
+        made.tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
+    return True
+
+
+def copy_tokenizer_files(source: Path, folder: Path, *, all_of_them: bool) -> None:
+    """Give ``folder`` the ``tokenizer_config.json`` by which other engines know what they have.
+
+    It is the source's own; without one, it says that a BPE tokenizer is GPT-2's. ``all_of_them``
+    also copies the files from which transformers made ``tokenizer.json``.
+    """
+    for name in (CONFIG_FILE, *(_UPSTREAM if all_of_them else ())):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    path = folder / TOKENIZER_FILE
+    if not path.is_file() or (folder / CONFIG_FILE).is_file():
+        return
+    if isinstance(Tokenizer.from_file(str(path)).model, models.BPE):
+        write_json(folder / CONFIG_FILE, {"tokenizer_class": "GPT2Tokenizer"})
+
+
+def _made(source: Path, vocab_size: int) -> _Made | None:
+    try:
+        if (source / TOKENIZER_FILE).is_file():
+            return _merged(source, vocab_size)
+        for vocab, merges in _PAIRS:
+            if (source / vocab).is_file() and (source / merges).is_file():
+                return _byte_level_bpe(source, vocab, merges, vocab_size)
+    except ExportError:
+        raise
+    except Exception as error:  # what the tokenizers package raises has no narrower type
+        raise ExportError(f"{source}: the tokenizer's files are not valid: {error}") from None
+    return None
+
+
+def _merged(source: Path, vocab_size: int) -> _Made:
+    """``tokenizer.json`` with what the files beside it say."""
+    data = (source / TOKENIZER_FILE).read_bytes()
+    text = text_of(data, TOKENIZER_FILE)
+    given = Tokenizer.from_str(text)
+    tokenizer = Tokenizer.from_str(json.dumps({**json.loads(text), "added_tokens": []}))
+    is_gpt2 = class_of(source) == GPT2_CLASS
+    notes = follow_class(tokenizer, source, is_gpt2=is_gpt2)
+    own = given.get_added_tokens_decoder()
+    notes += add_tokens(tokenizer, own, source, is_gpt2=is_gpt2, vocab_size=vocab_size)
+    is_unchanged = data == text.encode() and tokenizer.to_str() == given.to_str()
+    return _Made(tokenizer, notes, is_unchanged=is_unchanged)
+
+
+def _byte_level_bpe(source: Path, vocab: str, merges: str, vocab_size: int) -> _Made:
+    """GPT-2's tokenizer; ``<|endoftext|>`` and the added tokens are never split."""
+    tokenizer = Tokenizer(models.BPE.from_file(str(source / vocab), str(source / merges)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    notes = follow_class(tokenizer, source, is_gpt2=True)
+    notes += add_tokens(tokenizer, {}, source, is_gpt2=True, vocab_size=vocab_size)
+    return _Made(tokenizer, notes)
+
+
+def _warn_of_ids_beyond(tokenizer: Tokenizer, source: Path, vocab_size: int) -> None:
+    vocab = tokenizer.get_vocab().items()
+    beyond = sorted((at, token) for token, at in vocab if at >= vocab_size)
+    if beyond:
+        at, token = beyond[0]
+        _log.warning(
+            "%s: the tokenizer gives %r the id %d%s; the model's vocab_size is %d: a text with "
+            "this token will be refused",
+            source,
+            token,
+            at,
+            f" (and {len(beyond) - 1} more are beyond)" if len(beyond) > 1 else "",
+            vocab_size,
+        )
+
+
+def _warn_of_ids_without_token(tokenizer: Tokenizer, source: Path, vocab_size: int) -> None:
+    lost = sorted(set(range(vocab_size)) - set(tokenizer.get_vocab().values()))
+    if lost:
+        _log.warning(
+            "%s: no token of the tokenizer has the id %d%s; the model's vocab_size is %d: text "
+            "cannot show it, so it is never drawn",
+            source,
+            lost[0],
+            f" (nor {len(lost) - 1} more)" if len(lost) > 1 else "",
+            vocab_size,
+        )
+
+
+def _why_none(source: Path) -> str:
+    if (source / "vocab.json").is_file():
+        return "vocab.json without merges.txt is not byte-level BPE"
+    return "no tokenizer files"

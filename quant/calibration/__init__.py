@@ -1,0 +1,1 @@
+"""What a text and the weights tell about activations: scales, outliers, sensitivity."""

@@ -1,0 +1,180 @@
+"""What flows into every product of a float32 model when it reads a text."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from gpt2edge._checks import listed, whole
+from gpt2edge._progress import Progress, silent
+from gpt2edge.errors import QuantizationError
+from gpt2edge.evaluate.probe import Probe
+from gpt2edge.graph.products import find_products
+from gpt2edge.graph.tensors import TensorReader
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.text.stopping import StopParams
+
+FloatArray = NDArray[np.float32]
+
+_WINDOW: Final = 256  # tokens
+_PASS: Final = 512  # tokens read at once: products of fewer rows take twice the time for moments
+_SAMPLE: Final = 256  # rows kept of every product's input
+_OWN_ROWS: Final = 32
+_OWN_SEED: Final = 20190214
+
+
+@dataclass(frozen=True, slots=True)
+class InputStatistics:
+    """A product's input over a text: ``absmax`` [k] per channel, ``sample`` [rows, k] of it."""
+
+    absmax: FloatArray
+    sample: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class InputMoments:
+    """A product's input x over a text: the mean of x^T x, ``second`` [k, k], and its ``spread``.
+
+    That is how much larger the largest magnitude of 512 rows is than that of the middle one of
+    them: what each row would lose under a scale that all share.
+    """
+
+    second: FloatArray
+    spread: float
+
+
+class Observer:
+    """Runs a float32 model over windows of tokens and hands out its products' inputs."""
+
+    def __init__(self, model: ModelDir, windows: Sequence[Sequence[int]]) -> None:
+        graph = onnx.load(model.graph_path, load_external_data=False).graph
+        products = find_products(graph.node, TensorReader(graph.initializer, model.path))
+        self.products = {item.weight: item for item in products.values() if not item.is_head}
+        inputs = {node.name: node.input[0] for node in graph.node if node.input}
+        self._inputs = {name: inputs[item.node] for name, item in self.products.items()}
+        self._probe = Probe(model, list(self._inputs.values()))
+        self._passes = _passes(windows)
+
+    def statistics(self, progress: Progress = silent) -> dict[str, InputStatistics]:
+        """Statistics of every product's input, by the name of its weight."""
+        absmax = {name: np.zeros(item.k, np.float32) for name, item in self.products.items()}
+        samples: dict[str, list[FloatArray]] = {name: [] for name in self.products}
+        share = -(-_SAMPLE // len(self._passes))
+        for found in self._inputs_by_pass(list(self.products), "reading the text", progress):
+            for name, rows in found.items():
+                np.maximum(absmax[name], np.abs(rows).max(axis=0), out=absmax[name])
+                step = max(1, len(rows) // share)
+                samples[name].append(rows[step // 2 :: step].copy())
+        return {
+            name: InputStatistics(absmax[name], np.concatenate(samples[name]))
+            for name in self.products
+        }
+
+    def moments(
+        self,
+        names: Sequence[str],
+        factors: Mapping[str, FloatArray],
+        progress: Progress = silent,
+    ) -> dict[str, InputMoments]:
+        """Moments of each product's input; where it has ``factors`` [k], they divide it before."""
+        second = {name: np.zeros((self.products[name].k,) * 2, np.float32) for name in names}
+        spreads: dict[str, list[float]] = {name: [] for name in names}
+        count = 0
+        for found in self._inputs_by_pass(names, "measuring inputs", progress):
+            for name, inputs in found.items():
+                rows = inputs / factors[name] if name in factors else inputs
+                second[name] += rows.T @ rows
+                magnitudes = np.abs(rows).max(axis=1)
+                spreads[name].append(float(magnitudes.max() / (np.median(magnitudes) or 1)))
+            count += len(rows)
+        for moment in second.values():
+            moment /= count
+        return {name: InputMoments(second[name], max(spreads[name])) for name in names}
+
+    def _inputs_by_pass(
+        self, names: Sequence[str], stage: str, progress: Progress
+    ) -> Iterator[Mapping[str, FloatArray]]:
+        for done, windows in enumerate(self._passes):
+            progress(stage, done, len(self._passes))
+            found = self._probe.run_batch(windows, [self._inputs[name] for name in names])
+            yield dict(zip(names, found, strict=True))
+        progress(stage, len(self._passes), len(self._passes))
+
+
+def _passes(windows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """Neighbours of one length together, up to 512 tokens."""
+    passes: list[list[Sequence[int]]] = []
+    for window in windows:
+        last = passes[-1] if passes else []
+        if last and len(last[0]) == len(window) and (len(last) + 1) * len(window) <= _PASS:
+            last.append(window)
+        else:
+            passes.append([window])
+    return passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What a model reads while its inputs are measured.
+
+    ``token_ids`` of a text like those it will read; None lets it write one itself. About
+    ``tokens`` of them are used.
+    """
+
+    token_ids: Sequence[int] | None = None
+    tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.token_ids is not None:
+            listed("token_ids", self.token_ids, "a list of token ids, or None")
+        whole("tokens", self.tokens, 1, 2**31)
+
+    def windows(self, model: ModelDir, progress: Progress = silent) -> list[list[int]]:
+        """What is read. Raises QuantizationError for a text of under 32 tokens."""
+        if self.token_ids is None:
+            progress("having the model write a text", 0, 0)
+            return own_text(model, self.tokens)
+        return cut_windows(self.token_ids, model, self.tokens)
+
+
+def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[list[int]]:
+    """Windows that cover about ``tokens`` tokens, spread over the text.
+
+    Raises QuantizationError where the text has fewer than 32 tokens.
+    """
+    length = min(_WINDOW, model.config.n_positions)
+    least = min(32, length)
+    if len(token_ids) < least:
+        raise QuantizationError(
+            f"the calibration text has {len(token_ids)} tokens; at least {least} are needed"
+        )
+    count = max(1, min(tokens, len(token_ids)) // length)
+    starts = np.linspace(0, max(0, len(token_ids) - length), count)
+    return [list(token_ids[round(start) : round(start) + length]) for start in starts]
+
+
+def own_text(
+    model: ModelDir, tokens: int, *, rows: int = _OWN_ROWS, seed: int = _OWN_SEED
+) -> list[list[int]]:
+    """Windows of about ``tokens`` tokens that the model writes itself, ``rows`` of them."""
+    length = min(max(2, tokens // rows), model.config.n_positions - 1)
+    if length < 1:
+        raise QuantizationError(
+            f"{str(model.path)!r} has a context of 1 token: it writes no text to calibrate on; "
+            "give a calibration text"
+        )
+    engine = Engine(model.path, RuntimeOptions(spinning=False))
+    first = np.random.default_rng(seed).integers(0, model.config.vocab_size, rows)
+    written = engine.generate_batch(
+        [[int(token_id)] for token_id in first],
+        max_new_tokens=length,
+        sampling=SamplingParams(temperature=1.0, seed=seed),
+        stop=StopParams(ignore_eos=True),
+    )
+    return [[int(start), *done.token_ids] for start, done in zip(first, written, strict=True)]

@@ -1,0 +1,110 @@
+"""Which weights need more bits: each one rounded alone, and what the model then predicts."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from gpt2edge._checks import function, optional, real
+from gpt2edge._progress import Progress, silent
+from gpt2edge.evaluate.compare import log_softmax
+from gpt2edge.evaluate.probe import Probe
+from gpt2edge.graph import names
+from gpt2edge.graph.products import Product, find_products
+from gpt2edge.graph.tensors import TensorReader
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.quant.calibration.calibration import Calibration
+from gpt2edge.quant.quantizer import opened
+from gpt2edge.quant.recipes import MIXED, QuantRecipe, recipe_of
+from gpt2edge.quant.rounding.blocks import fitting_block_size
+from gpt2edge.quant.rounding.gptq import round_with_search
+
+FloatArray = NDArray[np.float32]
+
+_TOKENS: Final = 512
+
+
+def mixed_recipe(
+    model: ModelDir | str | os.PathLike[str],
+    base: QuantRecipe | str,
+    *,
+    mean_bits: float,
+    calibration: Calibration | None = None,
+    progress: Progress | None = None,
+) -> QuantRecipe:
+    """``base``, 4-bit, with 8 bits for the weights that need them most, ``mean_bits`` on average.
+
+    Every product is rounded to ``base.bits`` alone and the divergence of the model's predictions
+    measured; products are widened by divergence per byte until the budget is spent. Raises
+    ValueError where ``mean_bits`` is not between the two widths.
+    """
+    model, base = opened("model", model), recipe_of(base)
+    real("mean_bits", mean_bits, base.bits, 8)
+    optional("calibration", calibration, Calibration, "a Calibration")
+    function("progress", progress)
+    model.require_language_model()
+    tell = progress or silent
+    given = calibration or Calibration()
+    windows = replace(given, tokens=min(given.tokens, _TOKENS)).windows(model, tell)
+    products = _products(model)
+    losses = sensitivities(model, base, windows, tell)
+    wide = widened(products, losses, base.bits, mean_bits)
+    return replace(base, name=MIXED, wide=wide)
+
+
+def sensitivities(
+    model: ModelDir,
+    recipe: QuantRecipe,
+    windows: Sequence[Sequence[int]],
+    progress: Progress = silent,
+) -> dict[str, float]:
+    """Mean KL divergence, in nats a token, that rounding each product's weight alone costs."""
+    products = _products(model)
+    probe = Probe(model, [names.LOGITS], overridable=[product.weight for product in products])
+    reader = TensorReader(
+        onnx.load(model.graph_path, load_external_data=False).graph.initializer, model.path
+    )
+    expected = [log_softmax(logits) for logits in _logits(probe, windows, {})]
+    losses = {}
+    for done, product in enumerate(products):
+        progress("rounding each weight alone", done, len(products))
+        weight = np.asarray(reader.read(product.weight).T, np.float32)  # [n, k]
+        size = fitting_block_size(weight.shape[1], recipe.block_size)
+        rounded = round_with_search(weight, recipe.bits, size)
+        fed = {product.weight: np.ascontiguousarray(rounded.dequantized(product.k).T)}
+        found = _logits(probe, windows, fed)
+        pairs = zip(expected, found, strict=True)
+        kl = [(np.exp(p) * (p - log_softmax(logits))).sum(axis=-1) for p, logits in pairs]
+        losses[product.weight] = float(np.concatenate(kl).mean())
+    return losses
+
+
+def widened(
+    products: Sequence[Product], losses: Mapping[str, float], bits: int, mean_bits: float
+) -> tuple[str, ...]:
+    """Weights to widen to 8 bits, the most divergence per byte first, within the budget."""
+    sizes = {product.weight: product.k * product.n for product in products}
+    room = (mean_bits - bits) / (8 - bits) * sum(sizes.values())
+    chosen = []
+    for name in sorted(sizes, key=lambda name: -losses[name] / sizes[name]):
+        if sizes[name] <= room:
+            room -= sizes[name]
+            chosen.append(name)
+    return tuple(sorted(chosen))
+
+
+def _products(model: ModelDir) -> list[Product]:
+    graph = onnx.load(model.graph_path, load_external_data=False).graph
+    products = find_products(graph.node, TensorReader(graph.initializer, model.path))
+    return [product for product in products.values() if not product.is_head]
+
+
+def _logits(
+    probe: Probe, windows: Sequence[Sequence[int]], fed: Mapping[str, FloatArray]
+) -> list[FloatArray]:
+    """Logits [tokens, vocab] of every window."""
+    return [probe.run(window, [names.LOGITS], fed)[0] for window in windows]

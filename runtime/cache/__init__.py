@@ -1,0 +1,1 @@
+"""Keys and values: of running sequences, of known prefixes, on disk."""

@@ -1,0 +1,148 @@
+"""KVCache: keys and values of every layer, preallocated and updated in place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge._checks import whole
+from gpt2edge.runtime.cache.buffer_pool import SpareMemory
+
+_FLOAT32: Final = np.dtype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLayout:
+    """Shape and dtype of one token's keys and values, as the graph declares them.
+
+    ``head_dim`` may be larger than the model's own: the exporter pads heads for the kernel.
+    """
+
+    n_layer: int
+    n_head: int
+    head_dim: int
+    dtype: np.dtype[Any] = _FLOAT32
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of keys and values of one token."""
+        return 2 * self.n_layer * self.n_head * self.head_dim * self.dtype.itemsize
+
+
+class KVCache:
+    """Keys and values of ``rows`` sequences, each up to ``max_length`` tokens long.
+
+    ``data`` is [n_layer, 2, rows, n_head, max_length, head_dim]; pages that no token has reached
+    are reserved, not used. ``lengths`` [rows] says how many tokens each row holds.
+    Change lengths only through the methods. Where ``spare`` lends the memory, ``data`` is valid as
+    long as this object.
+    """
+
+    def __init__(
+        self, rows: int, max_length: int, layout: CacheLayout, spare: SpareMemory | None = None
+    ) -> None:
+        whole("rows", rows, 1, 2**31)
+        whole("max_length", max_length, 1, 2**31)
+        self.layout = layout
+        self.max_length = max_length
+        """Tokens that each row can hold."""
+        shape = (layout.n_layer, 2, rows, layout.n_head, max_length, layout.head_dim)
+        self.data: NDArray[Any] = (
+            np.empty(shape, layout.dtype)
+            if spare is None
+            else spare.array(self, shape, layout.dtype)
+        )
+        self.lengths: NDArray[np.int64] = np.zeros(rows, np.int64)
+
+    @property
+    def rows(self) -> int:
+        """Number of sequences."""
+        return len(self.lengths)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values that hold tokens now."""
+        return int(self.lengths.sum()) * self.layout.token_bytes
+
+    def advance(self, first: int, count: int, tokens: int) -> None:
+        """Count ``tokens`` more in rows ``first`` to ``first + count - 1``.
+
+        Raises ValueError where a row has no room for them.
+        """
+        self.check_room(first, count, tokens)
+        if count == 1:
+            self.lengths[first] += tokens
+        else:
+            self.lengths[first : first + count] += tokens
+
+    def check_room(self, first: int, count: int, tokens: int) -> None:
+        """Raise ValueError where ``tokens`` more do not fit one of the rows."""
+        # of a list: between two steps of a model each function of numpy leaves the cache
+        lengths = self.lengths
+        held = int(lengths[first]) if count == 1 else max(lengths[first : first + count].tolist())
+        longest = held + tokens
+        if longest > self.max_length:
+            raise ValueError(f"{longest} tokens do not fit a cache of {self.max_length}")
+
+    def truncate(self, row: int, length: int) -> None:
+        """Forget all tokens of ``row`` from ``length`` on."""
+        if not 0 <= length <= self.lengths[row]:
+            raise ValueError(f"length is {length}; row {row} holds {self.lengths[row]} tokens")
+        self.lengths[row] = length
+
+    def fork(
+        self, row: int, targets: Sequence[int], *, start: int = 0, stop: int | None = None
+    ) -> None:
+        """Make every row in ``targets`` a copy of ``row``; what they held is forgotten.
+
+        A caller who knows that they hold the same ``start`` first tokens spares copying these.
+        With ``stop`` they get the first tokens only.
+        """
+        length = int(self.lengths[row]) if stop is None else stop
+        if not 0 <= length <= self.lengths[row]:
+            raise ValueError(f"stop is {stop}; row {row} holds {self.lengths[row]} tokens")
+        for target in targets:
+            if not 0 <= start <= min(length, int(self.lengths[target])):
+                raise ValueError(f"rows {row} and {target} do not both hold {start} tokens")
+        moved = [target for target in targets if target != row]
+        if not moved:
+            return
+        for layer in self.data[..., start:length, :]:
+            for part in layer:  # which stays in the processor's cache for all of its copies
+                source = part[row]
+                for target in moved:
+                    part[target] = source
+        self.lengths[moved] = length
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Make row ``i`` what ``rows[i]`` was; a row may be named often. The rest are emptied."""
+        lengths = [int(self.lengths[row]) for row in rows]
+        moved = [place for place, row in enumerate(rows) if place != row]
+        longest = max((lengths[place] for place in moved), default=0)
+        sources = [rows[place] for place in moved]
+        for layer in self.data:  # one layer at a time, so that the copy stays small
+            layer[:, moved, :, :longest] = layer[:, sources, :, :longest]
+        for row in range(self.rows):
+            self.lengths[row] = lengths[row] if row < len(rows) else 0
+
+    def read(self, row: int, start: int, stop: int) -> NDArray[Any]:
+        """A copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, head_dim]."""
+        if not 0 <= start <= stop <= self.lengths[row]:
+            raise ValueError(f"no tokens {start} to {stop}: row {row} holds {self.lengths[row]}")
+        tokens: NDArray[Any] = self.data[:, :, row, :, start:stop].copy()
+        return tokens
+
+    def append(self, row: int, *pieces: NDArray[Any]) -> None:
+        """Add what ``read`` returned, once or more, to the end of ``row``.
+
+        Raises ValueError where the row has no room for them.
+        """
+        start = int(self.lengths[row])
+        self.advance(row, 1, sum(tokens.shape[3] for tokens in pieces))
+        data = self.data
+        for tokens in pieces:
+            count = tokens.shape[3]
+            data[:, :, row, :, start : start + count] = tokens
+            start += count

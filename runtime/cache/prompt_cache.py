@@ -1,0 +1,191 @@
+"""PromptCache: an engine's prompts, in memory and on disk.
+
+A file is for one model and one onnxruntime, whole or absent, and checked before use.
+
+Layout: 16 bytes of magic, the header's length (8 bytes, little-endian), the header (JSON: key,
+layout, and for each edge of the tree its parent's place and its token ids), each edge's keys and
+values as they are in memory, and the sha256 of all that.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.checksums import sha256
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
+from gpt2edge.runtime.cache.kv_cache import CacheLayout
+from gpt2edge.runtime.cache.prefix_tree import Edge, PrefixCache
+from gpt2edge.runtime.ort.session import ONNXRUNTIME
+
+_MAGIC: Final = b"gpt2edge prefix\n"
+_FORMAT: Final = 1
+_COUNT_BYTES: Final = 8
+_DIGEST_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptKey:
+    """What keys and values are good for: ``model`` are the checksums of its files."""
+
+    model: tuple[str, ...]
+    onnxruntime: str
+    layout: CacheLayout
+    vocab_size: int
+
+    def header(self) -> dict[str, Any]:
+        """The part of the file's header that says whose it is."""
+        layout = self.layout
+        shape = [layout.n_layer, layout.n_head, layout.head_dim]
+        return {
+            "format": _FORMAT,
+            "model": list(self.model),
+            "onnxruntime": self.onnxruntime,
+            "layout": [*shape, layout.dtype.str],
+        }
+
+
+class PromptCache(PrefixCache):
+    """An engine's prompts: a PrefixCache that can be saved and loaded.
+
+    A file is as trusted as a model: its checksum shows damage, not who wrote it.
+    """
+
+    def __init__(self, max_bytes: int, key: Callable[[], PromptKey]) -> None:
+        super().__init__(max_bytes)
+        self._key = key
+
+    @classmethod
+    def of(cls, model: ModelDir, layout: CacheLayout, max_bytes: int) -> "PromptCache":
+        """For prompts of ``model``."""
+
+        def key() -> PromptKey:
+            files = model.manifest.files
+            sums = [
+                files[name].sha256 or sha256(model.path / name)
+                for name in (GRAPH_FILE, WEIGHTS_FILE)
+                if name in files
+            ]
+            return PromptKey(
+                model=tuple(sums),
+                onnxruntime=ONNXRUNTIME,
+                layout=layout,
+                vocab_size=model.config.vocab_size,
+            )
+
+        return cls(max_bytes, key)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``path``, whole or not at all, readable by its owner only: it holds texts.
+
+        Raises Gpt2EdgeError where it cannot be written, or holds anything but such a file.
+        """
+        from tempfile import NamedTemporaryFile  # slow to load
+
+        target = Path(path)
+        edges = self.edges()
+        listing = [[parent, list(edge.token_ids)] for parent, edge in edges]
+        header = json.dumps({**self._key().header(), "edges": listing}).encode()
+        try:
+            if target.exists() and not _is_ours(target):
+                raise Gpt2EdgeError(f"{str(target)!r} is not a prompt cache: it is left as it was")
+            with NamedTemporaryFile(dir=target.absolute().parent, prefix=".", delete=False) as file:
+                try:
+                    _write(file, header, [edge.tokens for _, edge in edges])
+                    file.close()
+                    Path(file.name).replace(target)
+                finally:
+                    Path(file.name).unlink(missing_ok=True)
+        except OSError as error:
+            raise Gpt2EdgeError(f"cannot write {str(target)!r}: {error.strerror}") from None
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Take over what ``save`` wrote with this very model, in the place of what is here.
+
+        Raises Gpt2EdgeError where the file is damaged, or of another model or onnxruntime.
+        """
+        source = Path(path)
+        try:
+            if not _is_ours(source):
+                raise Gpt2EdgeError(f"{str(source)!r} is not a prompt cache")
+            with source.open("rb") as file:
+                edges = _read(file, source, self._key())
+        except OSError as error:
+            raise Gpt2EdgeError(f"cannot read {str(source)!r}: {error.strerror}") from None
+        self.fill(edges)
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _write(file: IO[bytes], header: bytes, parts: list[NDArray[Any]]) -> None:
+    digest = hashlib.sha256()
+    count = len(header).to_bytes(_COUNT_BYTES, "little")
+    for part in (_MAGIC, count, header, *(np.ascontiguousarray(part).tobytes() for part in parts)):
+        digest.update(part)
+        file.write(part)
+    file.write(digest.digest())
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]:
+    damaged = Gpt2EdgeError(f"{str(path)!r} is damaged: delete it, and it will be made again")
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(len(_MAGIC) + _COUNT_BYTES)
+    length = int.from_bytes(start[len(_MAGIC) :], "little")
+    if length > size:
+        raise damaged
+    text = file.read(length)
+    try:
+        header = json.loads(text)
+        edges = header.pop("edges")
+        sizes = _checked_sizes(edges, key.vocab_size)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        raise damaged from None
+    if header != key.header():
+        raise Gpt2EdgeError(
+            f"{str(path)!r} was made with another model or another onnxruntime: delete it, or "
+            "choose another name"
+        )
+    layout = key.layout
+    if size != len(start) + length + sum(sizes) * layout.token_bytes + _DIGEST_BYTES:
+        raise damaged
+    payload = np.fromfile(file, np.uint8, sum(sizes) * layout.token_bytes)
+    digest = hashlib.sha256(start + text)
+    digest.update(payload.data)
+    if file.read(_DIGEST_BYTES) != digest.digest():
+        raise damaged
+    bounds = np.cumsum([0, *sizes]) * layout.token_bytes
+    found = []
+    for (parent, ids), (first, last) in zip(edges, pairwise(bounds), strict=True):
+        shape = (layout.n_layer, 2, layout.n_head, len(ids), layout.head_dim)
+        tokens = payload[first:last].copy().view(layout.dtype).reshape(shape)
+        found.append((parent, Edge(tuple(ids), tokens)))
+    return found
+
+
+def _checked_sizes(edges: Any, vocab_size: int) -> list[int]:
+    """Tokens of each edge. Raises ValueError where they are no radix tree, parents first."""
+    firsts = set()
+    for place, (parent, ids) in enumerate(edges):
+        if type(parent) is not int or not -1 <= parent < place:
+            raise ValueError
+        if not ids or any(type(item) is not int or not 0 <= item < vocab_size for item in ids):
+            raise ValueError
+        firsts.add((parent, ids[0]))
+    if len(firsts) != len(edges):
+        raise ValueError
+    return [len(ids) for _, ids in edges]

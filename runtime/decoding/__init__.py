@@ -1,0 +1,1 @@
+"""Sequences on the rows of a cache: forward calls, scheduler, beam search, streams."""

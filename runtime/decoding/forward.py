@@ -1,0 +1,67 @@
+"""The forward calls that a scheduler makes, behind an interface for callers who count them."""
+
+from collections.abc import Generator, Sequence
+from typing import Final, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge.runtime.decoding.decoder import Decoder
+
+Logits: TypeAlias = NDArray[np.float32]
+Entered: TypeAlias = Generator[None, None, tuple[Logits, int]]
+"""Enters a prompt, one chunk at each ``next``; returns logits [vocab_size] after the last token,
+and how many tokens were not computed."""
+
+_TILE: Final = 4
+
+
+class Forward(Protocol):
+    """The forward calls of a scheduler, for callers who count or remember them."""
+
+    def enter(self, row: int, token_ids: Sequence[int], draws: int) -> Entered:
+        """Make ``row`` hold ``token_ids``; ``draws`` tokens are drawn from the logits at once."""
+        ...
+
+    def resume(self, row: int, token_ids: Sequence[int]) -> Entered:
+        """Make ``row`` hold ``token_ids``; nothing is drawn from the logits."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> Logits:
+        """Append ``token_ids[i]`` to row ``i``: logits [rows, vocab_size]."""
+        ...
+
+
+class CachedForward:
+    """The forward calls of a decoder, with prompts taken from ``prefixes`` as far as it has them.
+
+    Kernels compute rows in tiles, and round what is left over in another way: what is reused ends
+    with a tile and leaves more than one token, so that no bit of the logits depends on it.
+    """
+
+    def __init__(self, decoder: Decoder, prefixes: PrefixCache | None = None) -> None:
+        self._decoder = decoder
+        self._prefixes = prefixes
+
+    def enter(self, row: int, token_ids: Sequence[int], draws: int = 1) -> Entered:  # noqa: ARG002
+        """Make ``row`` hold ``token_ids``."""
+        cache, prefixes = self._decoder.cache, self._prefixes
+        cache.truncate(row, 0)
+        if prefixes is None or len(token_ids) < 2:
+            logits = yield from self._decoder.prefill_by_chunks(row, token_ids)
+            return logits, 0
+        reused = prefixes.restore(cache, row, token_ids[:-2]) // _TILE * _TILE
+        cache.truncate(row, reused)
+        logits = yield from self._decoder.prefill_by_chunks(row, token_ids[reused:])
+        if len(token_ids) * cache.layout.token_bytes <= prefixes.max_bytes:
+            prefixes.store(cache, row, token_ids)
+        return logits, reused
+
+    def resume(self, row: int, token_ids: Sequence[int]) -> Entered:
+        """Make ``row`` hold ``token_ids``."""
+        return self.enter(row, token_ids)
+
+    def decode(self, token_ids: Sequence[int]) -> Logits:
+        """Append ``token_ids[i]`` to row ``i``: logits [rows, vocab_size]."""
+        return self._decoder.decode(token_ids)

@@ -1,0 +1,297 @@
+"""Requests: from a caller's arguments to completions that are ready to decode."""
+
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from gpt2edge._checks import listed, optional, refuse, whole
+from gpt2edge.errors import Argument, ArgumentError
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.arguments import check_names, merge_sampling
+from gpt2edge.runtime.decoding.context_window import Overflow, Policy
+from gpt2edge.runtime.decoding.defaults import GenerationDefaults
+from gpt2edge.runtime.decoding.generation import Generation, ResolvedArguments
+from gpt2edge.runtime.results import Completion
+from gpt2edge.runtime.sampling.processors import Ids, LogitsProcessor
+from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.text.stopping import StopParams
+from gpt2edge.runtime.text.tokenizer import Tokenizer
+
+MAX_SAMPLES: Final = 16_384
+"""The most samples of one prompt in one call."""
+
+_DRAWS: Final = {
+    "temperature": (0, 1),
+    "top_k": (0, 1),
+    "top_p": (1,),
+    "min_p": (0,),
+    "typical_p": (1,),
+}
+"""What only a draw uses, and the values that change nothing."""
+
+Prompt: TypeAlias = str | Sequence[int]
+"""A text, or its token ids."""
+
+
+class Request:
+    """One prompt and its completions: queue it on a ``Scheduler``, read it, cancel it.
+
+    ``Engine.request`` makes one. ``prompt`` is its text and ``prompt_ids`` its tokens.
+    """
+
+    def __init__(self, generations: Sequence[Generation]) -> None:
+        self.generations = tuple(generations)
+        self.prompt = generations[0].prompt
+        self.prompt_ids = tuple(generations[0].prompt_ids)
+
+    def __repr__(self) -> str:
+        tokens = [len(generation.token_ids) for generation in self.generations]
+        return f"Request({self.prompt[:40]!r}, tokens={tokens}, finished={self.is_finished})"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all of its completions have ended."""
+        return all(generation.finish_reason is not None for generation in self.generations)
+
+    def cancel(self) -> None:
+        """End it after the token being computed; safe from any thread or signal handler."""
+        for generation in self.generations:
+            generation.cancelled = True
+
+    @property
+    def completions(self) -> list[Completion]:
+        """Its completions, in order; one that has not ended counts as cancelled."""
+        for generation in self.generations:
+            generation.cancel()
+        return [generation.completion() for generation in self.generations]
+
+    @property
+    def completion(self) -> Completion:
+        """The completion of a request for one."""
+        (completion,) = self.completions
+        return completion
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBuilder:
+    """Checks the arguments of calls against one model, and fills in its defaults."""
+
+    model: ModelDir
+    tokenizer: Tokenizer | None
+    defaults: GenerationDefaults
+    load_s: float
+
+    def build(
+        self, method: str, prompts: Sequence[Prompt], n: int, arguments: Mapping[str, Any]
+    ) -> list[Request]:
+        """Return a request for ``n`` completions of each prompt, as ``method`` was asked for.
+
+        Raises TypeError for an unknown argument, ValueError for a wrong one.
+        """
+        check_names(method, arguments)
+        resolved = self.resolve(**arguments)
+        beams = resolved.sampling.num_beams
+        whole("n", n, 1, MAX_SAMPLES if beams == 1 else beams)
+        requests: list[Request] = []
+        for prompt in listed("prompts", prompts, "a list of prompts"):
+            first = self._first(prompt, resolved, n * len(requests))
+            others = [first.sibling(index) for index in range(1, n)]
+            requests.append(Request([first, *others]))
+        return requests
+
+    def _first(self, prompt: Prompt, resolved: ResolvedArguments, row: int) -> Generation:
+        """The first completion of a prompt, cut to what fits the context."""
+        given_ids = self.encode(prompt)
+        prompt_ids, limit = resolved.overflow.fit(
+            given_ids,
+            resolved.max_new_tokens,
+            self._default_limit(len(given_ids), resolved.max_new_tokens),
+            self.model.config.n_positions,
+        )
+        truncated = len(prompt_ids) < len(given_ids)
+        stop = resolved.stop.after(len(prompt_ids))
+        fitted = replace(resolved, max_new_tokens=limit, stop=stop, truncated=truncated)
+        text = self.text_of(prompt, given_ids)
+        return Generation(text, prompt_ids, fitted, index=0, row=row)
+
+    def resolve(
+        self,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+        processors: Sequence[LogitsProcessor] | None = None,
+        overflow: Overflow | Policy | None = None,
+        **fields: Any,
+    ) -> ResolvedArguments:
+        """Return the checked arguments of one call, its seed drawn.
+
+        ``fields`` are those of ``SamplingParams``; None leaves one as it is.
+        """
+        self.model.require_language_model()
+        if max_new_tokens is not None:
+            whole("max_new_tokens", max_new_tokens, 1, 2**31)
+        if logprobs is not None:
+            whole("logprobs", logprobs, 0, self.model.config.vocab_size)
+        optional("sampling", sampling, SamplingParams, "SamplingParams")
+        sampling = sampling or self.defaults.sampling
+        given = {name: value for name, value in fields.items() if value is not None}
+        if given:
+            sampling, _ = merge_sampling(sampling, given)
+        stop = self._with_special_tokens(StopParams.of(stop, self.defaults.stop))
+        self._check_ids([*sampling.named_ids(), *stop.token_ids])
+        overflow = Overflow() if overflow is None else Overflow.of(overflow)
+        _check_beams(sampling, overflow)
+        return ResolvedArguments(
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            stop=stop,
+            seed=_seed(sampling),
+            logprobs=logprobs,
+            processors=_checked(processors),
+            eos_ids=self.defaults.eos_ids,
+            tokenizer=self.tokenizer,
+            load_s=self.load_s,
+            overflow=overflow,
+            unspelled=self._unspelled(),
+        )
+
+    def _unspelled(self) -> Ids | None:
+        if self.tokenizer is None:
+            return None
+        return self.tokenizer.unspelled(self.model.config.vocab_size, self.defaults.eos_ids)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt; an empty one becomes the begin-of-text token.
+
+        Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
+        """
+        token_ids = self._token_ids(prompt)
+        if not token_ids and self.model.config.bos_token_id is not None:
+            return [self.model.config.bos_token_id]
+        if not token_ids:
+            raise ValueError("the prompt is empty and the model has no begin-of-text token")
+        return token_ids
+
+    def _default_limit(self, prompt_length: int, max_new_tokens: int | None) -> int:
+        """The model's own limit of new tokens, for a call that gives none."""
+        longest = self.defaults.max_length
+        if max_new_tokens is not None or longest is None:
+            return self.defaults.max_new_tokens
+        if prompt_length >= longest:
+            raise ArgumentError(
+                f"the prompt has {prompt_length} tokens and the model's generation_config.json "
+                f"says max_length {longest}: give ",
+                Argument("max_new_tokens"),
+            )
+        return longest - prompt_length
+
+    def _with_special_tokens(self, stop: StopParams) -> StopParams:
+        """``stop`` with the ids of strings that are special tokens, which no text ever shows."""
+        if self.tokenizer is None:
+            return stop
+        found = [self.tokenizer.special_id(string) for string in stop.strings]
+        special = tuple(token_id for token_id in found if token_id is not None)
+        return replace(stop, token_ids=(*stop.token_ids, *special)) if special else stop
+
+    def _token_ids(self, prompt: Prompt, name: str = "prompt") -> list[int]:
+        """Those of ``prompt``, perhaps none."""
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise ValueError("this model has no tokenizer; give the prompt as token ids")
+            token_ids = self.tokenizer.encode(prompt)
+        else:
+            token_ids = _whole_ids(prompt, name)
+        self._check_ids(token_ids)
+        return token_ids
+
+    def _check_ids(self, token_ids: Sequence[int]) -> None:
+        vocab_size = self.model.config.vocab_size
+        for token_id in {min(token_ids, default=0), max(token_ids, default=0)}:
+            if not 0 <= token_id < vocab_size:
+                raise ValueError(f"token id {token_id} is outside the vocabulary of {vocab_size}")
+
+    def encode_text(self, text: Prompt, name: str = "text") -> list[int]:
+        """Token ids of a text that must have at least one."""
+        if isinstance(text, Sized) and not len(text):
+            raise ValueError("the text is empty; it must have at least one token")
+        token_ids = self._token_ids(text, name)
+        if not token_ids:
+            raise ValueError(f"the tokenizer has no token for any character of {text[:40]!r}")
+        return token_ids
+
+    def nbytes(self, text: Prompt, token_ids: Sequence[int]) -> int | None:
+        """Size of ``text`` in UTF-8; None, with a warning, where its tokens spell another one."""
+        if not isinstance(text, str) or self.tokenizer is None:
+            return None
+        from gpt2edge.runtime.text.spelling import spells
+
+        if spells(self.tokenizer.spelled(token_ids), text):
+            return len(text.encode())
+        import logging
+
+        logging.getLogger("gpt2edge").warning(
+            "the tokens do not spell the whole text: its bits per byte would be those of another"
+        )
+        return None
+
+    def encode_to_score(self, text: Prompt) -> tuple[list[int], int | None]:
+        """Token ids of a text behind the begin-of-text token, where the model has one; ``nbytes``.
+
+        Raises ValueError for a text of fewer than two tokens.
+        """
+        self.model.require_language_model()
+        token_ids = self.encode_text(text)
+        nbytes = self.nbytes(text, token_ids)
+        if self.model.config.bos_token_id is not None:
+            token_ids = [self.model.config.bos_token_id, *token_ids]
+        if len(token_ids) < 2:
+            raise ValueError("perplexity needs at least two tokens")
+        return token_ids, nbytes
+
+    def text_of(self, prompt: Prompt, token_ids: Sequence[int]) -> str:
+        """The text of a prompt that is ``token_ids``; empty for ids without a tokenizer."""
+        if isinstance(prompt, str):
+            return prompt
+        return self.tokenizer.decode(token_ids) if self.tokenizer else ""
+
+
+def _whole_ids(prompt: Sequence[int], name: str) -> list[int]:
+    """The ids of a prompt that is no text. Raises ArgumentError for what is no list of them."""
+    allowed = "a text, or a list of token ids"
+    token_ids = listed(name, prompt, allowed)
+    if any(isinstance(item, str) for item in token_ids):
+        raise refuse(name, prompt, f"{allowed}; generate_batch takes several prompts")
+    return [whole(name, item, -(2**63), 2**63, part="a token id in ") for item in token_ids]
+
+
+def _checked(processors: Sequence[LogitsProcessor] | None) -> Sequence[LogitsProcessor]:
+    """The processors, none for None. Raises ArgumentError for what cannot be called."""
+    allowed = "a list of functions"
+    found = [] if processors is None else listed("processors", processors, allowed)
+    if not all(map(callable, found)):
+        raise refuse("processors", processors, allowed)
+    return found
+
+
+def _seed(sampling: SamplingParams) -> int | None:
+    """The seed asked for, a fresh one where sampling needs one, None for greedy decoding."""
+    if sampling.seed is not None or not sampling.is_random:
+        return sampling.seed
+    return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def _check_beams(sampling: SamplingParams, overflow: Overflow) -> None:
+    """Raise ValueError where beams are asked to sample or to slide, which they cannot."""
+    drawn = [name for name, neutral in _DRAWS.items() if getattr(sampling, name) not in neutral]
+    if sampling.num_beams > 1 and drawn:
+        beams, other = Argument("num_beams"), Argument(drawn[0])
+        raise ArgumentError(
+            *(beams, f" is {sampling.num_beams} and ", other, f" is {getattr(sampling, drawn[0])}"),
+            *(": beam search does not sample; leave ", other, " out, or ", beams),
+        )
+    if sampling.num_beams > 1 and overflow.policy == "slide":
+        raise ValueError("beam search cannot slide past the context: choose truncate-left")

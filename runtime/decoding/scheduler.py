@@ -1,0 +1,372 @@
+"""Scheduler: continuous batching. Requests join and leave between the steps of one batch.
+
+Every row of the cache holds one sequence. A step lets waiting requests join, as far as there are
+free rows, then decodes one token for all rows in one forward call. Rows in use are always the
+first: where one is freed, the last moves into its place. (Yu et al. 2022, "Orca", call this
+iteration-level scheduling.)
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gpt2edge._checks import whole
+from gpt2edge.errors import ContextLengthError
+from gpt2edge.runtime.decoding.beam_search import BeamSearch
+from gpt2edge.runtime.decoding.branching import Branch, Branching
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.decoding.forward import CachedForward, Forward, Logits
+from gpt2edge.runtime.decoding.generation import Generation, accept_all
+from gpt2edge.runtime.decoding.request import Request
+from gpt2edge.runtime.decoding.samples import Samples
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.speculative.speculation import Speculation, Speculator
+
+
+class _Entry(NamedTuple):
+    """Prompts on their way into the cache, from row ``first`` on; no steps: a copy will do."""
+
+    item: "Samples | Branching[Any]"
+    first: int
+    steps: Generator[None, None, list[tuple[Logits, int]]] | None
+
+
+class Scheduler:
+    """Sequences on the rows of one cache: ``add`` at any time, ``step``, ``remove``.
+
+    In float32 and ``int8-block`` a sequence's tokens depend neither on its company nor on the
+    number of rows. Not safe for use from two threads at once.
+
+    ``chunks_per_step`` is how many chunks of waiting prompts enter between two decode steps, so
+    that a long prompt keeps nobody waiting. With None all that have a row enter first, which gives
+    the most tokens a second. A ``speculator`` may give a sequence that is alone several tokens at
+    a step.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        *,
+        forward: Forward | None = None,
+        speculator: "Speculator | None" = None,
+        chunks_per_step: int | None = None,
+    ) -> None:
+        if chunks_per_step is not None:
+            whole("chunks_per_step", chunks_per_step, 1, 2**31)
+        self.decoder = decoder
+        self._forward = forward or CachedForward(decoder)
+        self._speculator = speculator
+        self._speculation: Speculation | None = None
+        self._chunks_per_step = chunks_per_step
+        self._waiting: deque[Samples | Branching[Any]] = deque()
+        self._entry: _Entry | None = None
+        self._rows: list[Any] = []  # what each row in use holds; None: free, until rows move up
+        self._owners: list[Branching[Any] | None] = []  # the search that a row belongs to
+        self._searches: list[Branching[Any]] = []
+        self._removed: set[Generation] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything decodes, enters or waits."""
+        return bool(self._rows or self._entry or self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Rows in use."""
+        return len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        """Prompts that have not begun to enter."""
+        return len(self._waiting)
+
+    def add(self, request: Request) -> None:
+        """Queue a request; with beams, its completions are one search.
+
+        Raises ContextLengthError where it does not fit a row of the cache, ValueError where its
+        beams need more rows than there are.
+        """
+        first = request.generations[0]
+        if first.sampling.num_beams > 1:
+            self._check_length(first)
+            self.add_search(BeamSearch(request.generations))
+        else:
+            self.add_generations(request.generations)
+
+    def add_generations(self, generations: Sequence[Generation]) -> None:
+        """Queue generations of one prompt that have not begun, or one that was removed.
+
+        Raises ValueError where they have beams: only a request is searched for.
+        """
+        self._check_length(generations[0])
+        if generations[0].sampling.num_beams > 1:
+            raise ValueError("generations with num_beams above 1 are added as one request")
+        self._waiting.append(Samples(generations))
+
+    def _check_length(self, generation: Generation) -> None:
+        needed, longest = generation.cached_tokens, self.decoder.cache.max_length
+        if needed > longest and not generation.may_slide:
+            raise ContextLengthError(
+                f"the request needs {needed} tokens of cache and a row has {longest}: ask for "
+                "fewer new tokens, or for longer rows"
+            )
+
+    def add_search(self, search: Branching[Any]) -> None:
+        """Queue a search. Raises ValueError where it needs more rows than there are."""
+        rows = self.decoder.cache.rows
+        if search.width > rows:
+            raise ValueError(
+                f"the search needs {search.width} rows and the cache has {rows}: use fewer beams, "
+                "or more rows"
+            )
+        self._waiting.append(search)
+
+    def remove(self, generation: Generation) -> None:
+        """Take a generation out as it is; its row is free from the next step on."""
+        for item in self._waiting:
+            if isinstance(item, Samples) and generation in item.waiting:
+                item.waiting.remove(generation)
+                return
+        self._removed.add(generation)
+
+    def row_of(self, generation: Generation) -> int:
+        """Return the row of a running generation. Raises ValueError for any other."""
+        return self._rows.index(generation)
+
+    def run(self) -> Iterator[Generation]:
+        """Step until nothing is left; each generation comes back at every token that it takes."""
+        while self.is_busy:
+            yield from self.step()
+
+    def step(self) -> Iterator[Generation]:
+        """Let waiting prompts enter, then decode a token for every row.
+
+        Each generation comes back at every token that it takes, those of a beam search at its end.
+        """
+        self._free_rows()
+        yield from self._join()
+        if not self._rows:
+            return
+        self._slide()
+        if self._searches:
+            yield from self._step_searches()
+        elif self._speculator is not None and len(self._rows) == 1 and self._entry is None:
+            yield from self._speculate(self._speculator)
+        else:
+            logits = self._forward.decode([member.token_ids[-1] for member in self._rows])
+            yield from accept_all(self._rows, logits)
+        self._free_rows()
+
+    def _join(self) -> Iterator[Generation]:
+        """Enter waiting prompts, as many chunks as a step allows, and draw their first tokens."""
+        left = self._chunks_per_step
+        while self._entry is not None or self._begin_entry():
+            entry, self._entry = self._entry, None
+            assert entry is not None
+            if isinstance(entry.item, Samples) and entry.item.is_over:
+                continue
+            found: list[tuple[Logits, int]] = []
+            if entry.steps is not None:
+                if left == 0:
+                    self._entry = entry
+                    return
+                left = None if left is None else left - 1
+                try:
+                    next(entry.steps)
+                    self._entry = entry
+                    continue
+                except StopIteration as stopped:
+                    found = stopped.value
+            if isinstance(entry.item, Samples):
+                yield from self._start_samples(entry.item, entry.first, found)
+            else:
+                yield from self._start_search(entry.item, entry.first, found)
+            self._free_rows()
+
+    def _begin_entry(self) -> bool:
+        """Begin to enter what waits longest, where there are rows for it; whether it began."""
+        while self._waiting:
+            item, first = self._waiting[0], self._reserved
+            free = self.decoder.cache.rows - first
+            if isinstance(item, Samples):
+                if item.is_over:
+                    self._waiting.popleft()
+                    continue
+                if not free:
+                    return False
+                if len(item.waiting) <= free:
+                    self._waiting.popleft()
+                steps = (
+                    None if self._sibling(item) is not None else self._enter_samples(item, first)
+                )
+            else:
+                if free < item.width:
+                    return False
+                self._waiting.popleft()
+                steps = self._enter_prompts(item.prompts, first)
+            self._entry = _Entry(item, first, steps)
+            return True
+        return False
+
+    @property
+    def _reserved(self) -> int:
+        """Rows in use, with those that searches may still take."""
+        own = sum(owner is None for owner in self._owners)
+        return own + sum(search.width for search in self._searches)
+
+    def _sibling(self, samples: Samples) -> int | None:
+        """The last row that still begins with the prompt of ``samples``."""
+        if samples.logits is None:
+            return None
+        rows = reversed(range(len(self._rows)))
+        return next((row for row in rows if samples.has_prompt(self._rows[row])), None)
+
+    def _enter_samples(
+        self, samples: Samples, row: int
+    ) -> Generator[None, None, list[tuple[Logits, int]]]:
+        if samples.is_paused:
+            found = yield from self._forward.resume(row, samples.held_ids)
+        else:
+            draws = min(len(samples.waiting), self.decoder.cache.rows - row)
+            found = yield from self._forward.enter(row, samples.prompt_ids, draws)
+        return [found]
+
+    def _enter_prompts(
+        self, prompts: Sequence[Sequence[int]], first: int
+    ) -> Generator[None, None, list[tuple[Logits, int]]]:
+        found = []
+        for place, prompt_ids in enumerate(prompts):
+            if place:
+                yield
+            found.append((yield from self._forward.enter(first + place, prompt_ids, 0)))
+        return found
+
+    def _start_samples(
+        self, samples: Samples, row: int, found: Sequence[tuple[Logits, int]]
+    ) -> Iterator[Generation]:
+        """Give members the rows behind those in use, and draw their first tokens."""
+        first, cache = len(self._rows), self.decoder.cache
+        begun = samples.take(cache.rows - self._reserved)
+        if not begun:
+            return
+        forked, source = begun, self._sibling(samples)
+        self._rows += begun
+        self._owners += [None] * len(begun)
+        if found:
+            ((samples.logits, begun[0].reused_tokens),) = found
+            cache.fork(row, [first])  # rows before it may have become free meanwhile
+            forked, source = begun[1:], first
+        if begun[0].token_ids:
+            return  # it was paused: its last token enters at the next step
+        assert source is not None
+        assert samples.logits is not None
+        for generation in forked:
+            generation.reused_tokens = len(samples.prompt_ids)
+        rows = range(len(self._rows) - len(forked), len(self._rows))
+        cache.fork(source, rows, stop=len(samples.prompt_ids))
+        logits = np.broadcast_to(samples.logits, (len(begun), samples.logits.size))
+        yield from accept_all(begun, logits)
+
+    def _start_search(
+        self, search: Branching[Any], row: int, found: Sequence[tuple[Logits, int]]
+    ) -> Iterator[Generation]:
+        """Give a search the rows behind those in use, and let it take its first step."""
+        rows = range(len(self._rows), len(self._rows) + len(found))
+        for place, target in enumerate(rows):
+            self.decoder.cache.fork(row + place, [target])
+        self._rows += [None] * len(found)
+        self._owners += [search] * len(found)
+        self._searches.append(search)
+        logits, reused = zip(*found, strict=True)
+        yield from self._branch(search, rows, search.begin(np.stack(logits), reused))
+
+    def _step_searches(self) -> Iterator[Generation]:
+        """Decode a token for every row, and let each search choose which sequences go on."""
+        logits = self._forward.decode([member.token_ids[-1] for member in self._rows])
+        own = [row for row, owner in enumerate(self._owners) if owner is None]
+        places = [
+            [row for row, owner in enumerate(self._owners) if owner is search]
+            for search in self._searches
+        ]
+        if own:
+            yield from accept_all([self._rows[row] for row in own], logits[own])
+        for search, rows in zip(tuple(self._searches), places, strict=True):
+            members = [self._rows[row] for row in rows]
+            mine = logits if len(rows) == len(logits) else logits[rows]
+            yield from self._branch(search, rows, search.advance(members, mine))
+
+    def _branch(
+        self, search: Branching[Any], rows: Sequence[int], branches: Sequence[Branch]
+    ) -> Iterator[Generation]:
+        """Bring the sequences of a search into rows of their own, and free those of the others.
+
+        The first that continues a member stays where that is. The others take rows of members that
+        do not go on, whose tokens up to the point where the two parted are there already.
+        """
+        if search.is_done:
+            branches = ()
+        placed: dict[int, Any] = {}
+        moving = []
+        for member, parent in branches:
+            row = rows[parent]
+            if row in placed:
+                moving.append((member, row))
+            else:
+                placed[row] = member
+        free = deque(row for row in rows if row not in placed)
+        for member, source in moving:
+            target = self._free_row(search, free)
+            before = self._rows[target]
+            start = 0 if before is None else search.common(member, before)
+            self.decoder.cache.fork(source, [target], start=start)
+            placed[target] = member
+        for row in (*rows, *placed):
+            self._rows[row] = placed.get(row)
+        if search.is_done:
+            self._searches.remove(search)
+            yield from search.finish()
+
+    def _free_row(self, search: Branching[Any], free: deque[int]) -> int:
+        """A row of ``free``, or else one behind those in use."""
+        if free:
+            return free.popleft()
+        self._rows.append(None)
+        self._owners.append(search)
+        return len(self._rows) - 1
+
+    def _speculate(self, speculator: "Speculator") -> Iterator[Generation]:
+        """Step of a sequence that is alone."""
+        speculation, (generation,) = self._speculation, self._rows
+        if speculation is None or speculation.generation is not generation:
+            speculation = self._speculation = speculator.begin(generation)
+        yield from speculation.step(self.decoder)
+
+    def _slide(self) -> None:
+        """Make room in full rows, which only those have that may slide: enter anew what stays."""
+        cache = self.decoder.cache
+        context = cache.max_length
+        for row, length in enumerate(cache.lengths[: len(self._rows)].tolist()):
+            if length == context:
+                cache.truncate(row, 0)
+                self.decoder.prefill(row, self._rows[row].slide(context))
+
+    def _free_rows(self) -> None:
+        """Free the rows of what has ended; the last rows move into their places."""
+        for row in reversed(range(len(self._rows))):
+            member = self._rows[row]
+            if member is not None and (self._owners[row] is not None or self._goes_on(member)):
+                continue
+            last, owner = self._rows.pop(), self._owners.pop()
+            if row < len(self._rows):
+                self._rows[row], self._owners[row] = last, owner
+                self.decoder.cache.fork(len(self._rows), [row])
+        self._removed.clear()
+
+    def _goes_on(self, generation: Generation) -> bool:
+        """Whether a generation keeps its row."""
+        if generation.cancelled:
+            generation.cancel()
+        return generation.finish_reason is None and generation not in self._removed

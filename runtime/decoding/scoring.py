@@ -1,0 +1,107 @@
+"""Likelihood of given text: completions after a prompt, and perplexity over a long text."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.results import Score
+
+
+def token_logprobs(
+    logits: NDArray[np.float32], token_ids: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Log-probability of ``token_ids`` [n] under ``logits`` [n, vocab]; which are the argmax."""
+    rows = np.arange(len(token_ids))
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    normalizer = np.log(np.exp(shifted).sum(axis=1, dtype=np.float64))
+    return shifted[rows, token_ids] - normalizer, logits.argmax(axis=1) == token_ids
+
+
+def score_completions(
+    decoder: Decoder,
+    prompt_ids: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    texts: Sequence[str],
+) -> list[Score]:
+    """The score of each of ``completions``, which read ``texts``, after one prefill in row 0."""
+    prompt_logits = decoder.prefill(0, prompt_ids)
+    scores = []
+    for token_ids, text in zip(completions, texts, strict=True):
+        values, greedy = score_completion(decoder, prompt_logits, token_ids)
+        scores.append(
+            Score(
+                text=text,
+                token_ids=tuple(token_ids),
+                logprob=float(sum(values)),
+                logprobs=tuple(values),
+                is_greedy=greedy,
+            )
+        )
+    return scores
+
+
+def score_completion(
+    decoder: Decoder, prompt_logits: NDArray[np.float32], token_ids: Sequence[int]
+) -> tuple[list[float], bool]:
+    """Log-probabilities of ``token_ids`` after the prompt in row 0, and whether all are greedy.
+
+    ``prompt_logits`` [vocab] are those after the prompt's last token; row 0 is left as it was.
+    """
+    prompt_length = int(decoder.cache.lengths[0])
+    pieces = [token_logprobs(prompt_logits[None], token_ids[:1])]
+    done = 1
+    if len(token_ids) > 1:
+        for logits in decoder.prefill_all(0, token_ids[:-1]):
+            pieces.append(token_logprobs(logits, token_ids[done : done + len(logits)]))
+            done += len(logits)
+        decoder.cache.truncate(0, prompt_length)
+    greedy = all(bool(matches.all()) for _, matches in pieces)
+    return [float(value) for values, _ in pieces for value in values], greedy
+
+
+def window_losses(
+    decoder: Decoder,
+    token_ids: Sequence[int],
+    context: int,
+    stride: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """Negative log-likelihood of every token but the first: [len(token_ids) - 1].
+
+    A window of ``context`` tokens moves by ``stride``. Each token is scored once, with all tokens
+    before it in its window: at least ``context - stride`` of them after the first window (the
+    method of transformers' documentation, "Perplexity of fixed-length models"). Where that is
+    none, the first token of each window is left out.
+    """
+    losses: list[NDArray[np.float64]] = []
+    scored = 1
+    for start in range(0, len(token_ids), stride):
+        end = min(start + context, len(token_ids))
+        if end > scored:
+            count = min(end - scored, end - start - 1)
+            if count:
+                losses.extend(_last_losses(decoder, token_ids[start:end], count))
+            scored = end
+            if progress is not None:
+                progress(scored - 1, len(token_ids) - 1)
+        if end == len(token_ids):
+            break
+    return np.concatenate(losses)
+
+
+def _last_losses(
+    decoder: Decoder, token_ids: Sequence[int], count: int
+) -> Iterator[NDArray[np.float64]]:
+    """Negative log-likelihood of the last ``count`` of ``token_ids``, given those before."""
+    decoder.cache.truncate(0, 0)
+    head = len(token_ids) - count - 1
+    if head > 0:
+        decoder.prefill(0, token_ids[:head])
+    targets = token_ids[len(token_ids) - count :]
+    done = 0
+    for logits in decoder.prefill_all(0, token_ids[head:-1]):
+        logprobs, _ = token_logprobs(logits, targets[done : done + len(logits)])
+        yield -logprobs
+        done += len(logits)

@@ -1,0 +1,359 @@
+"""Sessions of onnxruntime: opening a model, binding arrays, running."""
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge._checks import boolean, instance, listed, whole, written
+from gpt2edge.config import ModelConfig
+from gpt2edge.errors import ModelDirError, ProviderError
+from gpt2edge.graph import names
+from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
+from gpt2edge.runtime.cache.buffer_pool import SpareMemory
+from gpt2edge.runtime.cache.kv_cache import CacheLayout
+from gpt2edge.runtime.ort.graph_edits import as_loaded, calls_itself
+from gpt2edge.runtime.ort.library import ort
+from gpt2edge.runtime.ort.providers import CPU, MEMORY, Provider, check_active, requested
+from gpt2edge.runtime.ort.session_guard import Lifetime
+from gpt2edge.runtime.ort.weights import MappedWeights
+from gpt2edge.runtime.system import memory
+from gpt2edge.runtime.system.huge_pages import HugePages
+from gpt2edge.runtime.system.threads import available_threads
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+
+ONNXRUNTIME: Final[str] = ort.__version__
+_VERSION: Final = tuple(map(int, ort.__version__.split(".")[:2]))
+_BORROWS_WEIGHTS: Final = _VERSION >= (1, 31)
+_CRASHES_ON_CYCLES: Final = _VERSION < (1, 24)
+"""Where a function calls itself; later ones say so."""
+_INT8_CACHE_SINCE: Final = (1, 28)
+_NEWEST_FOR_PYTHON_3_10: Final = "1.23"
+_SPIN_MICROSECONDS: Final = "500"
+"""An operator on one thread is over by then, and Python's part of a step, so that the next step
+finds the threads awake; the default spins on while a session is made."""
+_DTYPES: Final = {
+    "tensor(float)": np.float32,
+    "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """How a model runs.
+
+    ``providers`` are onnxruntime's execution providers, in order of preference, by name, as text
+    with options ("openvino:device_type=CPU") or as ``Provider``; without them ``device`` says
+    "cpu" or "cuda". Others than the CPU's need a model of profile portable, or Optimum's.
+    ``threads`` None takes what affinity and cgroup allow. With ``spinning`` the threads wait for
+    the next operator in a busy loop, for half a millisecond; then they sleep. Prompts enter the
+    cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of one batched
+    call. ``huge_pages`` moves the weights to huge pages when decoding begins, where the system
+    allows it (Linux). With ``verify`` every file's checksum is compared with the manifest's while
+    the model loads, unless an earlier start found it intact and it has not changed since
+    (``ModelDir.damaged_files`` hashes all). ``prefix_cache_bytes`` keeps the keys and values of
+    that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
+    ``speculation`` guesses tokens of a generation that is decoded alone.
+    """
+
+    device: str = "cpu"
+    providers: Sequence[Provider | str] = ()
+    threads: int | None = None
+    spinning: bool = True
+    prefill_chunk: int = 256
+    cache_bytes: int = 1 << 30
+    huge_pages: bool = True
+    verify: bool = True
+    prefix_cache_bytes: int = 0
+    speculation: "PromptLookup | DraftModel | None" = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            whole("threads", self.threads, 1, 1024)
+        written("device", self.device)
+        for provider in listed("providers", self.providers, "a list of names or Provider"):
+            instance("providers", provider, (str, Provider), "a list of names or Provider")
+            if isinstance(provider, str):
+                Provider.of(provider)
+        whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
+        whole("cache_bytes", self.cache_bytes, 1, 2**63)
+        whole("prefix_cache_bytes", self.prefix_cache_bytes, 0, 2**63)
+        for name in ("spinning", "huge_pages", "verify"):
+            boolean(name, getattr(self, name))
+        if self.speculation is not None:
+            from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+
+            kinds = "PromptLookup, DraftModel or None"
+            instance("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
+
+
+class Session:
+    """A loaded model: its graph in onnxruntime, and what its cache looks like."""
+
+    def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
+        self.threads = options.threads or available_threads()
+        if GRAPH_FILE not in model.manifest.files:
+            raise ModelDirError(f"{model.path}: manifest.json does not name {GRAPH_FILE}")
+        if (model.manifest.recipe or {}).get("kv_cache") == "int8":
+            require_int8_cache()
+        self.providers = requested(options.device, options.providers, ort.get_available_providers())
+        self.spare = SpareMemory()
+        """Where caches get their memory."""
+        self._pages = HugePages()
+        self._settling = threading.Lock()
+        self._settled = not options.huge_pages
+        first = self.providers[0]
+        others = [item.name for item in self.providers] != [CPU]
+        if others and model.manifest.profile == "cpu":
+            raise ProviderError(
+                f"{model.path} is of profile cpu, whose operators are those of onnxruntime's CPU: "
+                f"for {first.name}, export it with the profile portable"
+            )
+        self._session, self._weights = self._open(model, options)
+        self.lifetime = Lifetime(self._session)
+        self.in_place = not others and _is_in_place(self._session)
+        """Whether past and present may be one buffer; else the graph's cache grows."""
+        self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
+        self._input_names = {tensor.name for tensor in self._session.get_inputs()}
+        _check_inputs(model, self._input_names)
+        self.takes_lengths = names.SEQLENS_K in self._input_names
+        """Whether it is told how many tokens each row holds, in place of a mask (loaded_graph)."""
+        try:
+            self._read_signature(model.config, model.manifest.task)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelDirError(
+                f"{model.graph_path} is not the graph of this config.json: {error}"
+            ) from None
+
+    def _read_signature(self, config: ModelConfig, task: str) -> None:
+        """Take the shapes of logits and cache from the graph, and hold them against ``config``."""
+        outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
+        self.n_logits: int = outputs[names.LOGITS][-1]
+        if task == "text-generation" and self.n_logits != config.vocab_size:
+            raise ValueError(f"{self.n_logits} logits for a vocab_size of {config.vocab_size}")
+        keys = [tensor for tensor in self._session.get_inputs() if names.is_past_key(tensor.name)]
+        if len(keys) != config.n_layer:
+            raise ValueError(f"{len(keys)} caches for an n_layer of {config.n_layer}")
+        if keys[0].type not in _DTYPES:
+            raise ValueError(f"a cache of {keys[0].type}; it must be one of {', '.join(_DTYPES)}")
+        _, n_head, _, head_dim = keys[0].shape
+        padded = -(-config.head_dim // 8) * 8  # what GroupQueryAttention takes
+        if (n_head, head_dim) not in (
+            (config.n_head, width) for width in (config.head_dim, padded)
+        ):
+            raise ValueError(
+                f"a cache of {n_head} x {head_dim} for heads of {config.n_head} x {config.head_dim}"
+            )
+        self.cache_layout = CacheLayout(
+            n_layer=len(keys),
+            n_head=n_head,
+            head_dim=head_dim,
+            dtype=np.dtype(_DTYPES[keys[0].type]),
+        )
+
+    def _open(self, model: ModelDir, options: RuntimeOptions) -> tuple[Any, MappedWeights | None]:
+        """The session over ``model``, and the mapping that it reads weights from."""
+        own = model.manifest.profile == "cpu"
+        session_options = _session_options(self.threads, options.spinning, optimize=not own)
+        path = model.path / WEIGHTS_FILE
+        source: str | bytes = str(model.graph_path)
+        weights = None
+        try:
+            with ExitStack() as block:
+                block.enter_context(self._pages)
+                if own and _BORROWS_WEIGHTS and MappedWeights.supported(path):
+                    weights = MappedWeights(path)
+                    block.enter_context(weights.drained())
+                    _lend(session_options, WEIGHTS_FILE, weights)
+                    source = as_loaded(model.graph_path.read_bytes())
+                if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
+                    raise ValueError("a function in it calls itself")
+                session = ort.InferenceSession(
+                    source,
+                    session_options,
+                    providers=[item.name for item in self.providers],
+                    provider_options=[dict(item.options) for item in self.providers],
+                    enable_fallback=0,  # or it prints, and runs on the CPU
+                )
+        except Exception as error:  # onnxruntime's own exceptions share no public base class
+            active = [item.name for item in self.providers]
+            on_cpu = active == [CPU]
+            kind, where = (ModelDirError, "") if on_cpu else (ProviderError, f" on {active}")
+            reason = f"onnxruntime cannot load {model.graph_path}{where}: {error}"
+            raise kind(reason) from None
+        check_active(self.providers, session.get_providers())
+        return session, weights
+
+    def settle(self) -> None:
+        """Move the weights to huge pages, once and in the background: decoding has begun."""
+        with self._settling:
+            if not self._settled:
+                self._settled = True
+                threading.Thread(target=self._pages.collapse, daemon=True).start()
+
+    def binding(self) -> "Binding":
+        """A fresh set of bound inputs and outputs."""
+        return Binding(self._usable(), self._weights, self.lifetime)
+
+    def _usable(self) -> Any:
+        session = self._session  # before the check, as another thread may close it behind that
+        self.lifetime.check()
+        return session
+
+    def close(self) -> None:
+        """Refuse every call from now on; memory goes back with the last binding."""
+        self.lifetime.close()
+        self._session = self._weights = None
+        self.spare.clear()
+        memory.give_back()  # else the heap of a program that loads models again and again grows
+
+    def grow(
+        self, inputs: Mapping[str, NDArray[np.int64]], past: Sequence[Any]
+    ) -> tuple[NDArray[np.float32], list[Any]]:
+        """One forward call of a graph whose cache grows, its past and present on the device.
+
+        ``past`` and the presents returned are OrtValues, key and value of each layer in turn;
+        logits [rows, tokens, n_logits] are here.
+        """
+        session = self._usable()
+        binding = session.io_binding()
+        for name in self._input_names & inputs.keys():
+            binding.bind_cpu_input(name, inputs[name])
+        cache = list(names.cache(len(past) // 2))
+        for (name, _), value in zip(cache, past, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output(names.LOGITS)
+        for _, name in cache:
+            binding.bind_output(name, *self._memory)
+        _run(session, binding)
+        logits, *presents = binding.get_outputs()
+        found: NDArray[np.float32] = logits.numpy()
+        return found, presents
+
+    def place(self, array: NDArray[Any]) -> Any:
+        """A contiguous array as an OrtValue on the session's device; shared where that is here."""
+        return ort.OrtValue.ortvalue_from_numpy(array, *self._memory)
+
+    def fetch(self, value: Any) -> NDArray[Any]:
+        """The array of an OrtValue on the session's device; shared where that is here."""
+        array: NDArray[Any] = value.numpy()
+        return array
+
+
+class Binding:
+    """Arrays bound to the graph's inputs and outputs by address: nothing is copied in or out."""
+
+    def __init__(self, session: Any, weights: MappedWeights | None, lifetime: Lifetime) -> None:
+        self._session = session
+        self._weights = weights  # what the session reads must outlive it
+        self._lifetime = lifetime
+        self._binding = session.io_binding()
+        self._alive: dict[str, Any] = {}
+
+    def input(self, name: str, array: NDArray[Any]) -> None:
+        """Bind a contiguous array that the graph reads at each run."""
+        self._alive[name] = value = ort.OrtValue.ortvalue_from_numpy(array)
+        self._binding.bind_ortvalue_input(name, value)
+
+    def output(self, name: str, array: NDArray[Any]) -> None:
+        """Bind a contiguous array that the graph writes at each run."""
+        self._alive[name] = value = ort.OrtValue.ortvalue_from_numpy(array)
+        self._binding.bind_ortvalue_output(name, value)
+
+    def in_place(self, past: str, present: str, array: NDArray[Any]) -> None:
+        """Bind one array as cache entering and leaving the graph."""
+        self._alive[past] = value = ort.OrtValue.ortvalue_from_numpy(array)
+        self._binding.bind_ortvalue_input(past, value)
+        self._binding.bind_ortvalue_output(present, value)
+
+    def run(self) -> None:
+        """One forward call on what the bound arrays hold now.
+
+        Raises ModelDirError where the graph cannot take them: it is not what config.json says.
+        """
+        self._lifetime.check()
+        _run(self._session, self._binding)
+
+
+def _run(session: Any, binding: Any) -> None:
+    try:
+        session.run_with_iobinding(binding)
+    except Exception as error:  # onnxruntime's own exceptions share no public base class
+        raise ModelDirError(f"onnxruntime cannot run the model: {error}") from error
+
+
+def require_int8_cache() -> None:
+    """Raise ProviderError where this onnxruntime is too old for an int8 KV cache."""
+    found = tuple(int(part) for part in ort.__version__.split(".")[:2])
+    if found < _INT8_CACHE_SINCE:
+        needed = ".".join(map(str, _INT8_CACHE_SINCE))
+        remedy = "upgrade it"
+        if sys.version_info < (3, 11):
+            newest = _NEWEST_FOR_PYTHON_3_10
+            remedy = f"Python 3.10 has no newer one than {newest}, so use Python 3.11 or newer"
+        raise ProviderError(
+            f"an int8 KV cache needs onnxruntime {needed} or newer, and this is "
+            f"{ort.__version__}: {remedy}, or quantize with a float32 cache"
+        )
+
+
+def runtime_facts() -> dict[str, Any]:
+    """Versions, providers and threads, for ``gpt2edge doctor``."""
+    return {
+        "onnxruntime": ort.__version__,
+        "numpy": np.__version__,
+        "providers": ort.get_available_providers(),
+        "threads": available_threads(),
+    }
+
+
+def _is_in_place(session: Any) -> bool:
+    """Whether the graph is one of profile cpu; ``logits_to_keep`` is its mark."""
+    return any(item.name == names.LOGITS_TO_KEEP for item in session.get_overridable_initializers())
+
+
+def _check_inputs(model: ModelDir, inputs: set[str]) -> None:
+    """Raise ModelDirError for decoders of older exports, which have no growing cache."""
+    if "use_cache_branch" in inputs:
+        raise ModelDirError(
+            f"{model.graph_path} is a merged decoder of an old export: its two branches are "
+            "chosen by use_cache_branch and onnxruntime optimizes neither. Export the checkpoint "
+            "again, with 'gpt2edge export' or a present optimum-onnx"
+        )
+    if names.past(0, names.KEY) not in inputs:
+        raise ModelDirError(
+            f"{model.graph_path} has no key/value cache among its inputs: export it with the task "
+            "text-generation-with-past"
+        )
+
+
+def _lend(options: Any, name: str, weights: MappedWeights) -> None:
+    """Have the session read the file ``name`` from our mapping, and pack weights in parallel."""
+    options.add_external_initializers_from_files_in_memory(
+        [name], [weights.buffer], [len(weights.buffer)]
+    )
+    options.add_session_config_entry("session.use_external_initializer_file_buffers_directly", "1")
+    options.add_session_config_entry("session.prepack.enable_parallel", "1")
+
+
+def _session_options(threads: int, spinning: bool, *, optimize: bool) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # profile cpu is written as it shall run; others are left to onnxruntime
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    # every call may have other lengths, so a pattern of past allocations only costs memory
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
+    return options

@@ -1,0 +1,140 @@
+"""Rules of transformers' generation settings that force, forbid or favour tokens at their place."""
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2edge._checks import listed, real, refuse, whole
+
+if TYPE_CHECKING:
+    from gpt2edge.runtime.sampling.sampler import SamplingParams
+
+Logits = NDArray[np.float32]
+_LARGEST_ID: Final = 2**31
+_LARGEST_EXPONENT: Final = 80.0
+"""The power that it gives, times any logit, is a float32."""
+
+
+class TokenRules:
+    """The rules of one sequence, changing its logits in place."""
+
+    def __init__(
+        self,
+        params: "SamplingParams",
+        prompt_length: int,
+        max_new_tokens: int | None,
+        eos_ids: Collection[int],
+    ) -> None:
+        self._prompt_length = prompt_length
+        self._max_new_tokens = max_new_tokens
+        self._eos_ids = list(eos_ids)
+        self._biased = [(tuple(ids), bias) for ids, bias in params.sequence_bias]
+        self._suppressed = list(params.suppress_tokens)
+        self._begin_suppressed = list(params.begin_suppress_tokens)
+        self._first = params.forced_bos_token_id
+        self._last = listed_ids(params.forced_eos_token_id)
+        self._decay = params.exponential_decay_length_penalty
+        self.is_needed = bool(
+            self._biased
+            or self._suppressed
+            or self._begin_suppressed
+            or self._first is not None
+            or self._last
+            or self._decay
+        )
+        """Whether any rule is given."""
+
+    def favour(self, logits: Logits, history: NDArray[np.int64]) -> None:
+        """Add the bias of each sequence that ``history`` has begun to its last token's logit."""
+        for ids, bias in self._biased:
+            begun = len(ids) - 1
+            if (
+                begun <= len(history)
+                and tuple(history[len(history) - begun :].tolist()) == ids[:-1]
+            ):
+                logits[ids[-1]] += bias
+
+    def force(self, logits: Logits, history: NDArray[np.int64]) -> None:
+        """Leave only what may come at this place: after all that makes tokens likelier or not."""
+        generated = len(history) - self._prompt_length
+        if self._first is not None and len(history) == 1:
+            _leave_only(logits, [self._first])
+        if (
+            self._last
+            and self._max_new_tokens is not None
+            and generated + 1 == self._max_new_tokens
+        ):
+            _leave_only(logits, self._last)
+        if self._decay is not None and generated > self._decay[0]:
+            start, factor = self._decay
+            power = math.exp(min((generated - start) * math.log(factor), _LARGEST_EXPONENT))
+            ends = [at for at in self._eos_ids if np.isfinite(logits[at])]
+            logits[ends] += np.abs(logits[ends]) * np.float32(power - 1)
+        if self._suppressed:
+            logits[self._suppressed] = -np.inf
+        # a forced first token is no beginning of the model's own
+        begin = 1 if self._first is not None and self._prompt_length == 1 else 0
+        if self._begin_suppressed and generated == begin:
+            logits[self._begin_suppressed] = -np.inf
+
+
+def check_rules(params: "SamplingParams") -> None:
+    """Raise ValueError for a rule that is none, with its name, the value and what is allowed."""
+    for name in ("suppress_tokens", "begin_suppress_tokens"):
+        _check_ids(name, getattr(params, name), "a list of token ids")
+    _check_sequence_bias(params.sequence_bias)
+    if params.forced_bos_token_id is not None:
+        whole("forced_bos_token_id", params.forced_bos_token_id, 0, _LARGEST_ID)
+    for token_id in listed_ids(params.forced_eos_token_id):
+        whole("forced_eos_token_id", token_id, 0, _LARGEST_ID)
+    decay: Any = params.exponential_decay_length_penalty
+    if decay is not None:
+        name, allowed = "exponential_decay_length_penalty", "a start and a factor, or None"
+        values = listed(name, decay, allowed)
+        if len(values) != 2:
+            raise refuse(name, decay, allowed)
+        whole(name, values[0], 0, 2**31, part="the start of ")
+        real(name, values[1], 0, 100, open_low=True, part="the factor of ")
+
+
+def _check_sequence_bias(given: Any) -> None:
+    name, allowed = "sequence_bias", "a list of pairs: token ids, one or more, and a number"
+    for entry in listed(name, given, allowed):
+        if isinstance(entry, str) or not isinstance(entry, Sequence) or len(entry) != 2:
+            raise refuse(name, given, allowed)
+        _check_ids(name, entry[0], allowed)
+        if not entry[0]:
+            raise refuse(name, given, allowed)
+        real(name, entry[1], -math.inf, 1e6, part="a number in ")
+
+
+def rule_ids(params: "SamplingParams") -> Iterator[int]:
+    """Every token id that a rule names."""
+    yield from params.suppress_tokens
+    yield from params.begin_suppress_tokens
+    for ids, _ in params.sequence_bias:
+        yield from ids
+    yield from listed_ids(params.forced_bos_token_id)
+    yield from listed_ids(params.forced_eos_token_id)
+
+
+def listed_ids(value: int | Sequence[int] | None) -> list[int]:
+    """One token id, several, or none, as a list."""
+    if value is None:
+        return []
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return list(value)
+    return [value]  # type: ignore[list-item]
+
+
+def _leave_only(logits: Logits, token_ids: Sequence[int]) -> None:
+    logits[:] = -np.inf
+    logits[list(token_ids)] = 0
+
+
+def _check_ids(name: str, value: Any, allowed: str) -> None:
+    for token_id in listed(name, value, allowed):
+        whole(name, token_id, 0, _LARGEST_ID, part="a token id in ")

@@ -1,0 +1,75 @@
+"""Harvest: accepted solutions as JSON lines, for fine-tuning on one's own work.
+
+The collecting half of STaR (Zelikman et al. 2022, arXiv 2203.14465) and of expert iteration.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gpt2edge._checks import path_like
+from gpt2edge._text import text_of
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.search.budget import Candidate
+
+
+class Harvest:
+    """A file of solutions that grows, each prompt and text once.
+
+    What the file held before counts, so that a run that was broken off goes on where it was:
+    ``prompts`` are those that have a solution. A last line that was cut off in writing is removed.
+    Not safe for two processes at once. Raises Gpt2EdgeError for a file of another kind.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path_like("path", path)
+        self.path = Path(path)
+        self.prompts: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
+        if self.path.exists():
+            self._resume()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def add(self, candidates: Iterable[Candidate]) -> int:
+        """Append the candidates that are whole and new; how many those were.
+
+        They are what the caller accepts, such as ``[c for c in result.candidates if c.answer ==
+        expected]``. Texts that differ only in blanks at either end are the same.
+        """
+        lines = []
+        for candidate in candidates:
+            prompt, text = candidate.completion.prompt, candidate.text
+            if candidate.is_whole and (prompt, text.strip()) not in self._seen:
+                self._remember(prompt, text)
+                row = {"prompt": prompt, "completion": text, "answer": candidate.answer}
+                lines.append(json.dumps({**row, "score": candidate.score}, ensure_ascii=False))
+        if lines:
+            data = "".join(line + "\n" for line in lines).encode()
+            with self.path.open("ab", buffering=0) as file:  # one write: all of a prompt, or none
+                file.write(data)
+        return len(lines)
+
+    def _resume(self) -> None:
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        try:
+            lines = text_of(whole, "it").split("\n")[:-1]
+        except ValueError as error:
+            raise Gpt2EdgeError(f"{self.path} holds no harvested solutions: {error}") from None
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                self._remember(str(row["prompt"]), str(row["completion"]))
+            except (ValueError, KeyError, TypeError):
+                raise Gpt2EdgeError(
+                    f"{self.path}, line {number}: not a harvested solution; choose another file"
+                ) from None
+        if len(whole) < len(data):
+            os.truncate(self.path, len(whole))
+
+    def _remember(self, prompt: str, text: str) -> None:
+        self.prompts.add(prompt)
+        self._seen.add((prompt, text.strip()))

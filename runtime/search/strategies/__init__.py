@@ -1,0 +1,1 @@
+"""Searches over whole completions and steps: votes, best of n, step beams."""

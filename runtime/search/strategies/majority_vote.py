@@ -1,0 +1,89 @@
+"""Votes: the answer that most completions give (self-consistency, Wang et al. 2022)."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from gpt2edge._checks import one_of
+from gpt2edge.runtime.search.answers import Extract, extract_answer
+from gpt2edge.runtime.search.arguments import check_arguments
+from gpt2edge.runtime.search.budget import Candidate, SearchResult
+from gpt2edge.runtime.search.candidates import Request, gather, whole_first
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.strategies.strategy import Strategy
+
+Weight: TypeAlias = Literal["count", "probability"]
+
+
+def tally(ballots: Iterable[tuple[str | None, float]]) -> dict[str, float]:
+    """The summed weight of each answer, in the order in which they were first seen.
+
+    No answer, None, is no vote.
+    """
+    weights: dict[str, list[float]] = {}
+    for answer, weight in ballots:
+        if answer is not None:
+            weights.setdefault(answer, []).append(weight)
+    return {answer: math.fsum(given) for answer, given in weights.items()}
+
+
+def winner(votes: dict[str, float]) -> str | None:
+    """The answer of the largest weight, of equals the first seen; None without a vote."""
+    return max(votes, key=votes.__getitem__) if votes else None
+
+
+def is_decided(votes: dict[str, float], remaining: int) -> bool:
+    """Whether ``remaining`` more votes of weight 1 or less cannot change the winner."""
+    first, second = sorted([0.0, 0.0, *votes.values()])[:-3:-1]
+    return first > second + remaining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MajorityVote(Strategy):
+    """``n`` samples, one vote each: argmax over answers a of sum_i w_i [a_i = a].
+
+    A vote weighs 1, or exp of the mean log-probability of its tokens by ``weight`` "probability"
+    (Wang et al. 2022, table 1, "weighted sum, normalized"). With ``early_stop`` the rest is not
+    sampled once it cannot change the outcome. For votes weighted by a verifier see ``BestOfN``.
+    """
+
+    n: int = 8
+    answer: Extract = extract_answer
+    weight: Weight = "count"
+    early_stop: bool = True
+
+    def __post_init__(self) -> None:
+        check_arguments(self, n=1)
+        one_of("weight", self.weight, get_args(Weight))
+
+    def search(self, work: Workspace, request: Request) -> SearchResult:
+        """Sample and vote; ``best`` is the first candidate, or the likeliest, of the winner."""
+        logprobs = 0 if self.weight == "probability" else None
+        group = request.begin(work.engine, self.n, logprobs=logprobs)
+        with work:
+            ballots: list[tuple[str | None, float]] = []
+            for generation in work.grow(group, keep=False):
+                ballots += self._ballots(gather([generation], self.answer))
+                remaining = self.n - len(ballots)
+                if self.early_stop and remaining and is_decided(tally(ballots), remaining):
+                    work.stopped = "decided"
+                    break
+        candidates = gather(group, self.answer)
+        return SearchResult(
+            best=self._best(whole_first(candidates)),
+            candidates=tuple(candidates),
+            cost=work.cost,
+            stopped=work.stopped,
+        )
+
+    def _best(self, candidates: Sequence[Candidate]) -> Candidate:
+        answer = winner(tally(self._ballots(candidates)))
+        return max((c for c in candidates if c.answer == answer), key=self._weight)
+
+    def _ballots(self, candidates: Sequence[Candidate]) -> list[tuple[str | None, float]]:
+        return [(candidate.answer, self._weight(candidate)) for candidate in candidates]
+
+    def _weight(self, candidate: Candidate) -> float:
+        logprobs = candidate.completion.logprobs
+        return math.exp(math.fsum(logprobs) / len(logprobs)) if logprobs else 1.0

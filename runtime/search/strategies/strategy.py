@@ -1,0 +1,41 @@
+"""Strategy: what the methods that look for one completion have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from gpt2edge.runtime.decoding.request import Prompt
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.search.budget import Budget, SearchResult
+from gpt2edge.runtime.search.candidates import Request
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.text.stopping import StopParams
+
+
+class Strategy(ABC):
+    """A method over completions of one prompt, such as ``MajorityVote`` or ``StepBeam``."""
+
+    __slots__ = ()
+
+    def run(
+        self,
+        engine: Engine,
+        prompt: Prompt,
+        *,
+        sampling: SamplingParams | None = None,
+        max_new_tokens: int | None = None,
+        stop: StopParams | str | Sequence[str] | None = None,
+        budget: Budget | None = None,
+    ) -> SearchResult:
+        """Search, within ``budget``; the other arguments are those of ``Engine.generate``.
+
+        Without ``sampling`` it is the model's default, or temperature 0.8 where that is greedy.
+        """
+        request = Request(
+            prompt=prompt, sampling=sampling, max_new_tokens=max_new_tokens, stop=stop
+        )
+        return self.search(Workspace(engine, budget), request)
+
+    @abstractmethod
+    def search(self, work: Workspace, request: Request) -> SearchResult:
+        """What ``run`` does, in a workspace: its cost and its budget go on where they were."""

@@ -1,0 +1,192 @@
+"""Loom: completions that branch, and branch again (a "multiverse" of texts)."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from gpt2edge._checks import instance, listed, optional, whole
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.decoding.generation import Generation
+from gpt2edge.runtime.decoding.request import Prompt
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.search.budget import Budget, Cost, StopReason
+from gpt2edge.runtime.search.candidates import spread
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.trees.tree import Edge, Node, Tree
+
+
+class Loom:
+    """A tree of continuations that grows where it is told to.
+
+    A node's ``text`` is a piece of up to ``tokens`` tokens, its ``state`` the whole text up to its
+    end, its ``value`` the geometric mean of the model's probabilities of its tokens. The prior of
+    an edge is the probability of the whole piece over that of all its siblings. Equal pieces are
+    one node, whose edge has a visit for each.
+
+    What was computed once is kept: a branch reads one token, the last of the text before it, and
+    then costs its new tokens. Draw j below the node at places (a, b, ...) has the random stream
+    (seed, a, b, ..., j): the first pieces are the beginnings of a batch's plain samples, and a tree
+    that was saved goes on as if it had never been away.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompt: Prompt = "",
+        *,
+        tokens: int = 16,
+        sampling: SamplingParams | None = None,
+        tree: Tree | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self._work = Workspace(engine, budget)
+        self._engine = engine
+        self.tokens = whole("tokens", tokens, 1, engine.config.n_positions)
+        self._sampling = spread(engine) if sampling is None else sampling
+        instance("sampling", self._sampling, SamplingParams, "SamplingParams, or None")
+        optional("tree", tree, Tree, "a Tree")
+        if self._sampling.is_greedy:
+            raise ValueError(
+                "greedy continuations would all be the same: give a temperature above 0"
+            )
+        self.tree = self._planted(prompt) if tree is None else self._checked(tree)
+
+    @property
+    def cost(self) -> Cost:
+        """What all branches have cost so far."""
+        return self._work.cost
+
+    @property
+    def stopped(self) -> StopReason:
+        """Why the last branching ended early, or "done"."""
+        return self._work.stopped
+
+    def branch(self, nodes: Sequence[Node], n: int = 3) -> list[Node]:
+        """``n`` continuations of each of ``nodes``, all decoded together: the new nodes.
+
+        Nodes that have come to an end of their own, or to that of the context, have none. Where
+        the budget ends or Ctrl-C is pressed, pieces that are not whole are left out.
+        """
+        whole("n", n, 1, 1024)
+        for node in listed("nodes", nodes, "a list of nodes"):
+            instance("nodes", node, Node, "a list of nodes")
+        open_nodes = [node for node in nodes if not node.is_terminal]
+        families = {node.id: self._draws(node, n) for node in open_nodes}
+        before = len(self.tree.nodes)
+        self._work.stopped = "done"
+        with self._work:
+            every = [generation for family in families.values() for generation in family]
+            for _ in self._work.grow(every, self._is_whole):
+                pass
+        for node in open_nodes:
+            for generation in families[node.id]:
+                if generation.finish_reason or self._is_whole(generation):
+                    self._add(node, generation)
+            self._share(node)
+        return self.tree.nodes[before:]
+
+    def grow(self, node: Node, *, n: int = 3, depth: int = 1) -> list[Node]:
+        """Branch ``node``, what comes of it, and so on: ``depth`` levels; all the new nodes."""
+        instance("node", node, Node, "a node of the tree")
+        level, found = [node], []
+        for _ in range(whole("depth", depth, 1, 64)):
+            level = self.branch(level, n)
+            found += level
+            if self.stopped != "done":
+                break
+        return found
+
+    def _planted(self, prompt: Prompt) -> Tree:
+        token_ids = self._engine.encode(prompt)
+        text = prompt if isinstance(prompt, str) else self._work.tokenizer.decode(token_ids)
+        tree = Tree(text)
+        tree.root.token_ids = tuple(token_ids)
+        return tree
+
+    def _checked(self, tree: Tree) -> Tree:
+        """``tree``, where its texts are its tokens by this model's tokenizer."""
+        for node in tree.nodes:
+            if not node.token_ids:
+                raise Gpt2EdgeError(
+                    "this tree has no token ids: only one that branch has made can be gone on with"
+                )
+            if not self._says(tree, node):
+                raise Gpt2EdgeError(f"node {node.id} of this tree is of another model's tokenizer")
+        return tree
+
+    def _says(self, tree: Tree, node: Node) -> bool:
+        """Whether the tokens up to ``node`` are its text."""
+        token_ids = self._token_ids(tree, node)
+        if max(token_ids) >= self._engine.config.vocab_size:
+            return False
+        if node.parent is not None:
+            return self._text(tree, token_ids).startswith(node.state)
+        # a special token written out in a prompt has no text, an empty prompt has a token
+        return self._work.tokenizer.decode(token_ids) == node.text or (
+            self._engine.encode(node.text) == token_ids
+        )
+
+    def _text(self, tree: Tree, token_ids: Sequence[int]) -> str:
+        """The prompt, and the text of the tokens after it."""
+        own = token_ids[len(tree.root.token_ids) :]
+        return tree.root.text + self._work.tokenizer.decode(own)
+
+    def _token_ids(self, tree: Tree, node: Node) -> list[int]:
+        return [token_id for item in tree.path(node) for token_id in item.token_ids]
+
+    def _draws(self, node: Node, n: int) -> list[Generation]:
+        """``n`` generations below ``node``, none begun."""
+        token_ids = self._token_ids(self.tree, node)
+        room = self._engine.config.n_positions - len(token_ids) + 1
+        if room < 1:
+            node.is_terminal = True
+            return []
+        request = self._engine.request(
+            token_ids,
+            sampling=self._sampling,
+            max_new_tokens=min(room, self.tokens + 1),
+            logprobs=0,
+        )
+        (first,) = request.generations
+        done = sum(edge.visits for edge in node.children)
+        places = self._places(node)
+        return [first.fork((*places, number)) for number in range(done, done + n)]
+
+    def _places(self, node: Node) -> list[int]:
+        """Which child of which child it is, from the root on."""
+        path = self.tree.path(node)
+        return [
+            next(at for at, edge in enumerate(parent.children) if edge.child == child.id)
+            for parent, child in pairwise(path)
+        ]
+
+    def _is_whole(self, generation: Generation) -> bool:
+        return len(generation.token_ids) >= self.tokens
+
+    def _add(self, parent: Node, generation: Generation) -> None:
+        token_ids = tuple(generation.token_ids)
+        for edge in parent.children:
+            if self.tree.nodes[edge.child].token_ids == token_ids:
+                edge.visits += 1
+                return
+        ended = generation.finish_reason is not None
+        path = [*self._token_ids(self.tree, parent), *token_ids]
+        text = self._text(self.tree, path)
+        state = text if ended else text.rstrip("\ufffd")  # the rest of a character may follow
+        node = self.tree.add(parent, state, state[len(parent.state) :])
+        node.token_ids, node.is_terminal = token_ids, ended
+        node.value = math.exp(math.fsum(generation.logprobs) / len(token_ids))
+        parent.children[-1].visits = 1
+
+    def _share(self, parent: Node) -> None:
+        """Priors of the edges: the probability of each piece over that of all."""
+        logprobs = [self._logprob(edge) for edge in parent.children]
+        top = max(logprobs, default=0.0)
+        mass = math.fsum(math.exp(logprob - top) for logprob in logprobs)
+        for edge, logprob in zip(parent.children, logprobs, strict=True):
+            edge.prior = math.exp(logprob - top) / mass
+
+    def _logprob(self, edge: Edge) -> float:
+        node = self.tree.nodes[edge.child]
+        return len(node.token_ids) * math.log(max(node.value or 0.0, 1e-300))

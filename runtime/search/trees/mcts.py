@@ -1,0 +1,174 @@
+"""Monte Carlo tree search with UCT or PUCT, leaves evaluated in batches."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from gpt2edge._checks import one_of, real
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.search.arguments import check_arguments, tree_of
+from gpt2edge.runtime.search.budget import Budget
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.trees.task import Task
+from gpt2edge.runtime.search.trees.tree import Edge, Node, Tree, TreeResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MCTS:
+    """Descend to a leaf, evaluate it, tell all nodes on the way.
+
+    ``rule`` "uct" (Kocsis and Szepesvari 2006) takes the child of the largest
+    Q + c sqrt(ln N / n), one without a visit first; "puct" (Silver et al. 2017, AlphaGo Zero,
+    after Rosin 2011) that of the largest Q + c P sqrt(N) / (1 + n), with Q ``first_play`` before
+    the first visit: at 1, the largest value there is, equal priors are all tried before any is
+    tried again. N counts the visits of the parent's edges, n those of the child's, Q is the mean
+    of what the child brought back. ``batch`` leaves are sought at once, the paths of the others
+    counted as lost meanwhile (virtual loss), and evaluated together. With ``transpositions``
+    equal states of one level are one node. The search ends after ``simulations``, or at the
+    first end worth ``accept``.
+    """
+
+    simulations: int = 64
+    rule: Literal["uct", "puct"] = "puct"
+    c: float = math.sqrt(2)
+    first_play: float = 1.0
+    batch: int = 1
+    max_depth: int = 32
+    transpositions: bool = False
+    accept: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_arguments(self, simulations=1, batch=1, max_depth=1)
+        one_of("rule", self.rule, ("uct", "puct"))
+        for name in ("c", "first_play", "accept"):
+            real(name, getattr(self, name), -math.inf, math.inf)
+
+    def run(self, engine: Engine, task: Task, *, budget: Budget | None = None) -> TreeResult:
+        """Search; ``best`` is the end of the highest value, or else that of the most visited."""
+        work = Workspace(engine, budget)
+        tree = tree_of(task)
+        tree.root.is_terminal = task.is_terminal(task.root)
+        search = _Search(self, task, tree, work)
+        with search.work:
+            done = 0
+            while done < self.simulations and not search.is_over():
+                count = min(self.batch, self.simulations - done)
+                search.simulate(count)
+                done += count
+        return TreeResult(
+            best=_best(tree), tree=tree, cost=search.work.cost, stopped=search.work.stopped
+        )
+
+
+class _Search:
+    """One run: the tree, and the states that it holds at each level."""
+
+    def __init__(self, knobs: MCTS, task: Task, tree: Tree, work: Workspace) -> None:
+        self.work = work
+        self._knobs = knobs
+        self._task = task
+        self._tree = tree
+        self._seen: dict[tuple[int, str], Node] = {}
+        self._accepted = False
+
+    def is_over(self) -> bool:
+        """Whether an end was good enough."""
+        if self._accepted:
+            self.work.stopped = "decided"
+        return self._accepted
+
+    def simulate(self, count: int) -> None:
+        """``count`` descents, then one batch of proposals and one of evaluations."""
+        self.work.check_time()
+        paths = [self._descend([self._tree.root], first=True) for _ in range(count)]
+        try:
+            visited = [path[-1] for path in paths if self._wants_children(path[-1])]
+            self._expand(list({node.id: node for node in visited}.values()))
+            paths = [self._descend(path, first=False) for path in paths]
+            leaves = {path[-1].id: path[-1] for path in paths if path[-1].value is None}
+            self._evaluate(list(leaves.values()))
+        except BaseException:  # the visits brought nothing back, so they were none
+            self._undo(paths)
+            raise
+        for path in paths:
+            value = path[-1].value
+            assert value is not None
+            for node in path:
+                node.total += value
+
+    def _undo(self, paths: Sequence[Sequence[Node]]) -> None:
+        for path in paths:
+            for node in path:
+                node.visits -= 1
+            for parent, child in pairwise(path):
+                next(edge for edge in parent.children if edge.child == child.id).visits -= 1
+
+    def _descend(self, path: list[Node], *, first: bool) -> list[Node]:
+        """On from the path's end to a node without children; every node counts a visit at once."""
+        if first:
+            path[0].visits += 1
+        while path[-1].children:
+            edge = self._select(path[-1])
+            node = self._tree.nodes[edge.child]
+            edge.visits += 1
+            node.visits += 1
+            path.append(node)
+        return path
+
+    def _select(self, parent: Node) -> Edge:
+        total = sum(edge.visits for edge in parent.children)
+        return max(parent.children, key=lambda edge: self._bound(edge, total))
+
+    def _bound(self, edge: Edge, total: int) -> float:
+        knobs, mean = self._knobs, self._tree.nodes[edge.child].mean
+        if knobs.rule == "uct":
+            if not edge.visits:
+                return math.inf
+            return mean + knobs.c * math.sqrt(math.log(total) / edge.visits)
+        mean = mean if edge.visits else knobs.first_play
+        return mean + knobs.c * edge.prior * math.sqrt(max(1, total)) / (1 + edge.visits)
+
+    def _wants_children(self, node: Node) -> bool:
+        """Whether a leaf was evaluated before, so that it is time to look below it.
+
+        The root is opened at once: its value helps no choice.
+        """
+        if node.is_terminal or node.is_expanded or node.depth >= self._knobs.max_depth:
+            return False
+        return node.value is not None or node.depth == 0
+
+    def _expand(self, nodes: Sequence[Node]) -> None:
+        if not nodes:
+            return
+        proposals = self._task.propose([node.state for node in nodes], self.work)
+        for node, thoughts in zip(nodes, proposals, strict=True):
+            node.is_expanded = True
+            for thought in thoughts:
+                key = (node.depth + 1, thought.state)
+                known = self._seen.get(key) if self._knobs.transpositions else None
+                if known is not None:
+                    self._tree.link(node, known, thought.prior)
+                    continue
+                child = self._tree.add(node, thought.state, thought.text, thought.prior)
+                child.is_terminal = self._task.is_terminal(thought.state)
+                self._seen[key] = child
+
+    def _evaluate(self, nodes: Sequence[Node]) -> None:
+        if not nodes:
+            return
+        values = self._task.evaluate([node.state for node in nodes], self.work)
+        for node, value in zip(nodes, values, strict=True):
+            node.value = value
+            self._accepted |= node.is_terminal and value >= self._knobs.accept
+
+
+def _best(tree: Tree) -> Node:
+    ends = [node for node in tree.nodes if node.is_terminal and node.value is not None]
+    if ends:
+        return max(ends, key=lambda node: node.value or 0.0)
+    node = tree.root
+    while any(edge.visits for edge in node.children):
+        node = tree.nodes[max(node.children, key=lambda edge: edge.visits).child]
+    return node

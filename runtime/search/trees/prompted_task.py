@@ -1,0 +1,125 @@
+"""Thoughts by prompt: a language model proposes, values and votes (Yao et al. 2023, section 3)."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from gpt2edge._checks import optional, whole
+from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.search.arguments import check_arguments
+from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.trees.task import Thought
+from gpt2edge.runtime.text.stopping import StopParams
+
+GAME24_WORDS: Final[Mapping[str, float]] = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
+"""What the paper's value prompt answers for Game of 24, and what its code makes of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """How a prompt is answered: ``n`` completions of at most ``max_new_tokens``."""
+
+    n: int = 1
+    max_new_tokens: int | None = None
+    sampling: SamplingParams | None = None
+    stop: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_arguments(self, n=1)
+        if self.max_new_tokens is not None:
+            whole("max_new_tokens", self.max_new_tokens, 1, 2**31)
+        optional("sampling", self.sampling, SamplingParams, "SamplingParams")
+        StopParams.of(self.stop)
+
+    def __call__(self, prompts: Sequence[str], work: Workspace) -> list[list[str]]:
+        """The texts of the completions of each prompt."""
+        groups = work.sample(
+            prompts,
+            n=self.n,
+            max_new_tokens=self.max_new_tokens,
+            sampling=self.sampling,
+            stop=self.stop,
+        )
+        return [[completion.text for completion in group] for group in groups]
+
+
+class Evaluate(Protocol):
+    """How good states are, with a model's help."""
+
+    def __call__(self, states: Sequence[str], work: Workspace) -> list[float]:
+        """One number a state."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordValues:
+    """Each state by itself: the last of ``words`` in every answer, their values summed."""
+
+    prompt: Callable[[str], str]
+    words: Mapping[str, float] = field(default_factory=lambda: GAME24_WORDS)
+    ask: Ask = field(default_factory=lambda: Ask(n=3))
+
+    def __call__(self, states: Sequence[str], work: Workspace) -> list[float]:
+        """The sums; an answer without any of the words adds nothing."""
+        pattern = re.compile("|".join(map(re.escape, self.words)), re.IGNORECASE)
+        answers = self.ask([self.prompt(state) for state in states], work)
+        work.count_verified(len(states))
+        found = [[pattern.findall(text) for text in texts] for texts in answers]
+        values = {word.lower(): value for word, value in self.words.items()}
+        return [sum(values[words[-1].lower()] for words in texts if words) for texts in found]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Votes:
+    """All states in one prompt: the share of the answers that chose each of them.
+
+    ``read`` finds the number of the chosen state in an answer, from 0 on, or None.
+    """
+
+    prompt: Callable[[Sequence[str]], str]
+    read: Callable[[str], int | None]
+    ask: Ask = field(default_factory=lambda: Ask(n=5))
+
+    def __call__(self, states: Sequence[str], work: Workspace) -> list[float]:
+        """The shares."""
+        (answers,) = self.ask([self.prompt(states)], work)
+        work.count_verified(len(states))
+        chosen = [self.read(answer) for answer in answers]
+        return [chosen.count(place) / len(chosen) for place in range(len(states))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptedThoughts:
+    """A task whose thoughts and values a language model writes, as a few-shot prompt asks it to.
+
+    ``prompt`` makes of a state the prompt that asks for what may follow; ``read`` makes of the
+    state and an answer the states that follow, one or many. Equal states are joined.
+    """
+
+    root: str
+    prompt: Callable[[str], str]
+    read: Callable[[str, str], Sequence[str]]
+    ends: Callable[[str], bool]
+    values: Evaluate
+    ask: Ask = field(default_factory=Ask)
+
+    def is_terminal(self, state: str) -> bool:
+        """What ``ends`` says."""
+        return self.ends(state)
+
+    def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:
+        """What the model proposes; the prior is a proposal's share of all."""
+        answers = self.ask([self.prompt(state) for state in states], work)
+        return [
+            self._thoughts([after for text in texts for after in self.read(state, text)])
+            for state, texts in zip(states, answers, strict=True)
+        ]
+
+    def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:
+        """What ``values`` says."""
+        return self.values(states, work)
+
+    def _thoughts(self, states: Sequence[str]) -> list[Thought]:
+        shares = {state: states.count(state) / len(states) for state in states}
+        return [Thought(state, state, share) for state, share in shares.items()]

@@ -1,0 +1,170 @@
+"""Tree: what a search looked at, to be saved, read back and printed."""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from gpt2edge._checks import path_like, real, whole, written
+from gpt2edge._files import write_whole
+from gpt2edge._text import text_of
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.search.budget import Cost, StopReason
+from gpt2edge.runtime.search.trees.html import as_page
+from gpt2edge.runtime.search.trees.text import as_text
+
+FORMAT: Final = "gpt2edge-tree-1"
+
+
+@dataclass(slots=True, kw_only=True)
+class Edge:
+    """From a node to its child: the policy's ``prior``, and how often it was taken."""
+
+    child: int
+    prior: float = 1.0
+    visits: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A state of the search, and the ``text`` that led to it from its first parent.
+
+    ``value`` is the evaluation, ``total`` the sum of what ``visits`` brought back. ``token_ids``
+    are those of ``text``, where the tree is one of completions.
+    """
+
+    id: int
+    state: str
+    text: str
+    depth: int = 0
+    parent: int | None = None
+    value: float | None = None
+    visits: int = 0
+    total: float = 0.0
+    is_terminal: bool = False
+    is_pruned: bool = False
+    is_expanded: bool = False
+    children: list[Edge] = field(default_factory=list)
+    token_ids: tuple[int, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """Mean of what came back, 0 before the first visit."""
+        return self.total / self.visits if self.visits else 0.0
+
+
+class Tree:
+    """Nodes by number, the root first. A node may have several parents where states are shared."""
+
+    def __init__(self, root: str) -> None:
+        written("root", root)
+        self.nodes = [Node(id=0, state=root, text=root)]
+
+    @property
+    def root(self) -> Node:
+        """Where the search began."""
+        return self.nodes[0]
+
+    def add(self, parent: Node, state: str, text: str, prior: float = 1.0) -> Node:
+        """A new child of ``parent``."""
+        depth = parent.depth + 1
+        node = Node(id=len(self.nodes), state=state, text=text, depth=depth, parent=parent.id)
+        self.nodes.append(node)
+        parent.children.append(Edge(child=node.id, prior=prior))
+        return node
+
+    def link(self, parent: Node, child: Node, prior: float = 1.0) -> None:
+        """Make a node that is there a child of ``parent`` too. Raises ValueError for a cycle."""
+        if child.depth != parent.depth + 1:
+            raise ValueError(f"node {child.id} is not one level below node {parent.id}")
+        parent.children.append(Edge(child=child.id, prior=prior))
+
+    def children(self, node: Node) -> list[Node]:
+        """The children, in the order in which they were proposed."""
+        return [self.nodes[edge.child] for edge in node.children]
+
+    def path(self, node: Node) -> list[Node]:
+        """The nodes from the root to ``node``, by first parents."""
+        path = [node]
+        while path[-1].parent is not None:
+            path.append(self.nodes[path[-1].parent])
+        return path[::-1]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the tree as JSON."""
+        write_whole(path, json.dumps(self.as_dict(), ensure_ascii=False) + "\n")
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``save`` writes."""
+        return {"format": FORMAT, "nodes": [asdict(node) for node in self.nodes]}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Tree":
+        """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
+        path_like("path", path)
+        try:
+            value = json.loads(text_of(Path(path).read_bytes(), "it"))
+            if value["format"] != FORMAT:
+                raise ValueError(f"its format is {value['format']!r}, not {FORMAT!r}")
+            tree = cls("")
+            tree.nodes = [_node(keys) for keys in value["nodes"]]
+            tree._check()
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Gpt2EdgeError(f"{os.fspath(path)} is not a saved tree: {error}") from None
+        return tree
+
+    def render(self) -> str:
+        """The tree as text, a line a node; a shared node is drawn in full where it comes first."""
+        return as_text(self)
+
+    def page(self, *, title: str = "Tree", best: Node | None = None) -> str:
+        """The tree as an HTML page that needs nothing else; the path to ``best`` is in bold."""
+        return as_page(self, title=title, best=best)
+
+    def _check(self) -> None:
+        for place, node in enumerate(self.nodes):
+            links = [edge.child for edge in node.children]
+            if node.id != place or any(not 0 < child < len(self.nodes) for child in links):
+                raise ValueError(f"node {place} is out of order or has children that are not there")
+            if any(self.nodes[child].depth != node.depth + 1 for child in links):
+                raise ValueError(f"node {place} has a child that is not one level below it")
+            if (node.parent is None) != (place == 0) or not (node.parent or 0) < max(place, 1):
+                raise ValueError(f"node {place} has the parent {node.parent}")
+        if not self.nodes:
+            raise ValueError("it has no nodes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeResult:
+    """The best node that a search of a tree found, the tree, and the cost."""
+
+    best: Node
+    tree: Tree
+    cost: Cost
+    stopped: StopReason = "done"
+
+    @property
+    def path(self) -> tuple[Node, ...]:
+        """From the root to the best node."""
+        return tuple(self.tree.path(self.best))
+
+
+def _node(keys: dict[str, Any]) -> Node:
+    """A node of a file. Raises ValueError, KeyError or TypeError for anything else."""
+    edges = [Edge(**edge) for edge in keys["children"]]
+    token_ids = tuple(whole("a token id", item, 0, 2**31) for item in keys.get("token_ids", ()))
+    node = Node(**{**keys, "children": edges, "token_ids": token_ids})
+    if not isinstance(node.text, str) or not isinstance(node.state, str):
+        raise ValueError(f"node {node.id} has no text")
+    numbers = [node.total, *([] if node.value is None else [node.value])]
+    counts = [node.id, node.depth, node.visits, *([] if node.parent is None else [node.parent])]
+    for edge in edges:
+        numbers.append(edge.prior)
+        counts += [edge.child, edge.visits]
+    for number in numbers:
+        real(f"a number of node {node.id}", number, -math.inf, math.inf)
+    for count in counts:
+        whole(f"a number of node {node.id}", count, 0, 2**31)
+    return node

@@ -1,0 +1,177 @@
+"""Verifiers: what says how good a completion, or each of its steps, is."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
+
+from gpt2edge._checks import listed, one_of, real, refuse
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.runtime.search.budget import Reading
+
+Aggregate: TypeAlias = Literal["last", "min", "prod", "mean"]
+"""How step scores become one score."""
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """Scores whole completions: an outcome reward model (Cobbe et al. 2021), a checker, a rule."""
+
+    def score(self, prompt: str, completions: Sequence[str]) -> Sequence[float]:
+        """One number for each completion; larger is better."""
+        ...
+
+
+@runtime_checkable
+class StepVerifier(Protocol):
+    """Scores every step: a process reward model (Lightman et al. 2023)."""
+
+    def score_steps(
+        self, prompt: str, solutions: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[float]]:
+        """One number for each step of each solution, given the steps before it."""
+        ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A verifier that is a model, and counts what it reads."""
+
+    @property
+    def reading(self) -> Reading:
+        """All that it has read since it was made."""
+        ...
+
+
+Check: TypeAlias = Callable[[str, str], float]
+"""``(prompt, completion) -> number or bool``: a checker, a unit test, a regular expression."""
+AnyVerifier: TypeAlias = Verifier | StepVerifier | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """Several verifiers as one: the weighted sum of what they say, such as a model and a rule."""
+
+    parts: Sequence[tuple[float, Verifier | Check]]
+
+    def __post_init__(self) -> None:
+        allowed = "a list of weights with their verifiers, such as [(0.5, check)]"
+        for part in listed("parts", self.parts, allowed):
+            if not isinstance(part, tuple | list) or len(part) != 2:
+                raise refuse("parts", self.parts, allowed)
+            weight, verifier = part
+            real("parts", weight, -math.inf, math.inf, part="a weight in ")
+            if not isinstance(verifier, Verifier) and not callable(verifier):
+                raise refuse("parts", self.parts, allowed)
+
+    def score(self, prompt: str, completions: Sequence[str]) -> list[float]:
+        """The weighted sums."""
+        totals = [0.0] * len(completions)
+        for weight, verifier in self.parts:
+            for at, value in enumerate(score_all(verifier, prompt, completions)):
+                totals[at] += weight * value
+        return totals
+
+    @property
+    def reading(self) -> Reading:
+        """What the parts that are models have read."""
+        return sum((reading_of(part) for _, part in self.parts), Reading())
+
+
+def reading_of(verifier: object) -> Reading:
+    """What a verifier has read so far; nothing where it is no model."""
+    return verifier.reading if isinstance(verifier, Reader) else Reading()
+
+
+def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
+    """One score from the scores of the steps.
+
+    ``last`` suits a model that predicts success from here on (Snell et al. 2024), ``prod`` and
+    ``min`` one that judges each step by itself (Lightman et al. 2023). The product is taken as a
+    sum of logarithms, so that a long solution does not underflow on its way.
+    """
+    scores = [
+        real("scores", score, -math.inf, math.inf, part="a number in ")
+        for score in listed("scores", scores, "a list of numbers")
+    ]
+    if not scores:
+        raise ValueError("there are no step scores to aggregate; a solution has at least one step")
+    if how == "last":
+        return scores[-1]
+    if how == "min":
+        return min(scores)
+    if how == "mean":
+        return math.fsum(scores) / len(scores)
+    one_of("how", how, get_args(Aggregate))
+    if min(scores) < 0:
+        raise ValueError(f"a step score is {min(scores)}; a product needs scores of 0 or more")
+    return math.exp(math.fsum(map(math.log, scores))) if min(scores) > 0 else 0.0
+
+
+def score_all(verifier: Verifier | Check, prompt: str, completions: Sequence[str]) -> list[float]:
+    """What a verifier says of each completion, checked.
+
+    Raises Gpt2EdgeError where it fails, or returns NaN, no number or the wrong count of them.
+    """
+    if not completions:
+        return []
+    try:
+        if isinstance(verifier, Verifier):
+            values = list(verifier.score(prompt, completions))
+        else:
+            values = [verifier(prompt, completion) for completion in completions]
+    except Gpt2EdgeError:
+        raise
+    except Exception as error:  # anything that a user's verifier may raise
+        raise _failure(verifier, error) from error
+    if len(values) != len(completions):
+        raise Gpt2EdgeError(
+            f"verifier {_name(verifier)} returned {len(values)} scores for {len(completions)} "
+            "completions; it must return one for each"
+        )
+    return [_number(verifier, value) for value in values]
+
+
+def score_all_steps(
+    verifier: AnyVerifier, prompt: str, solutions: Sequence[Sequence[str]]
+) -> list[list[float]]:
+    """What a verifier says of each step of each solution, checked as in ``score_all``.
+
+    A verifier of whole completions gives a step the score of the text up to its end.
+    """
+    if not isinstance(verifier, StepVerifier):
+        texts = ["".join(steps[: end + 1]) for steps in solutions for end in range(len(steps))]
+        values = iter(score_all(verifier, prompt, texts))
+        return [[next(values) for _ in steps] for steps in solutions]
+    try:
+        scores = [list(values) for values in verifier.score_steps(prompt, solutions)]
+    except Gpt2EdgeError:
+        raise
+    except Exception as error:  # anything that a user's verifier may raise
+        raise _failure(verifier, error) from error
+    if [len(values) for values in scores] != [len(steps) for steps in solutions]:
+        raise Gpt2EdgeError(
+            f"verifier {_name(verifier)} returned {[len(values) for values in scores]} scores for "
+            f"solutions of {[len(steps) for steps in solutions]} steps; it must return one a step"
+        )
+    return [[_number(verifier, value) for value in values] for values in scores]
+
+
+def _number(verifier: object, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise Gpt2EdgeError(
+            f"verifier {_name(verifier)} returned {value!r}; a score must be a number"
+        )
+    return number
+
+
+def _failure(verifier: object, error: Exception) -> Gpt2EdgeError:
+    return Gpt2EdgeError(f"verifier {_name(verifier)} failed with {type(error).__name__}: {error}")
+
+
+def _name(verifier: object) -> str:
+    return str(getattr(verifier, "__name__", type(verifier).__name__))

@@ -1,0 +1,1 @@
+"""Speculative decoding: who guesses, how far, and what it costs."""

@@ -1,0 +1,94 @@
+"""Speculator: decode steps of one sequence that may yield several tokens."""
+
+from collections.abc import Callable, Iterator
+from time import perf_counter
+
+from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.decoding.generation import Generation
+from gpt2edge.runtime.speculative.cost_model import Costs, Widths
+from gpt2edge.runtime.speculative.drafters import Drafter, LookupDrafter, ModelDrafter
+from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+
+
+class Speculator:
+    """How an engine guesses. Its costs are learned over all texts, its widths for each.
+
+    ``draft_decoder`` returns a decoder of the draft model for texts of up to so many tokens.
+    """
+
+    def __init__(
+        self,
+        options: PromptLookup | DraftModel,
+        draft_decoder: Callable[[int], Decoder] | None = None,
+    ) -> None:
+        self._costs = Costs()
+        self._most = options.max_tokens
+        self._drafter_for: Callable[[Generation], Drafter]
+        if isinstance(options, PromptLookup):
+            self._drafter_for = lambda generation: LookupDrafter(generation, options)
+        else:
+            assert draft_decoder is not None
+            self._drafter_for = lambda generation: ModelDrafter(generation, draft_decoder)
+
+    def begin(self, generation: Generation) -> "Speculation":
+        """For one generation."""
+        widths = Widths(self._costs)
+        return Speculation(generation, self._drafter_for(generation), widths, self._most)
+
+
+class Speculation:
+    """One generation's steps: guesses, a forward call over them, and what the sampler draws."""
+
+    def __init__(self, generation: Generation, drafter: Drafter, widths: Widths, most: int) -> None:
+        self.generation = generation
+        self._drafter = drafter
+        self._widths = widths
+        self._most = most
+
+    def step(self, decoder: Decoder) -> Iterator[Generation]:
+        """One forward call on row 0, which is the generation's: one token or more."""
+        generation, cache = self.generation, decoder.cache
+        room = cache.max_length - int(cache.lengths[0]) - 1
+        most = min(self._most, room, generation.max_new_tokens - len(generation.token_ids) - 1)
+        kind = self._drafter.kind() if most > 0 else None
+        free = self._drafter.free
+        width = 0 if kind is None else self._widths.best(kind, most, free=free)
+        if kind is None or not width:
+            self._plain(decoder, kind)
+            yield generation
+        else:
+            yield from self._wide(decoder, kind, width)
+
+    def _plain(self, decoder: Decoder, kind: int | None) -> None:
+        guess = self._drafter.guess(1) if kind is not None and self._drafter.free else []
+        started = perf_counter()
+        logits = decoder.decode([self.generation.token_ids[-1]])[0]
+        self._widths.costs.saw_plain(perf_counter() - started)
+        token_id = self.generation.accept(logits)
+        if kind is not None and guess:  # whether it was right is known for nothing
+            self._widths.saw(kind, int(guess == [token_id]), 1)
+
+    def _wide(self, decoder: Decoder, kind: int, width: int) -> Iterator[Generation]:
+        generation, costs = self.generation, self._widths.costs
+        started = perf_counter()
+        guess = self._drafter.guess(width)
+        guessed = perf_counter()
+        if not self._drafter.free:
+            costs.saw_guess(len(guess), guessed - started)
+        length = int(decoder.cache.lengths[0])
+        (logits,) = decoder.prefill_all(0, [generation.token_ids[-1], *guess])
+        costs.saw_wide(len(guess) + 1, perf_counter() - guessed)
+        right = 0
+        try:
+            for at, row in enumerate(logits):
+                token_id = generation.accept(row)
+                right = at
+                yield generation
+                wrong = at == len(guess) or token_id != guess[at]
+                if wrong or generation.cancelled or generation.finish_reason is not None:
+                    break
+        finally:
+            decoder.cache.truncate(0, length + right + 1)
+            generation.guessed_tokens += len(guess)
+            generation.accepted_tokens += right
+        self._widths.saw(kind, right, len(guess))
