@@ -35,8 +35,8 @@ from variants import add_arguments, our_folders, prepare, size_and_recipes
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.ort import session as session_module
-from gpt2edge.runtime.ort.session import RuntimeOptions
 
 TESTS: Final = ("pp512", "tg64@d32", "tg64@d944", "tg64@d32/b8", "tg64@d200/b16")
 _WARM_UP_STEPS: Final = 16

@@ -26,10 +26,10 @@ from variants import prepare
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.decoding.scheduler import Scheduler
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.options import DraftModel, PromptLookup, RuntimeOptions
+from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
 from gpt2edge.runtime.sampling.processors import LogitsProcessor
-from gpt2edge.runtime.sampling.sampler import GREEDY, Logits, SamplingParams
-from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+from gpt2edge.runtime.sampling.sampler import Logits
 from gpt2edge.runtime.system.threads import available_threads
 from gpt2edge.runtime.text.stopping import StopParams
 

@@ -30,8 +30,8 @@ from report import publish, soak_table
 
 from gpt2edge import Engine, Gpt2EdgeError, RuntimeOptions, SamplingParams, StopParams
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.options import PromptLookup
 from gpt2edge.runtime.search import BestOfN, Budget, Likelihood, MajorityVote
-from gpt2edge.runtime.speculative.options import PromptLookup
 from gpt2edge.runtime.system.threads import available_threads
 
 WORDS: Final = [

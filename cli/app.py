@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gpt2edge.cli.main import COMMANDS, INTERRUPTED, is_interrupt, os_error_line
+from gpt2edge.cli.names import COMMANDS, INTERRUPTED, is_interrupt, os_error_line
 from gpt2edge.errors import Argument, ArgumentError, Gpt2EdgeError
 
 

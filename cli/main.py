@@ -9,27 +9,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-COMMANDS: Final = (
-    "generate",
-    "solve",
-    "branch",
-    "score",
-    "perplexity",
-    "tokenize",
-    "inspect",
-    "pull",
-    "models",
-    "export",
-    "quantize",
-    "compare",
-    "bench",
-    "doctor",
-)
-"""Each is a function of this name in ``gpt2edge.cli.<name>``."""
-
-INTERRUPTED: Final = 130
-"""The exit code of a command that Ctrl-C ended."""
-
+from gpt2edge.cli.names import INTERRUPTED, is_interrupt, os_error_line
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
 """Modules hold 25,000 objects and hardly any garbage; looking for it took a start 10 ms."""
@@ -58,19 +38,6 @@ def main() -> None:
     leave(code)
     gc.freeze()  # or the end looks through every object again and again: 24 ms
     sys.exit(code)
-
-
-def is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is at the root; a compiled module that it stops says ImportError."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-def os_error_line(error: OSError) -> str:
-    """What the system refuses, and of which file."""
-    reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _failed(error: OSError) -> int:

@@ -17,7 +17,7 @@ from gpt2edge.errors import Gpt2EdgeError
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.runtime.engine import Engine
-    from gpt2edge.runtime.ort.session import RuntimeOptions
+    from gpt2edge.runtime.options import RuntimeOptions
 
 _NO_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "1")
 """numpy multiplies no matrices in an engine; the threads it starts for that spin for 40 ms."""
@@ -58,8 +58,8 @@ class Loading:
         with ExitStack() as check:
             if wanted.verify:
                 check.enter_context(model.verified())
+            from gpt2edge.runtime.options import RuntimeOptions
             from gpt2edge.runtime.ort.background_load import Opening
-            from gpt2edge.runtime.ort.session import RuntimeOptions
 
             options = RuntimeOptions(
                 threads=wanted.threads, providers=wanted.providers, verify=wanted.verify

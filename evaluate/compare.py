@@ -14,7 +14,7 @@ from gpt2edge.evaluate.probe import Probe
 from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling.sampler import GREEDY
+from gpt2edge.runtime.sampling.params import GREEDY
 
 Array = NDArray[np.float64]
 

@@ -20,8 +20,8 @@ from gpt2edge._checks import function, instance, listed, optional, whole
 from gpt2edge.errors import Argument, ArgumentError, ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.ort.session import RuntimeOptions
-from gpt2edge.runtime.sampling.sampler import GREEDY
+from gpt2edge.runtime.options import RuntimeOptions
+from gpt2edge.runtime.sampling.params import GREEDY
 from gpt2edge.runtime.system.memory import peak_rss, reset_peak_rss
 from gpt2edge.runtime.system.threads import available_threads
 from gpt2edge.runtime.text.stopping import StopParams

@@ -26,6 +26,7 @@ from gpt2edge.runtime.search import (
     StepBeam,
     TreeOfThoughts,
 )
+from gpt2edge.runtime.search.trees.text import render_text
 
 engine = gpt2edge.load()
 warm = gpt2edge.SamplingParams(temperature=0.9, top_p=0.95, seed=7)
@@ -115,12 +116,12 @@ for search in (TreeOfThoughts(breadth=5), MCTS(simulations=1000, accept=1.0)):
 # %% [markdown]
 # ## A tree to walk in
 #
-# A loom keeps every branch; a step costs its new tokens and one that is read. `loom.tree.page()` is
-# an HTML page of it, `loom.tree.save(path)` keeps it for another day.
+# A loom keeps every branch; a step costs its new tokens and one that is read.
+# `render_html(loom.tree)` is an HTML page of it, `loom.tree.save(path)` keeps it for another day.
 
 # %%
 loom = Loom(engine, PROMPT, tokens=6, sampling=warm)
 first, *_ = loom.branch([loom.tree.root], 2)
 loom.branch([first], 3)
-print(loom.tree.render())
+print(render_text(loom.tree))
 print(f"{loom.cost.generated_tokens} tokens written, {loom.cost.prefilled_tokens} read")

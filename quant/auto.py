@@ -20,7 +20,7 @@ from gpt2edge.quant.calibration.calibration import Calibration, own_text
 from gpt2edge.quant.quantizer import opened, quantize
 from gpt2edge.quant.recipes import INT4, INT8, INT8_BLOCK, QuantRecipe, recipe_of
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling.sampler import GREEDY
+from gpt2edge.runtime.sampling.params import GREEDY
 from gpt2edge.runtime.text.stopping import StopParams
 
 CANDIDATES: Final = (INT8, INT8_BLOCK, INT4)

@@ -6,7 +6,7 @@ from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from gpt2edge._checks import whole
-from gpt2edge.runtime.sampling.sampler import MAX_BEAMS, SamplingParams
+from gpt2edge.runtime.sampling.params import MAX_BEAMS, SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Callable

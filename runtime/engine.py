@@ -25,9 +25,9 @@ from gpt2edge.runtime.decoding.request import Prompt, Request, RequestBuilder
 from gpt2edge.runtime.decoding.scheduler import Scheduler
 from gpt2edge.runtime.decoding.scoring import score_completions, window_losses
 from gpt2edge.runtime.decoding.stream import Stream
+from gpt2edge.runtime.options import Provider, RuntimeOptions
 from gpt2edge.runtime.ort.background_load import Opening
-from gpt2edge.runtime.ort.providers import Provider
-from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.ort.session import ONNXRUNTIME
 from gpt2edge.runtime.results import Completion, Perplexity, Score
 from gpt2edge.runtime.system.cpu import warn_of_saturation
 from gpt2edge.runtime.text.tokenizer import Tokenizer
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from gpt2edge.runtime.cache.prompt_cache import PromptCache
-    from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+    from gpt2edge.runtime.options import DraftModel, PromptLookup
     from gpt2edge.runtime.speculative.speculation import Speculator
 
 
@@ -99,13 +99,15 @@ class Engine:
             from gpt2edge.runtime.cache import prompt_cache
 
             layout = self._session.cache_layout
-            self.prefixes = prompt_cache.PromptCache.of(self.model, layout, cache_bytes)
+            self.prefixes = prompt_cache.PromptCache.of(
+                self.model, layout, cache_bytes, ONNXRUNTIME
+            )
         if speculation is not None:
             self._speculator = self._speculator_for(speculation)
 
     def _speculator_for(self, speculation: "PromptLookup | DraftModel") -> "Speculator":
         """Load what guesses. Raises Gpt2EdgeError where a draft model's tokens are others."""
-        from gpt2edge.runtime.speculative.options import PromptLookup
+        from gpt2edge.runtime.options import PromptLookup
         from gpt2edge.runtime.speculative.speculation import Speculator
 
         if isinstance(speculation, PromptLookup):

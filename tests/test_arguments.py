@@ -14,8 +14,7 @@ from gpt2edge.errors import ArgumentError, ModelDirError
 from gpt2edge.evaluate import speed as benchmark
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime import search
-from gpt2edge.runtime.ort.providers import Provider
-from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+from gpt2edge.runtime.options import DraftModel, PromptLookup, Provider
 from tests.cli.running import error
 
 NUMBERS: Final = ("1", b"1", [1], {"a": 1}, True, float("nan"))

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from tests.conftest import ROOT
 CORE: Final = ROOT / "src" / "gpt2edge"
 PLUGINS: Final = CORE / "plugins"
 PEERS: Final = ROOT / "benchmarks" / "peers"
-DOOR: Final = "gpt2edge.runtime.ort."
+DOOR: Final = "gpt2edge.runtime.ort.library."
 ROOMS: Final = ("graph", "runtime", "evaluate", "export", "quant", "cli")
 MAY_IMPORT: Final = {
     "core": {"core"},
@@ -96,6 +97,59 @@ def test_room_imports_only_what_it_may(room: str, path: Path) -> None:
 
 WITHOUT_ONNX: Final = {"names.py", "protobuf.py"}
 """Modules of graph that the runtime imports: it does without onnx, and every start pays for it."""
+
+
+FLOORS: Final = (
+    ("results", "options", "bundled", "system", "cache", "sampling"),
+    ("text", "ort"),
+    ("arguments", "decoding"),
+    ("speculative",),
+    ("engine",),
+    ("search",),
+)
+"""Of the runtime, from the ground up: a module imports from its own floor and those below."""
+
+
+def _floor(name: str) -> int:
+    place = name.split(".")[2]
+    return next(level for level, rooms in enumerate(FLOORS) if place in rooms)
+
+
+def _internal(path: Path) -> set[str]:
+    """Modules of gpt2edge that a module imports, type checkers' imports included."""
+    found = _imports(path)
+    return {DOTTED[n] for name in found for n in (name, name.rpartition(".")[0]) if n in DOTTED}
+
+
+def _dotted(room: str, path: Path) -> str:
+    base = CORE if room in ("core", "plugins") else ROOT / room
+    parts = [*([] if base == CORE else [room]), *path.relative_to(base).with_suffix("").parts]
+    return ".".join(["gpt2edge", *parts]).removesuffix(".__init__")
+
+
+DOTTED: Final = {_dotted(room, path): _dotted(room, path) for room, path in MODULES}
+
+
+@every_module
+def test_the_runtime_imports_from_its_own_floor_and_below(room: str, path: Path) -> None:
+    dotted = _dotted(room, path)
+    if room == "runtime" and dotted != "gpt2edge.runtime":
+        above = [
+            name
+            for name in _internal(path)
+            if name.startswith("gpt2edge.runtime.") and _floor(name) > _floor(dotted)
+        ]
+        assert not above
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for type checkers and inside functions count: whoever reads must read all of it."""
+    arrows = {_dotted(room, path): _internal(path) for room, path in MODULES}
+    arrows = {name: found - {name, "gpt2edge"} for name, found in arrows.items()}
+    sorter = TopologicalSorter(
+        {name: found for name, found in arrows.items() if name != "gpt2edge"}
+    )
+    sorter.prepare()  # raises CycleError, which shows the circle
 
 
 @every_module

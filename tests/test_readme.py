@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpt2edge import ModelDir
-from gpt2edge.cli.main import COMMANDS
+from gpt2edge.cli.names import COMMANDS
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

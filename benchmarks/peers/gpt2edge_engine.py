@@ -6,8 +6,8 @@ from time import perf_counter
 from worker import TEMPERATURE, TOP_K, Measurement, StepClock, parser, serve, versions
 
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.ort.session import RuntimeOptions
-from gpt2edge.runtime.sampling.sampler import GREEDY, SamplingParams
+from gpt2edge.runtime.options import RuntimeOptions
+from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
 from gpt2edge.runtime.text.stopping import StopParams
 
 

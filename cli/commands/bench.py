@@ -146,7 +146,7 @@ def bench(
     """
     from gpt2edge.evaluate.speed import benchmark
     from gpt2edge.runtime.bundled import BUNDLED_MODEL
-    from gpt2edge.runtime.ort.session import RuntimeOptions
+    from gpt2edge.runtime.options import RuntimeOptions
 
     if compare and len(models) < 2:
         raise click.UsageError("--compare needs two models or more.")

@@ -10,7 +10,7 @@ from gpt2edge.cli.display.branch_session import Session, spent
 from gpt2edge.cli.display.output import note, print_json
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.display.tree import html_option, save_page, show_tree
-from gpt2edge.cli.main import INTERRUPTED
+from gpt2edge.cli.names import INTERRUPTED
 from gpt2edge.cli.options.common import Source, Target, bundled, json_option
 from gpt2edge.cli.options.sampling import SAMPLING_OPTIONS, EndFlags, SamplingFlags
 from gpt2edge.cli.options.settings import resolve

@@ -14,7 +14,7 @@ import click
 from gpt2edge.cli.display.completion import Printer, View
 from gpt2edge.cli.display.output import aligned, counted, note, print_json
 from gpt2edge.cli.display.progress import watched
-from gpt2edge.cli.main import INTERRUPTED
+from gpt2edge.cli.names import INTERRUPTED
 from gpt2edge.cli.options.common import Source, Target, bundled, json_option
 from gpt2edge.cli.options.sampling import (
     END_OPTIONS,

@@ -10,7 +10,7 @@ import click
 from gpt2edge.cli.display.output import aligned, counted, note, print_json, quoted
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.display.tree import html_option, save_page, show_tree
-from gpt2edge.cli.main import INTERRUPTED
+from gpt2edge.cli.names import INTERRUPTED
 from gpt2edge.cli.options.common import Source, Target, bundled, checked, json_option
 from gpt2edge.cli.options.problems import Harvester, Problem, read_problems
 from gpt2edge.cli.options.sampling import (

@@ -17,7 +17,7 @@ from gpt2edge.cli.preload import Loading, Wanted, take
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
-    from gpt2edge.runtime.ort.session import RuntimeOptions
+    from gpt2edge.runtime.options import RuntimeOptions
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]

@@ -11,7 +11,7 @@ from gpt2edge.cli.options.sampling import EndFlags, ExtentFlags, SamplingFlags
 if TYPE_CHECKING:
     from gpt2edge.runtime.decoding.context_window import Overflow
     from gpt2edge.runtime.engine import Engine
-    from gpt2edge.runtime.sampling.sampler import SamplingParams
+    from gpt2edge.runtime.sampling.params import SamplingParams
     from gpt2edge.runtime.text.stopping import StopParams
 
 _SAMPLES_ONLY: Final = ("top_k", "top_p", "min_p", "typical_p", "seed")
@@ -46,7 +46,7 @@ def resolve(
     A command without beams and overflow gives no ``extent``.
     """
     from gpt2edge.runtime.decoding.context_window import Overflow
-    from gpt2edge.runtime.sampling.sampler import SamplingParams
+    from gpt2edge.runtime.sampling.params import SamplingParams
 
     read = partial(checked, escape=ending.escape)
     given = _given(sampling, extent, engine, read)

@@ -10,7 +10,7 @@ from gpt2edge.cli.options.common import Target
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
-    from gpt2edge.runtime.ort.session import RuntimeOptions
+    from gpt2edge.runtime.options import RuntimeOptions
     from gpt2edge.runtime.results import Timing
 
 _CACHE_BYTES: Final = 1 << 28
@@ -71,7 +71,7 @@ class Shortcuts:
         budget = _CACHE_BYTES if self.prompt_cache is not None else 0
         if not self.prompt_lookup and self.draft_model is None:
             return replace(options, prefix_cache_bytes=budget)
-        from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+        from gpt2edge.runtime.options import DraftModel, PromptLookup
 
         speculation = DraftModel(self.draft_model) if self.draft_model else PromptLookup()
         return replace(options, speculation=speculation, prefix_cache_bytes=budget)

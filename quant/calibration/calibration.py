@@ -16,8 +16,8 @@ from gpt2edge.graph.products import find_products
 from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.ort.session import RuntimeOptions
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.options import RuntimeOptions
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.text.stopping import StopParams
 
 FloatArray = NDArray[np.float32]

@@ -24,7 +24,6 @@ from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.cache.kv_cache import CacheLayout
 from gpt2edge.runtime.cache.prefix_tree import Edge, PrefixCache
-from gpt2edge.runtime.ort.session import ONNXRUNTIME
 
 _MAGIC: Final = b"gpt2edge prefix\n"
 _FORMAT: Final = 1
@@ -64,8 +63,10 @@ class PromptCache(PrefixCache):
         self._key = key
 
     @classmethod
-    def of(cls, model: ModelDir, layout: CacheLayout, max_bytes: int) -> "PromptCache":
-        """For prompts of ``model``."""
+    def of(
+        cls, model: ModelDir, layout: CacheLayout, max_bytes: int, onnxruntime: str
+    ) -> "PromptCache":
+        """Return a cache of prompts of ``model``, as that version of onnxruntime computes them."""
 
         def key() -> PromptKey:
             files = model.manifest.files
@@ -76,7 +77,7 @@ class PromptCache(PrefixCache):
             ]
             return PromptKey(
                 model=tuple(sums),
-                onnxruntime=ONNXRUNTIME,
+                onnxruntime=onnxruntime,
                 layout=layout,
                 vocab_size=model.config.vocab_size,
             )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoding.branching import Branch, common_length
 from gpt2edge.runtime.decoding.generation import Generation
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.truncation import top_k_indices
 
 _FEWEST_PER_BEAM: Final = 2

@@ -7,7 +7,7 @@ from typing import Any, Final
 from gpt2edge._checks import whole
 from gpt2edge.config import ModelConfig, token_ids
 from gpt2edge.errors import ModelDirError
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.text.stopping import StopParams
 
 READ_ALWAYS: Final = (

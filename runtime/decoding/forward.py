@@ -1,6 +1,6 @@
 """The forward calls that a scheduler makes, behind an interface for callers who count them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.cache.prefix_tree import PrefixCache
 from gpt2edge.runtime.decoding.decoder import Decoder
+from gpt2edge.runtime.decoding.generation import Generation
 
 Logits: TypeAlias = NDArray[np.float32]
 Entered: TypeAlias = Generator[None, None, tuple[Logits, int]]
@@ -30,6 +31,24 @@ class Forward(Protocol):
 
     def decode(self, token_ids: Sequence[int]) -> Logits:
         """Append ``token_ids[i]`` to row ``i``: logits [rows, vocab_size]."""
+        ...
+
+
+class Speculation(Protocol):
+    """The speculative steps of one generation."""
+
+    generation: Generation
+
+    def step(self, decoder: Decoder) -> Iterator[Generation]:
+        """Decode one token or more for row 0: the generation, once for each."""
+        ...
+
+
+class Speculator(Protocol):
+    """Begins speculation where a sequence is decoded alone (``speculative.speculation``)."""
+
+    def begin(self, generation: Generation) -> Speculation:
+        """Return the speculative steps of a generation."""
         ...
 
 

@@ -14,8 +14,8 @@ from gpt2edge.runtime.decoding.context_window import Overflow, Policy
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.decoding.generation import Generation, ResolvedArguments
 from gpt2edge.runtime.results import Completion
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.processors import Ids, LogitsProcessor
-from gpt2edge.runtime.sampling.sampler import SamplingParams
 from gpt2edge.runtime.text.stopping import StopParams
 from gpt2edge.runtime.text.tokenizer import Tokenizer
 

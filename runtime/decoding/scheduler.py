@@ -8,7 +8,7 @@ iteration-level scheduling.)
 
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,16 @@ from gpt2edge.errors import ContextLengthError
 from gpt2edge.runtime.decoding.beam_search import BeamSearch
 from gpt2edge.runtime.decoding.branching import Branch, Branching
 from gpt2edge.runtime.decoding.decoder import Decoder
-from gpt2edge.runtime.decoding.forward import CachedForward, Forward, Logits
+from gpt2edge.runtime.decoding.forward import (
+    CachedForward,
+    Forward,
+    Logits,
+    Speculation,
+    Speculator,
+)
 from gpt2edge.runtime.decoding.generation import Generation, accept_all
 from gpt2edge.runtime.decoding.request import Request
 from gpt2edge.runtime.decoding.samples import Samples
-
-if TYPE_CHECKING:
-    from gpt2edge.runtime.speculative.speculation import Speculation, Speculator
 
 
 class _Entry(NamedTuple):
@@ -51,7 +54,7 @@ class Scheduler:
         decoder: Decoder,
         *,
         forward: Forward | None = None,
-        speculator: "Speculator | None" = None,
+        speculator: Speculator | None = None,
         chunks_per_step: int | None = None,
     ) -> None:
         if chunks_per_step is not None:
@@ -337,7 +340,7 @@ class Scheduler:
         self._owners.append(search)
         return len(self._rows) - 1
 
-    def _speculate(self, speculator: "Speculator") -> Iterator[Generation]:
+    def _speculate(self, speculator: Speculator) -> Iterator[Generation]:
         """Step of a sequence that is alone."""
         speculation, (generation,) = self._speculation, self._rows
         if speculation is None or speculation.generation is not generation:

@@ -4,7 +4,8 @@ from time import perf_counter
 
 from gpt2edge._beside import Beside
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.ort.session import RuntimeOptions, Session
+from gpt2edge.runtime.options import RuntimeOptions
+from gpt2edge.runtime.ort.session import Session
 
 
 class Opening:

@@ -1,11 +1,10 @@
 """Execution providers of onnxruntime, asked for by name with options."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Final
 
-from gpt2edge._checks import instance, written
-from gpt2edge.errors import Argument, ArgumentError, ProviderError
+from gpt2edge.errors import ProviderError
+from gpt2edge.runtime.options import Provider
 
 _SUFFIX: Final = "ExecutionProvider"
 CPU: Final = "CPUExecutionProvider"
@@ -18,39 +17,6 @@ _PACKAGES: Final = {
 }
 MEMORY: Final = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
 """Where a provider keeps its tensors, if not in the CPU's memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """An execution provider: onnxruntime's name, or a short one ("openvino"), and its options."""
-
-    name: str
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        written("name", self.name, empty=False)
-        instance("options", self.options, Mapping, "a mapping of names to texts")
-
-    @classmethod
-    def of(cls, text: str) -> "Provider":
-        """From ``NAME`` or ``NAME:key=value,key=value``. Raises ValueError for another form."""
-        name, colon, rest = text.partition(":")
-        pairs = [pair.partition("=") for pair in rest.split(",")] if colon else []
-        if not name or not all(key and equals for key, equals, _ in pairs):
-            raise ArgumentError(
-                Argument("providers"),
-                f" holds {text!r}; write NAME or NAME:key=value,key=value, such as "
-                "'openvino:device_type=CPU'",
-            )
-        return cls(name, {key.strip(): value.strip() for key, _, value in pairs})
-
-    @property
-    def device_id(self) -> int:
-        """The number of the device, among several of its kind."""
-        number = str(self.options.get("device_id", 0))
-        if not (number.isascii() and number.isdecimal()):
-            raise ValueError(f"device_id is {number!r}; it must be a whole number from 0 on")
-        return int(number)
 
 
 def requested(

@@ -4,22 +4,21 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import boolean, instance, listed, whole, written
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.graph import names
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.cache.buffer_pool import SpareMemory
 from gpt2edge.runtime.cache.kv_cache import CacheLayout
+from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.ort.graph_edits import as_loaded, calls_itself
 from gpt2edge.runtime.ort.library import ort
-from gpt2edge.runtime.ort.providers import CPU, MEMORY, Provider, check_active, requested
+from gpt2edge.runtime.ort.providers import CPU, MEMORY, check_active, requested
 from gpt2edge.runtime.ort.session_guard import Lifetime
 from gpt2edge.runtime.ort.weights import MappedWeights
 from gpt2edge.runtime.system import memory
@@ -27,7 +26,7 @@ from gpt2edge.runtime.system.huge_pages import HugePages
 from gpt2edge.runtime.system.threads import available_threads
 
 if TYPE_CHECKING:
-    from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
+    pass
 
 ONNXRUNTIME: Final[str] = ort.__version__
 _VERSION: Final = tuple(map(int, ort.__version__.split(".")[:2]))
@@ -44,55 +43,6 @@ _DTYPES: Final = {
     "tensor(int8)": np.int8,
     "tensor(uint8)": np.uint8,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeOptions:
-    """How a model runs.
-
-    ``providers`` are onnxruntime's execution providers, in order of preference, by name, as text
-    with options ("openvino:device_type=CPU") or as ``Provider``; without them ``device`` says
-    "cpu" or "cuda". Others than the CPU's need a model of profile portable, or Optimum's.
-    ``threads`` None takes what affinity and cgroup allow. With ``spinning`` the threads wait for
-    the next operator in a busy loop, for half a millisecond; then they sleep. Prompts enter the
-    cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of one batched
-    call. ``huge_pages`` moves the weights to huge pages when decoding begins, where the system
-    allows it (Linux). With ``verify`` every file's checksum is compared with the manifest's while
-    the model loads, unless an earlier start found it intact and it has not changed since
-    (``ModelDir.damaged_files`` hashes all). ``prefix_cache_bytes`` keeps the keys and values of
-    that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
-    ``speculation`` guesses tokens of a generation that is decoded alone.
-    """
-
-    device: str = "cpu"
-    providers: Sequence[Provider | str] = ()
-    threads: int | None = None
-    spinning: bool = True
-    prefill_chunk: int = 256
-    cache_bytes: int = 1 << 30
-    huge_pages: bool = True
-    verify: bool = True
-    prefix_cache_bytes: int = 0
-    speculation: "PromptLookup | DraftModel | None" = None
-
-    def __post_init__(self) -> None:
-        if self.threads is not None:
-            whole("threads", self.threads, 1, 1024)
-        written("device", self.device)
-        for provider in listed("providers", self.providers, "a list of names or Provider"):
-            instance("providers", provider, (str, Provider), "a list of names or Provider")
-            if isinstance(provider, str):
-                Provider.of(provider)
-        whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
-        whole("cache_bytes", self.cache_bytes, 1, 2**63)
-        whole("prefix_cache_bytes", self.prefix_cache_bytes, 0, 2**63)
-        for name in ("spinning", "huge_pages", "verify"):
-            boolean(name, getattr(self, name))
-        if self.speculation is not None:
-            from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
-
-            kinds = "PromptLookup, DraftModel or None"
-            instance("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
 
 
 class Session:

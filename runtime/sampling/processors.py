@@ -7,15 +7,13 @@ bad words and the caller's own processors; a ban of end tokens holds against all
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.token_rules import TokenRules
-
-if TYPE_CHECKING:
-    from gpt2edge.runtime.sampling.sampler import SamplingParams
 
 Logits: TypeAlias = NDArray[np.float32]
 LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
@@ -56,7 +54,7 @@ class Processing:
 
     def __init__(
         self,
-        params: "SamplingParams",
+        params: SamplingParams,
         processors: Sequence[LogitsProcessor] = (),
         scope: Scope | None = None,
     ) -> None:

@@ -1,19 +1,15 @@
 """Rules of transformers' generation settings that force, forbid or favour tokens at their place."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Collection, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import listed, real, refuse, whole
-
-if TYPE_CHECKING:
-    from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams, listed_ids
 
 Logits = NDArray[np.float32]
-_LARGEST_ID: Final = 2**31
 _LARGEST_EXPONENT: Final = 80.0
 """The power that it gives, times any logit, is a float32."""
 
@@ -23,7 +19,7 @@ class TokenRules:
 
     def __init__(
         self,
-        params: "SamplingParams",
+        params: SamplingParams,
         prompt_length: int,
         max_new_tokens: int | None,
         eos_ids: Collection[int],
@@ -81,60 +77,6 @@ class TokenRules:
             logits[self._begin_suppressed] = -np.inf
 
 
-def check_rules(params: "SamplingParams") -> None:
-    """Raise ValueError for a rule that is none, with its name, the value and what is allowed."""
-    for name in ("suppress_tokens", "begin_suppress_tokens"):
-        _check_ids(name, getattr(params, name), "a list of token ids")
-    _check_sequence_bias(params.sequence_bias)
-    if params.forced_bos_token_id is not None:
-        whole("forced_bos_token_id", params.forced_bos_token_id, 0, _LARGEST_ID)
-    for token_id in listed_ids(params.forced_eos_token_id):
-        whole("forced_eos_token_id", token_id, 0, _LARGEST_ID)
-    decay: Any = params.exponential_decay_length_penalty
-    if decay is not None:
-        name, allowed = "exponential_decay_length_penalty", "a start and a factor, or None"
-        values = listed(name, decay, allowed)
-        if len(values) != 2:
-            raise refuse(name, decay, allowed)
-        whole(name, values[0], 0, 2**31, part="the start of ")
-        real(name, values[1], 0, 100, open_low=True, part="the factor of ")
-
-
-def _check_sequence_bias(given: Any) -> None:
-    name, allowed = "sequence_bias", "a list of pairs: token ids, one or more, and a number"
-    for entry in listed(name, given, allowed):
-        if isinstance(entry, str) or not isinstance(entry, Sequence) or len(entry) != 2:
-            raise refuse(name, given, allowed)
-        _check_ids(name, entry[0], allowed)
-        if not entry[0]:
-            raise refuse(name, given, allowed)
-        real(name, entry[1], -math.inf, 1e6, part="a number in ")
-
-
-def rule_ids(params: "SamplingParams") -> Iterator[int]:
-    """Every token id that a rule names."""
-    yield from params.suppress_tokens
-    yield from params.begin_suppress_tokens
-    for ids, _ in params.sequence_bias:
-        yield from ids
-    yield from listed_ids(params.forced_bos_token_id)
-    yield from listed_ids(params.forced_eos_token_id)
-
-
-def listed_ids(value: int | Sequence[int] | None) -> list[int]:
-    """One token id, several, or none, as a list."""
-    if value is None:
-        return []
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return list(value)
-    return [value]  # type: ignore[list-item]
-
-
 def _leave_only(logits: Logits, token_ids: Sequence[int]) -> None:
     logits[:] = -np.inf
     logits[list(token_ids)] = 0
-
-
-def _check_ids(name: str, value: Any, allowed: str) -> None:
-    for token_id in listed(name, value, allowed):
-        whole(name, token_id, 0, _LARGEST_ID, part="a token id in ")

@@ -12,13 +12,12 @@ each costs 10 to 30 us (``ndarray.max`` goes through Python, ``np.maximum.reduce
 import math
 import threading
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 
 Rows = NDArray[np.float32]
 """[rows, n]"""
@@ -54,7 +53,7 @@ class _Scratch(threading.local):
 SCRATCH: Final = _Scratch()
 
 
-def draw(params: "SamplingParams", logits: Rows, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+def draw(params: SamplingParams, logits: Rows, shares: NDArray[np.float64]) -> NDArray[np.int64]:
     """Token ids [rows], one of each row of ``logits`` [rows, vocab_size], which stay as they are.
 
     ``shares`` [rows] in [0, 1) are the random numbers: how much of each row's probability is
@@ -73,7 +72,7 @@ def draw(params: "SamplingParams", logits: Rows, shares: NDArray[np.float64]) ->
 
 
 def _draw_of_top_k(
-    params: "SamplingParams", logits: Rows, shares: NDArray[np.float64]
+    params: SamplingParams, logits: Rows, shares: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """``draw`` from the ``top_k`` largest, in whose descending order each cut takes off an end."""
     kept, largest, top = _top_k(logits, params.top_k)
@@ -91,9 +90,7 @@ def _draw_of_top_k(
     return _at_each(kept, (running > targets[:, None]).argmax(axis=1))
 
 
-def _place_in_one(
-    params: "SamplingParams", weights: Rows, running: list[float], share: float
-) -> int:
+def _place_in_one(params: SamplingParams, weights: Rows, running: list[float], share: float) -> int:
     """What many rows get, bit by bit: for one, calls of numpy are most of the time."""
     end = len(running)
     if params.top_p < 1:
@@ -104,9 +101,7 @@ def _place_in_one(
     return bisect_right(running, min(share * total, math.nextafter(total, 0)))
 
 
-def _ends(
-    params: "SamplingParams", weights: Rows, running: NDArray[np.float64]
-) -> NDArray[np.int64]:
+def _ends(params: SamplingParams, weights: Rows, running: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many of the descending ``weights`` of each row the nucleus and ``min_p`` leave."""
     ends = np.full(len(weights), weights.shape[1])
     if params.top_p < 1:
@@ -116,7 +111,7 @@ def _ends(
     return ends
 
 
-def _candidates(params: "SamplingParams", logits: Rows) -> tuple[NDArray[np.int64] | None, Rows]:
+def _candidates(params: SamplingParams, logits: Rows) -> tuple[NDArray[np.int64] | None, Rows]:
     """Token ids [rows, n] (None: all of them) and their weights, 0 for one that is cut away."""
     kept = None
     top: Rows = np.maximum.reduce(logits, axis=1, keepdims=True)
@@ -134,7 +129,7 @@ def _candidates(params: "SamplingParams", logits: Rows) -> tuple[NDArray[np.int6
     return kept, weights
 
 
-def _weights(params: "SamplingParams", logits: Rows, top: Rows) -> Rows:
+def _weights(params: SamplingParams, logits: Rows, top: Rows) -> Rows:
     """The likelihood of each of ``logits`` [rows, n], that of the likeliest being 1."""
     weights = np.subtract(logits, top, out=SCRATCH.array("weights", logits.shape))
     if params.temperature != 1:
@@ -346,7 +341,7 @@ def _last_needed(largest: Rows, needed: NDArray[np.float64]) -> NDArray[np.int64
     return last
 
 
-def _cut_atypical(params: "SamplingParams", weights: Rows) -> None:
+def _cut_atypical(params: SamplingParams, weights: Rows) -> None:
     if params.typical_p < 1:
         for row in weights:
             np.copyto(row, 0, where=_atypical(row, params.typical_p))

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from gpt2edge._checks import boolean, one_of, refuse, whole
-from gpt2edge.runtime.search.trees.tree import Tree
 from gpt2edge.runtime.search.verifiers.verifier import Aggregate, StepVerifier, Verifier
 
 if TYPE_CHECKING:
-    from gpt2edge.runtime.search.trees.task import Task
+    pass
 
 CHOICES: Final = ("best", "weighted", "majority")
 
@@ -31,14 +30,6 @@ def check_verifier(name: str, value: Any) -> None:
         isinstance(value, Verifier | StepVerifier) or callable(value)
     ):
         raise refuse(name, value, "a verifier, or a function of prompt and completion")
-
-
-def tree_of(task: "Task") -> Tree:
-    """A tree of the task's root alone. Raises ArgumentError for what is no task."""
-    methods = ("is_terminal", "propose", "evaluate")
-    if isinstance(task, type) or not all(callable(getattr(task, name, None)) for name in methods):
-        raise refuse("task", task, f"a task, with root, {', '.join(methods)}")
-    return Tree(task.root)
 
 
 def _verifier_or_none(name: str, value: Any) -> None:

@@ -8,7 +8,7 @@ from gpt2edge._checks import instance
 from gpt2edge.runtime.decoding.generation import Generation
 from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.answers import Extract
 from gpt2edge.runtime.search.budget import Candidate
 from gpt2edge.runtime.search.steps import StepEnd, split_steps

@@ -18,7 +18,7 @@ from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.decoding.scheduler import Scheduler
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.results import Completion
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.budget import Budget, Cost, Reading, StopReason
 from gpt2edge.runtime.search.verifiers.verifier import reading_of
 from gpt2edge.runtime.text.stopping import StopParams

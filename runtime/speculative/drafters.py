@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.generation import Generation
-from gpt2edge.runtime.speculative.options import PromptLookup
+from gpt2edge.runtime.options import PromptLookup
 
 _LONGEST: Final = 32
 

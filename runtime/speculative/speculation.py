@@ -5,9 +5,9 @@ from time import perf_counter
 
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.generation import Generation
+from gpt2edge.runtime.options import DraftModel, PromptLookup
 from gpt2edge.runtime.speculative.cost_model import Costs, Widths
 from gpt2edge.runtime.speculative.drafters import Drafter, LookupDrafter, ModelDrafter
-from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
 
 
 class Speculator:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.runtime.decoding.context_window import Overflow
     from gpt2edge.runtime.engine import Engine, load
-    from gpt2edge.runtime.ort.session import RuntimeOptions
+    from gpt2edge.runtime.options import RuntimeOptions
     from gpt2edge.runtime.results import Chunk, Completion, Score, Timing
-    from gpt2edge.runtime.sampling.sampler import GREEDY, SamplingParams
+    from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
     from gpt2edge.runtime.text.stopping import StopParams
 
     __version__: str
@@ -36,15 +36,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "GREEDY": "runtime.sampling.sampler",
+    "GREEDY": "runtime.sampling.params",
     "Chunk": "runtime.results",
     "Completion": "runtime.results",
     "Engine": "runtime.engine",
     "Gpt2EdgeError": "errors",
     "ModelDir": "model_dir",
     "Overflow": "runtime.decoding.context_window",
-    "RuntimeOptions": "runtime.ort.session",
-    "SamplingParams": "runtime.sampling.sampler",
+    "RuntimeOptions": "runtime.options",
+    "SamplingParams": "runtime.sampling.params",
     "Score": "runtime.results",
     "StopParams": "runtime.text.stopping",
     "Timing": "runtime.results",

@@ -10,6 +10,7 @@ import pytest
 from gpt2edge import Engine, ModelDir, SamplingParams
 from gpt2edge.runtime.search import Loom, Tree
 from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.trees.text import render_text
 from tests.cli.running import error, invoke, output, output_json
 
 LENGTH = ["--tokens", 4, "--temperature", 0.9, "--seed", 3]
@@ -29,7 +30,7 @@ def test_it_grows_what_the_library_grows(tiny_model: ModelDir, tree_file: Path) 
     loom.grow(loom.tree.root, n=2, depth=2)
     assert Tree.load(tree_file).as_dict() == loom.tree.as_dict()
     args = ["branch", "-m", tiny_model.path, "--n", 2, "--depth", 2, *LENGTH, "he"]
-    assert output(*args) == loom.tree.render() + "\n"
+    assert output(*args) == render_text(loom.tree) + "\n"
     report = output_json(*args)
     cost = report.pop("cost")
     assert report == json.loads(json.dumps(loom.tree.as_dict()))
@@ -43,7 +44,7 @@ def test_a_saved_tree_is_shown_without_a_model(
     monkeypatch.setattr("gpt2edge.runtime.engine.Engine", None)
     page = tmp_path / "tree.html"
     shown = output("branch", "--load", tree_file, "--html", page)
-    assert shown == Tree.load(tree_file).render() + "\n"
+    assert shown == render_text(Tree.load(tree_file)) + "\n"
     assert "<h1>he</h1>" in page.read_text(encoding="utf-8")
 
 
@@ -102,11 +103,11 @@ def test_on_a_terminal_rich_draws_it(tree_file: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("COLUMNS", "200")
     tree = Tree.load(tree_file)
     drawn = output("branch", "--load", tree_file)
-    assert drawn != tree.render() + "\n"
+    assert drawn != render_text(tree) + "\n"
     assert len(drawn.splitlines()) == len(tree.nodes)
     assert all(f"#{node.id}  p" in drawn for node in tree.nodes[1:])
     monkeypatch.setitem(sys.modules, "rich.tree", None)
-    assert output("branch", "--load", tree_file) == tree.render() + "\n"
+    assert output("branch", "--load", tree_file) == render_text(tree) + "\n"
 
 
 def test_markup_in_a_text_is_no_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,5 +134,5 @@ def test_mistakes_are_one_line(
     tiny_model: ModelDir, args: list[Any], words: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not args:
-        monkeypatch.setattr("gpt2edge.cli.options.is_terminal", lambda _stream: True)
+        monkeypatch.setattr("gpt2edge.cli.options.common.is_terminal", lambda _stream: True)
     assert words in error("branch", "-m", tiny_model.path, *args, stdin="", code=code)

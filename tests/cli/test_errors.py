@@ -88,13 +88,13 @@ def test_prompt_too_long(tiny_model: ModelDir) -> None:
 
 
 def test_stdin_too_large(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt2edge.cli.options.LARGEST_PROMPT", 100)
+    monkeypatch.setattr("gpt2edge.cli.options.common.LARGEST_PROMPT", 100)
     assert "more than 100 bytes" in error("generate", "-m", tiny_model.path, stdin="x" * 101)
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no endless file here")
 def test_endless_text(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt2edge.cli.options.LARGEST_TEXT", 100)
+    monkeypatch.setattr("gpt2edge.cli.options.common.LARGEST_TEXT", 100)
     line = error("perplexity", "-m", tiny_model.path, "--text", "/dev/zero")
     assert "/dev/zero holds more than 100 bytes" in line
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from gpt2edge.cli.app import cli
-from gpt2edge.cli.main import COMMANDS
+from gpt2edge.cli.names import COMMANDS
 from gpt2edge.cli.reference import render
 from tests.cli.running import output
 from tests.conftest import ROOT

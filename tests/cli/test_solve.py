@@ -12,6 +12,7 @@ from gpt2edge.cli.options.search import Outcome
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.search import Arm, Cost, MajorityVote, Policy, Tree
 from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.trees.text import render_text
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.cli.running import error, invoke, output, output_json
 from tests.runtime.models import write_tokenizer
@@ -135,7 +136,7 @@ def test_a_tree_is_shown_and_saved(tiny_model: ModelDir, checks: Path, tmp_path:
     assert result.exit_code == 0, result.stderr
     tree = Tree.load(path)
     assert tree.root.visits == 6
-    assert tree.render() in result.stderr
+    assert render_text(tree) in result.stderr
     page = (tmp_path / "tree.html").read_text(encoding="utf-8")
     assert page.count('<span class="text">') == len(tree.nodes)
     assert 'class="branch best"' in page

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from gpt2edge import GREEDY, Engine, RuntimeOptions, SamplingParams, StopParams
+from gpt2edge.runtime.options import DraftModel, PromptLookup
 from gpt2edge.runtime.search import (
     MCTS,
     BestOfN,
@@ -26,7 +27,6 @@ from gpt2edge.runtime.search import (
     TreeOfThoughts,
     Workspace,
 )
-from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
 from tests.runtime.models import KEYS, make_engine
 
 TOKENS: Final = Path(__file__).with_name("tokens.json")

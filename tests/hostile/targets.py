@@ -18,7 +18,7 @@ from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.text.tokenizer import Tokenizer
 from tests.checkpoints import SMALL, write_checkpoint
 

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from gpt2edge.cli.app import cli
-from gpt2edge.cli.main import COMMANDS
+from gpt2edge.cli.names import COMMANDS
 from gpt2edge.model_dir import ModelDir
 from tests.cli.running import invoke
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from gpt2edge import Engine
 from gpt2edge.export import export_checkpoint
-from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.options import RuntimeOptions
 from tests.checkpoints import SMALL, write_checkpoint
 
 EOS: Final = 259

@@ -9,7 +9,7 @@ import pytest
 from gpt2edge import GREEDY, Engine
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.scheduler import Scheduler
-from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.options import RuntimeOptions
 
 
 def test_two_hundred_requests_keep_their_order_and_the_budget(

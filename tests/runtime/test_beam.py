@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.sampling.processors import Processing, Scope
 from gpt2edge.runtime.text.stopping import StopParams
 from tests.runtime.models import EOS

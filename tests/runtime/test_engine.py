@@ -20,7 +20,7 @@ from gpt2edge.errors import ContextLengthError, Gpt2EdgeError, ModelDirError, Pr
 from gpt2edge.runtime.arguments import GenerateArguments
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
-from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.text.stopping import StopParams
 from tests.runtime.models import EOS, KEYS, make_engine
 

@@ -18,8 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpt2edge import GREEDY, Completion, Engine, Gpt2EdgeError, SamplingParams
-from gpt2edge.runtime.ort.session import RuntimeOptions
-from gpt2edge.runtime.speculative.options import PromptLookup
+from gpt2edge.runtime.options import PromptLookup, RuntimeOptions
 from tests.runtime.threads import calls, rounds
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.processors import Processing, Scope, ngram_ends, word_ends
-from gpt2edge.runtime.sampling.sampler import SamplingParams
 
 HISTORIES = st.lists(st.integers(0, 4), max_size=14)
 

@@ -10,7 +10,7 @@ import pytest
 from gpt2edge import Engine
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.cache.prompt_cache import PromptCache
-from gpt2edge.runtime.ort.session import RuntimeOptions
+from gpt2edge.runtime.options import RuntimeOptions
 
 SYSTEM = "the hen and the fell hell hid in the well. " * 12
 QUESTIONS = ("the hen", "the well", "the")

@@ -5,8 +5,9 @@ import pytest
 import gpt2edge
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.errors import ProviderError
+from gpt2edge.runtime.options import Provider
 from gpt2edge.runtime.ort.library import ort
-from gpt2edge.runtime.ort.providers import Provider, requested
+from gpt2edge.runtime.ort.providers import requested
 from tests.runtime.models import make_engine
 
 HAVE = ["OpenVINOExecutionProvider", "CPUExecutionProvider"]

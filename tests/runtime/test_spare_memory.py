@@ -9,7 +9,7 @@ import numpy as np
 import gpt2edge
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.cache.buffer_pool import SpareMemory
-from gpt2edge.runtime.sampling.sampler import GREEDY
+from gpt2edge.runtime.sampling.params import GREEDY
 
 FLOAT: Final = np.dtype(np.float32)
 

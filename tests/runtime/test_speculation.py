@@ -9,11 +9,11 @@ import pytest
 
 from gpt2edge import GREEDY, Engine, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.ort.session import RuntimeOptions
-from gpt2edge.runtime.sampling.sampler import Sampler, log_softmax
+from gpt2edge.runtime.options import DraftModel, PromptLookup, RuntimeOptions
+from gpt2edge.runtime.sampling.log_probs import log_softmax
+from gpt2edge.runtime.sampling.sampler import Sampler
 from gpt2edge.runtime.speculative.cost_model import Costs, Widths
 from gpt2edge.runtime.speculative.drafters import LookupDrafter, ModelDrafter
-from gpt2edge.runtime.speculative.options import DraftModel, PromptLookup
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.runtime.models import KEYS, make_engine
 

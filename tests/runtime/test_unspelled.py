@@ -11,8 +11,9 @@ import pytest
 import gpt2edge
 from gpt2edge import GREEDY, SamplingParams
 from gpt2edge.export import export_checkpoint
+from gpt2edge.runtime.sampling.log_probs import log_softmax
 from gpt2edge.runtime.sampling.processors import Ids, Scope
-from gpt2edge.runtime.sampling.sampler import Sampler, choose, log_softmax
+from gpt2edge.runtime.sampling.sampler import Sampler, choose
 from tests.checkpoints import SMALL, random_tensors, save_tensors, write_checkpoint
 
 SPELLED = 512

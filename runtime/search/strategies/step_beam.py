@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from gpt2edge._checks import real
 from gpt2edge.errors import Argument, ArgumentError
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.arguments import check_arguments, check_verifier
 from gpt2edge.runtime.search.budget import SearchResult

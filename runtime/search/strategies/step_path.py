@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Final
 
 from gpt2edge.runtime.decoding.generation import Generation
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.answers import Extract
 from gpt2edge.runtime.search.budget import Candidate
 from gpt2edge.runtime.search.search_session import Workspace

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.budget import Budget, SearchResult
 from gpt2edge.runtime.search.candidates import Request
 from gpt2edge.runtime.search.search_session import Workspace

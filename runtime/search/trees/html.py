@@ -5,12 +5,10 @@ The tree is nested <details>, which a keyboard opens and closes as a mouse does.
 
 from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gpt2edge.runtime.search.trees.text import Line, lines
-
-if TYPE_CHECKING:
-    from gpt2edge.runtime.search.trees.tree import Node, Tree
+from gpt2edge.runtime.search.trees.tree import Node, Tree
 
 _OPEN_LEVELS: Final = 2
 _PAGE: Final = """\
@@ -45,7 +43,7 @@ meter {{ width: 4rem; height: .7rem; vertical-align: middle; }}
 """
 
 
-def as_page(tree: "Tree", *, title: str = "Tree", best: "Node | None" = None) -> str:
+def render_html(tree: Tree, *, title: str = "Tree", best: Node | None = None) -> str:
     """The page; the path to ``best`` is open and in bold."""
     marked = {node.id for node in tree.path(best)} if best is not None else set()
     link = "" if best is None else f' The best is <a href="#n{best.id}">#{best.id}</a>.'
@@ -53,7 +51,7 @@ def as_page(tree: "Tree", *, title: str = "Tree", best: "Node | None" = None) ->
     return _PAGE.format(title=escape(title), count=len(tree.nodes), best=link, tree=body)
 
 
-def _elements(tree: "Tree", marked: set[int]) -> Iterator[str]:
+def _elements(tree: Tree, marked: set[int]) -> Iterator[str]:
     """Nested elements, a line each; those left open are closed where a line is no deeper."""
     opened: list[int] = []
     for line in lines(tree):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gpt2edge._checks import real, whole, written
 from gpt2edge.runtime.decoding.branching import Branch, common_length
 from gpt2edge.runtime.decoding.generation import Generation
-from gpt2edge.runtime.sampling.sampler import log_softmax
+from gpt2edge.runtime.sampling.log_probs import log_softmax
 from gpt2edge.runtime.search.search_session import Workspace
 
 

@@ -9,7 +9,7 @@ from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.decoding.generation import Generation
 from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.budget import Budget, Cost, StopReason
 from gpt2edge.runtime.search.candidates import spread
 from gpt2edge.runtime.search.search_session import Workspace

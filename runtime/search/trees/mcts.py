@@ -8,10 +8,10 @@ from typing import Literal
 
 from gpt2edge._checks import one_of, real
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.search.arguments import check_arguments, tree_of
+from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.budget import Budget
 from gpt2edge.runtime.search.search_session import Workspace
-from gpt2edge.runtime.search.trees.task import Task
+from gpt2edge.runtime.search.trees.task import Task, tree_of
 from gpt2edge.runtime.search.trees.tree import Edge, Node, Tree, TreeResult
 
 

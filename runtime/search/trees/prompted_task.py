@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from gpt2edge._checks import optional, whole
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.search_session import Workspace
 from gpt2edge.runtime.search.trees.task import Thought

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from gpt2edge._checks import instance
+from gpt2edge._checks import instance, refuse
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.search.arguments import check_arguments, check_verifier
 from gpt2edge.runtime.search.candidates import Request
 from gpt2edge.runtime.search.search_session import Workspace
 from gpt2edge.runtime.search.steps import StepEnd
 from gpt2edge.runtime.search.strategies.step_path import Path, advance, score_paths
-from gpt2edge.runtime.search.verifiers.verifier import Aggregate, AnyVerifier
+from gpt2edge.runtime.search.trees.tree import Tree
+from gpt2edge.runtime.search.verifiers.verifier import (
+    Aggregate,
+    AnyVerifier,
+)
 
 END: Final = "\x04"
 """Ends the state of a text that has come to its own end, which tells it from one that goes on."""
@@ -129,3 +133,11 @@ class SampledSteps:
         weights = {key: math.exp(logprob - top) for key, (_, logprob) in found.items()}
         mass = sum(weights.values())
         return [Thought(key, found[key][0], weight / mass) for key, weight in weights.items()]
+
+
+def tree_of(task: Task) -> Tree:
+    """A tree of the task's root alone. Raises ArgumentError for what is no task."""
+    methods = ("is_terminal", "propose", "evaluate")
+    if isinstance(task, type) or not all(callable(getattr(task, name, None)) for name in methods):
+        raise refuse("task", task, f"a task, with root, {', '.join(methods)}")
+    return Tree(task.root)

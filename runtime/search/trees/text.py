@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from gpt2edge.runtime.search.trees.tree import Node, Tree
+from gpt2edge.runtime.search.trees.tree import Node, Tree
 
 _WIDTH: Final = 60
 
@@ -19,7 +18,7 @@ class Line:
     ``repeat`` elsewhere.
     """
 
-    node: "Node"
+    node: Node
     prior: float
     lasts: tuple[bool, ...] = ()
     repeat: bool = False
@@ -42,7 +41,7 @@ class Line:
         return facts + ["end"] * node.is_terminal + ["pruned"] * node.is_pruned
 
 
-def lines(tree: "Tree") -> Iterator[Line]:
+def lines(tree: Tree) -> Iterator[Line]:
     """The nodes from the root on, each before its children."""
     waiting = [Line(tree.root, 1.0)]
     drawn: set[int] = set()
@@ -58,7 +57,7 @@ def lines(tree: "Tree") -> Iterator[Line]:
             waiting.append(Line(tree.nodes[edge.child], edge.prior, lasts))
 
 
-def as_text(tree: "Tree") -> str:
+def render_text(tree: Tree) -> str:
     """The tree in plain text, a line a node."""
     return "\n".join(_branches(line.lasts) + _label(line) for line in lines(tree))
 

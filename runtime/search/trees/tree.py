@@ -12,8 +12,6 @@ from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.budget import Cost, StopReason
-from gpt2edge.runtime.search.trees.html import as_page
-from gpt2edge.runtime.search.trees.text import as_text
 
 FORMAT: Final = "gpt2edge-tree-1"
 
@@ -114,14 +112,6 @@ class Tree:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Gpt2EdgeError(f"{os.fspath(path)} is not a saved tree: {error}") from None
         return tree
-
-    def render(self) -> str:
-        """The tree as text, a line a node; a shared node is drawn in full where it comes first."""
-        return as_text(self)
-
-    def page(self, *, title: str = "Tree", best: Node | None = None) -> str:
-        """The tree as an HTML page that needs nothing else; the path to ``best`` is in bold."""
-        return as_page(self, title=title, best=best)
 
     def _check(self) -> None:
         for place, node in enumerate(self.nodes):

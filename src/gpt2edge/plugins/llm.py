@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gpt2edge.runtime.engine import Engine, load
 from gpt2edge.runtime.results import Completion
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.store import stored_models
 
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from gpt2edge._checks import whole
 from gpt2edge.runtime.engine import load
-from gpt2edge.runtime.sampling.sampler import SamplingParams
+from gpt2edge.runtime.sampling.params import SamplingParams
 
 _LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """The harness's names of one limit, the first that is given counts."""

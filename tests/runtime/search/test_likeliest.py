@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.sampling.sampler import log_softmax
+from gpt2edge.runtime.sampling.log_probs import log_softmax
 from gpt2edge.runtime.search import Budget, Likeliest, Workspace
 
 END = "9"  # a likely token of this model

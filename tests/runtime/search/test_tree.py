@@ -26,6 +26,7 @@ from gpt2edge.runtime.search import (
     WordValues,
     Workspace,
 )
+from gpt2edge.runtime.search.trees.text import render_text
 from gpt2edge.runtime.search.trees.tree import Node
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
@@ -125,7 +126,7 @@ def test_equal_states_are_one_node(engine: Engine) -> None:
     assert len(keys) == len(set(keys))
     alone = MCTS(simulations=40, max_depth=4).run(engine, Counter())
     assert len(alone.tree.nodes) > len(shared.tree.nodes)
-    assert "see #" in shared.tree.render()
+    assert "see #" in render_text(shared.tree)
     breadth = TreeOfThoughts(max_depth=4).run(engine, Counter())
     assert len({node.state for node in breadth.tree.nodes}) == len(breadth.tree.nodes)
 
@@ -136,8 +137,8 @@ def test_a_tree_is_saved_read_and_drawn(engine: Engine, tmp_path: Path) -> None:
     result.tree.save(path)
     again = Tree.load(path)
     assert again.nodes == result.tree.nodes
-    assert again.render() == result.tree.render()
-    lines = again.render().splitlines()
+    assert render_text(again) == render_text(result.tree)
+    lines = render_text(again).splitlines()
     assert lines[0].startswith("#0  4, 6, 8, 8")
     assert len(lines) >= len(again.nodes)
     assert lines[1].startswith("├── #1  4 + 6")

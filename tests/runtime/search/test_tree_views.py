@@ -9,6 +9,8 @@ import pytest
 from gpt2edge._files import write_whole
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search import Tree
+from gpt2edge.runtime.search.trees.html import render_html
+from gpt2edge.runtime.search.trees.text import render_text
 
 HOSTILE = [
     "</span></summary></details><script>alert(1)</script>",
@@ -62,7 +64,7 @@ class Page(HTMLParser):
 
 
 def test_hostile_text_is_text(tree: Tree) -> None:
-    page = Page(tree.page(title="<script>x</script> {tree}", best=tree.nodes[2]))
+    page = Page(render_html(tree, title="<script>x</script> {tree}", best=tree.nodes[2]))
     assert page.open == []
     allowed = {"html", "head", "meta", "title", "style", "body", "h1", "p", "a"}
     allowed |= {"details", "summary", "div", "span", "meter"}
@@ -78,17 +80,17 @@ def test_hostile_text_is_text(tree: Tree) -> None:
 
 
 def test_the_page_fetches_and_runs_nothing(tree: Tree) -> None:
-    text = tree.page()
+    text = render_html(tree)
     assert "default-src 'none'" in text
     assert not re.search(r"url\(|@import|https?:", text[: text.index("</style>")])
 
 
 def test_the_way_to_the_best_is_open(tree: Tree) -> None:
     leaf = tree.nodes[-1]
-    states = _details(tree.page(best=leaf))
+    states = _details(render_html(tree, best=leaf))
     assert all("open" in states[f"n{node.id}"] for node in tree.path(leaf)[:-1])
     assert "best" in (states["n1"]["class"] or "").split()
-    assert "open" not in _details(tree.page())["n9"]
+    assert "open" not in _details(render_html(tree))["n9"]
 
 
 def _details(page: str) -> dict[str | None, dict[str, str | None]]:
@@ -96,14 +98,14 @@ def _details(page: str) -> dict[str | None, dict[str, str | None]]:
 
 
 def test_no_control_character_reaches_a_terminal(tree: Tree) -> None:
-    lines = tree.render().split("\n")
+    lines = render_text(tree).split("\n")
     assert len(lines) == 12
     assert all(line.isprintable() for line in lines)
-    assert r"\x1b[2J\x9b31m" in tree.render()
-    assert r"line\nbreak\ttab \\n" in tree.render()
+    assert r"\x1b[2J\x9b31m" in render_text(tree)
+    assert r"line\nbreak\ttab \\n" in render_text(tree)
     assert [line for line in lines if line.endswith("see #9")] == ["│   └── see #9"]
     lone = Tree(HOSTILE[-1])
-    assert lone.render() == r"#0  \ud800"
+    assert render_text(lone) == r"#0  \ud800"
 
 
 def test_a_deep_tree_is_drawn_without_recursion() -> None:
@@ -111,8 +113,8 @@ def test_a_deep_tree_is_drawn_without_recursion() -> None:
     node = tree.root
     for _ in range(2000):
         node = tree.add(node, "x", "x")
-    assert tree.render().count("\n") == 2000
-    assert tree.page().count("</details>") == 2000
+    assert render_text(tree).count("\n") == 2000
+    assert render_html(tree).count("</details>") == 2000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""Options of an engine: how a model runs, where, and what guesses its next tokens.
+
+Guesses change the speed and nothing else: each token is drawn by the sampler from the model's own
+logits, and a guess that is not what was drawn is taken back. Text, log-probabilities and random
+stream are those of plain decoding, within the rounding of a wider call.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gpt2edge._checks import MODEL, boolean, instance, listed, path_like, whole, written
+from gpt2edge.errors import Argument, ArgumentError
+
+_WIDEST = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptLookup:
+    """Guess what followed the last few tokens where they stood before (Saxena 2023).
+
+    For texts that repeat their prompt: quotes, summaries, edits of code. ``min_ngram`` to
+    ``max_ngram`` tokens must agree, the longest agreement counts, and of several places the last.
+    At most ``max_tokens`` are guessed at once.
+    """
+
+    max_tokens: int = _WIDEST
+    min_ngram: int = 2
+    max_ngram: int = 5
+
+    def __post_init__(self) -> None:
+        whole("max_tokens", self.max_tokens, 1, _WIDEST)
+        whole("min_ngram", self.min_ngram, 1, 64)
+        whole("max_ngram", self.max_ngram, self.min_ngram, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftModel:
+    """Guess what a smaller model with the same tokenizer draws (Leviathan et al. 2023).
+
+    It draws with the target's sampling parameters and the very random numbers that the target will
+    use, so that similar models draw alike.
+    """
+
+    model: str | os.PathLike[str]
+    max_tokens: int = 7
+
+    def __post_init__(self) -> None:
+        path_like("model", self.model, MODEL)
+        whole("max_tokens", self.max_tokens, 1, _WIDEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An execution provider: onnxruntime's name, or a short one ("openvino"), and its options."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        written("name", self.name, empty=False)
+        instance("options", self.options, Mapping, "a mapping of names to texts")
+
+    @classmethod
+    def of(cls, text: str) -> "Provider":
+        """From ``NAME`` or ``NAME:key=value,key=value``. Raises ValueError for another form."""
+        name, colon, rest = text.partition(":")
+        pairs = [pair.partition("=") for pair in rest.split(",")] if colon else []
+        if not name or not all(key and equals for key, equals, _ in pairs):
+            raise ArgumentError(
+                Argument("providers"),
+                f" holds {text!r}; write NAME or NAME:key=value,key=value, such as "
+                "'openvino:device_type=CPU'",
+            )
+        return cls(name, {key.strip(): value.strip() for key, _, value in pairs})
+
+    @property
+    def device_id(self) -> int:
+        """The number of the device, among several of its kind."""
+        number = str(self.options.get("device_id", 0))
+        if not (number.isascii() and number.isdecimal()):
+            raise ValueError(f"device_id is {number!r}; it must be a whole number from 0 on")
+        return int(number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """How a model runs.
+
+    ``providers`` are onnxruntime's execution providers, in order of preference, by name, as text
+    with options ("openvino:device_type=CPU") or as ``Provider``; without them ``device`` says
+    "cpu" or "cuda". Others than the CPU's need a model of profile portable, or Optimum's.
+    ``threads`` None takes what affinity and cgroup allow. With ``spinning`` the threads wait for
+    the next operator in a busy loop, for half a millisecond; then they sleep. Prompts enter the
+    cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of one batched
+    call. ``huge_pages`` moves the weights to huge pages when decoding begins, where the system
+    allows it (Linux). With ``verify`` every file's checksum is compared with the manifest's while
+    the model loads, unless an earlier start found it intact and it has not changed since
+    (``ModelDir.damaged_files`` hashes all). ``prefix_cache_bytes`` keeps the keys and values of
+    that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
+    ``speculation`` guesses tokens of a generation that is decoded alone.
+    """
+
+    device: str = "cpu"
+    providers: Sequence[Provider | str] = ()
+    threads: int | None = None
+    spinning: bool = True
+    prefill_chunk: int = 256
+    cache_bytes: int = 1 << 30
+    huge_pages: bool = True
+    verify: bool = True
+    prefix_cache_bytes: int = 0
+    speculation: PromptLookup | DraftModel | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            whole("threads", self.threads, 1, 1024)
+        written("device", self.device)
+        for provider in listed("providers", self.providers, "a list of names or Provider"):
+            instance("providers", provider, (str, Provider), "a list of names or Provider")
+            if isinstance(provider, str):
+                Provider.of(provider)
+        whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
+        whole("cache_bytes", self.cache_bytes, 1, 2**63)
+        whole("prefix_cache_bytes", self.prefix_cache_bytes, 0, 2**63)
+        for name in ("spinning", "huge_pages", "verify"):
+            boolean(name, getattr(self, name))
+        if self.speculation is not None:
+            kinds = "PromptLookup, DraftModel or None"
+            instance("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
