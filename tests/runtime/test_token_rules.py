@@ -117,7 +117,7 @@ def test_the_prompts_own_tokens() -> None:
         (
             "sequence_bias",
             [[[], 2.0]],
-            r"sequence_bias is \[\[\[\], 2.0\]\]; it must be a list of pairs",
+            r"sequence_bias is \[\[\[\], 2.0\]\]; it must",
         ),
         ("sequence_bias", [[[1]]], r"sequence_bias is \[\[\[1\]\]\]; it must be a list of pairs"),
         ("sequence_bias", [[[1], "x"]], "a number in sequence_bias is 'x'"),
