@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from gpt2edge._checks import listed, optional, refuse, whole
+from gpt2edge._checks import boolean, listed, optional, refuse, whole
 from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import check_names, merge_sampling
@@ -125,6 +125,7 @@ class RequestBuilder:
         logprobs: int | None = None,
         processors: Sequence[LogitsProcessor] | None = None,
         overflow: Overflow | Policy | None = None,
+        skip_special_tokens: bool | None = None,
         **fields: Any,
     ) -> ResolvedArguments:
         """Return the checked arguments of one call, its seed drawn.
@@ -136,6 +137,8 @@ class RequestBuilder:
             whole("max_new_tokens", max_new_tokens, 1, 2**31)
         if logprobs is not None:
             whole("logprobs", logprobs, 0, self.model.config.vocab_size)
+        skip = True if skip_special_tokens is None else skip_special_tokens
+        boolean("skip_special_tokens", skip)
         optional("sampling", sampling, SamplingParams, "SamplingParams")
         sampling = sampling or self.defaults.sampling
         given = {name: value for name, value in fields.items() if value is not None}
@@ -157,6 +160,7 @@ class RequestBuilder:
             load_s=self.load_s,
             overflow=overflow,
             unspelled=self._unspelled(),
+            skip_special_tokens=skip,
         )
 
     def _unspelled(self) -> Ids | None:

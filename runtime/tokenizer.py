@@ -67,10 +67,9 @@ class Tokenizer:
 
     def spelled(self, token_ids: Sequence[int]) -> str:
         """Text of ``token_ids``, special tokens included."""
-        if not self._byte_level:
-            return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
-        decoder = StreamDecoder(self, special=True)
-        return decoder.push_all(token_ids) + decoder.finish()
+        if not self._byte_level:  # all at once: the window's decoder takes one by one
+            return self._decode_whole(token_ids, special=True)
+        return self.decode(token_ids, skip_special_tokens=False)
 
     def _warn_where_text_is_lost(self, text: str, token_ids: Sequence[int]) -> None:
         """Log, once, which character of ``text`` has no token."""
@@ -121,20 +120,23 @@ class Tokenizer:
         token_id = self._tokenizer.token_to_id(text)
         return token_id if token_id in self.special_ids else None
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of ``token_ids`` without special tokens; bytes that are no UTF-8 become U+FFFD."""
-        decoder = self.stream_decoder()
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of ``token_ids``; bytes that are no UTF-8 become U+FFFD."""
+        decoder = self.stream_decoder(skip_special_tokens=skip_special_tokens)
         return decoder.push_all(token_ids) + decoder.finish()
 
     def piece(self, token_id: int) -> str:
         """Text of one token within a text, special tokens included."""
         return self._bytes(token_id).decode("utf-8", "replace")
 
-    def stream_decoder(self, prompt_ids: Sequence[int] = ()) -> "StreamDecoder":
+    def stream_decoder(
+        self, prompt_ids: Sequence[int] = (), *, skip_special_tokens: bool = True
+    ) -> "StreamDecoder":
         """A fresh decoder for one sequence of tokens, which go on after ``prompt_ids``."""
+        special = not skip_special_tokens
         if not self._byte_level:
-            return _WindowDecoder(self, prompt_ids)
-        return StreamDecoder(self)
+            return _WindowDecoder(self, prompt_ids, special=special)
+        return StreamDecoder(self, special=special)
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; none for special tokens and unknown ids."""
@@ -163,8 +165,8 @@ class Tokenizer:
         except KeyError:  # no byte-level vocabulary has such a token
             return str(token).encode()
 
-    def _decode_whole(self, token_ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=True))
+    def _decode_whole(self, token_ids: Sequence[int], *, special: bool) -> str:
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=not special))
 
 
 class StreamDecoder:
@@ -210,27 +212,33 @@ class _WindowDecoder(StreamDecoder):
     first word of a text, and a completion seldom is the first.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
-        super().__init__(tokenizer)
+    def __init__(
+        self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = (), *, special: bool = False
+    ) -> None:
+        super().__init__(tokenizer, special=special)
+        self._special = special
         self._token_ids = list(prompt_ids[-_TAIL:])
         # a prompt that ends within a character leaves the whole of it to the completion
-        self._emitted = tokenizer._decode_whole(self._token_ids).rstrip("\ufffd")
+        self._emitted = self._whole().rstrip("\ufffd")
 
     def __copy__(self) -> "_WindowDecoder":
-        twin = _WindowDecoder(self._tokenizer)
+        twin = _WindowDecoder(self._tokenizer, special=self._special)
         twin._token_ids, twin._emitted = list(self._token_ids), self._emitted
         return twin
 
     def push(self, token_id: int) -> str:
         self._token_ids.append(token_id)
-        text = self._tokenizer._decode_whole(self._token_ids)
+        text = self._whole()
         return "" if text.endswith("\ufffd") else self._advance(text)
 
     def push_all(self, token_ids: Sequence[int]) -> str:
         return "".join(map(self.push, token_ids))
 
     def finish(self) -> str:
-        return self._advance(self._tokenizer._decode_whole(self._token_ids))
+        return self._advance(self._whole())
+
+    def _whole(self) -> str:
+        return self._tokenizer._decode_whole(self._token_ids, special=self._special)
 
     def _advance(self, text: str) -> str:
         piece, self._emitted = text[len(self._emitted) :], text
