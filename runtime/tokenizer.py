@@ -16,9 +16,21 @@ _TAIL: Final = 8
 
 
 class Tokenizer:
-    """A ``tokenizer.json`` as the engine uses it: no special tokens are added to a text."""
+    """A ``tokenizer.json`` as the engine uses it.
 
-    def __init__(self, path: Path) -> None:
+    ``begin_ids`` and ``end_ids`` are the tokens that its template puts before and behind a text,
+    none where ``add_special_tokens`` is False; where that is True and the template puts none
+    before, ``bos_token_id`` is. Raises ModelDirError for a file of another form, ValueError where
+    there is no token to add.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        add_special_tokens: bool | None = None,
+        bos_token_id: int | None = None,
+    ) -> None:
         import tokenizers  # not needed by a model that is used by token ids
 
         try:
@@ -33,6 +45,14 @@ class Tokenizer:
         added = self._tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
         self._added = {index: token.content for index, token in added.items()}
+        self.add_special_tokens = add_special_tokens
+        none: tuple[int, ...] = ()
+        template = (none, none) if add_special_tokens is False else self._template()
+        self.begin_ids, self.end_ids = template
+        if add_special_tokens and not self.begin_ids:
+            if bos_token_id is None:
+                raise ValueError("the model has no begin-of-text token that could be added")
+            self.begin_ids = (bos_token_id,)
         self._known: dict[int, bytes] = {}
         self._warned_of_loss = False
         self._unspelled: dict[tuple[int, frozenset[int]], Ids | None] = {}
@@ -52,7 +72,7 @@ class Tokenizer:
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``. A special token written out in it becomes that token.
+        """Token ids of ``text`` itself. A special token written out in it becomes that token.
 
         Raises ValueError where the text holds half of a surrogate pair.
         """
@@ -114,6 +134,19 @@ class Tokenizer:
         """Whether every id stands for the same token in both."""
         mine, theirs = (each._tokenizer.get_vocab(with_added_tokens=True) for each in (self, other))
         return bool(mine == theirs)
+
+    def _template(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens that the file's template puts before and behind a text."""
+        if not self._tokenizer.num_special_tokens_to_add(is_pair=False):
+            return (), ()
+        words = ("a", *(self._tokenizer.decode([token_id]) for token_id in range(self.vocab_size)))
+        for word in words:  # the first that has a token: those of the template are around it
+            own = self._tokenizer.encode(word, add_special_tokens=False).ids
+            whole = self._tokenizer.encode(word).ids
+            for at in range(len(whole) - len(own) + 1) if own else ():
+                if whole[at : at + len(own)] == own:
+                    return tuple(whole[:at]), tuple(whole[at + len(own) :])
+        return (), ()
 
     def special_id(self, text: str) -> int | None:
         """The id of the special token that is written ``text``, or None."""

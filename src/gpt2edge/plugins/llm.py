@@ -8,7 +8,7 @@ text so far with the new prompt behind it, and nothing between them. Since llm 0
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import llm
 from pydantic import Field
@@ -138,7 +138,7 @@ def _own_text(prompt: Any) -> str:
         ("tools", prompt.tools or prompt.tool_results),
     ):
         if given:
-            raise _refusal(name)
+            _refuse(name)
     if not _HAS_MESSAGES:
         return prompt.prompt or ""
     return "".join(_message_text(message) for message in prompt.messages)
@@ -147,16 +147,16 @@ def _own_text(prompt: Any) -> str:
 def _message_text(message: Any) -> str:
     """The text of one message. Raises llm.ModelError for another role or part than text."""
     if message.role not in ("user", "assistant"):
-        raise _refusal("system prompt" if message.role == "system" else f"{message.role} messages")
+        _refuse("system prompt" if message.role == "system" else f"{message.role} messages")
     for part in message.parts:
         kind = part.to_dict()["type"]
         if kind != "text":
-            raise _refusal(f"{kind} parts".replace("_", " "))
+            _refuse(f"{kind} parts".replace("_", " "))
     return "".join(part.text for part in message.parts)
 
 
-def _refusal(name: str) -> Exception:
-    return llm.ModelError(f"gpt2edge completes text and knows no {name}: send text alone")
+def _refuse(name: str) -> NoReturn:
+    raise llm.ModelError(f"gpt2edge completes text and knows no {name}: send text alone")
 
 
 def _sampling(options: Any, defaults: SamplingParams) -> SamplingParams:
