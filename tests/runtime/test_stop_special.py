@@ -14,6 +14,8 @@ from gpt2edge import Completion, Engine
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.sampling import SamplingParams
 from gpt2edge.runtime.search import likeliest
+from gpt2edge.runtime.search.paths import Path as Growing
+from gpt2edge.runtime.search.paths import advance
 from gpt2edge.runtime.search.workspace import Workspace
 from gpt2edge.runtime.stopping import StopMatcher, StopParams
 from tests.checkpoints import write_checkpoint
@@ -180,6 +182,16 @@ def test_a_search_s_lines_may_end_with_one(engine: Engine, monkeypatch: pytest.M
     monkeypatch.setattr(likeliest, "log_softmax", dictating)
     (lines,) = likeliest.Likeliest(k=1, end=STOP)(["h"], Workspace(engine))
     assert [line.text for line in lines] == ["ab" + STOP]
+
+
+def test_a_step_may_end_with_one(engine: Engine) -> None:
+    dictation = Dictation(engine, "ab" + STOP + "cd" + STOP + "ef")
+    request = engine.request("h", max_new_tokens=12, processors=[dictation])
+    path, work = Growing(request.generations[0], (0,)), Workspace(engine)
+    with work:
+        advance(work, [path], STOP, steps=2)
+    assert path.marks == [4, 8]
+    assert path.steps(work) == ["ab\n", "cd\n"]
 
 
 def test_a_matcher_shows_what_is_shown() -> None:
