@@ -25,6 +25,7 @@ _NO_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "1")
 _COMMANDS: Final = ("generate", "solve", "branch", "score", "perplexity")
 """Those that load ``Target``'s model."""
 _READ: Final = {"-m": "model", "--model": "model", "-t": "threads", "--threads": "threads"}
+_ADD_BOS: Final = {"--add-bos": True, "--no-add-bos": False}
 _UNREAD: Final = (
     *("-h", "--help", "--no-verify", "--provider"),
     *("--prompt-cache", "--prompt-lookup", "--draft-model"),
@@ -33,12 +34,13 @@ _UNREAD: Final = (
 
 
 class Wanted(NamedTuple):
-    """What the command line says about the model and how it runs."""
+    """What the command line says about the model, how it runs and how it takes a text."""
 
     model: Path | None = None
     threads: int | None = None
     providers: tuple[str, ...] = ()
     verify: bool = True
+    add_bos: bool | None = None
 
 
 class Loading:
@@ -62,7 +64,10 @@ class Loading:
             from gpt2edge.runtime.ort.background_load import Opening
 
             options = RuntimeOptions(
-                threads=wanted.threads, providers=wanted.providers, verify=wanted.verify
+                threads=wanted.threads,
+                providers=wanted.providers,
+                verify=wanted.verify,
+                add_special_tokens=wanted.add_bos,
             )
             self._opening = Opening(model, change(options) if change else options, verified=True)
             self._check = check.pop_all()
@@ -110,6 +115,7 @@ def _glance(args: Sequence[str]) -> Wanted | None:
     if not args or args[0] not in _COMMANDS:
         return None
     found = {"model": "", "threads": ""}
+    add_bos = None
     words = iter(args[1:])
     for word in words:
         if word == "--":
@@ -118,9 +124,11 @@ def _glance(args: Sequence[str]) -> Wanted | None:
         name, _, value = word.partition("=") if long else (word[:2], "", word[2:])
         if name in _UNREAD:
             return None
+        add_bos = _ADD_BOS.get(word, add_bos)
         if name in _READ:
             found[_READ[name]] = value or next(words, "")
     model, threads = found["model"], found["threads"]
     if (model and not Path(model).is_dir()) or int(threads or 1) not in range(1, 1025):
         return None  # a name in the store, or a mistake
-    return Wanted(Path(model) if model else None, int(threads) if threads else None)
+    path, count = Path(model) if model else None, int(threads) if threads else None
+    return Wanted(path, count, add_bos=add_bos)

@@ -51,7 +51,8 @@ class GenerateArguments(SamplingArguments, total=False):
     and an argument of ``SamplingArguments`` changes one of them. ``stop`` ends the completion at a
     text. ``logprobs`` adds each token's log-probability and those of that many likeliest tokens.
     ``processors`` change the logits before each draw. ``overflow`` is the policy where prompt and
-    completion do not fit the context. Arguments left out, or None, take the model's defaults from
+    completion do not fit the context. The text has no special tokens unless
+    ``skip_special_tokens`` is False. Arguments left out, or None, take the model's defaults from
     ``generation_config.json``; without one, decoding is greedy.
     """
 
@@ -61,6 +62,7 @@ class GenerateArguments(SamplingArguments, total=False):
     logprobs: int | None
     processors: "Sequence[LogitsProcessor]"
     overflow: "Overflow | Policy"
+    skip_special_tokens: bool | None
 
 
 SAMPLING_FIELDS: Final = tuple(field.name for field in fields(SamplingParams))

@@ -30,7 +30,6 @@ from gpt2edge.runtime.ort.background_load import Opening
 from gpt2edge.runtime.ort.session import ONNXRUNTIME
 from gpt2edge.runtime.results import Completion, Perplexity, Score
 from gpt2edge.runtime.system.cpu import warn_of_saturation
-from gpt2edge.runtime.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -82,8 +81,7 @@ class Engine:
 
     def _take_over(self, opening: Opening) -> None:
         """Read the folder's other files while the session is made."""
-        path = self.model.tokenizer_path
-        self.tokenizer = Tokenizer(path) if path else None
+        self.tokenizer = opening.tokenizer()
         self._session = opening.session()
         self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
         warn_of_saturation(self.model.path, self.model.manifest.recipe)
@@ -254,7 +252,8 @@ class Engine:
         """Measure the perplexity of a text by a sliding window, moved by ``stride``.
 
         The window has ``context`` tokens, the model's context where not given, and moves by half
-        of it. The first token is conditioned on the begin-of-text token where the model has one.
+        of it. The first token is conditioned on the begin-of-text token where the model has one,
+        unless ``RuntimeOptions.add_special_tokens`` is False: then it is not scored.
         ``progress`` is called with the tokens done and their total. Bits per byte are None, and
         a warning is logged, where the tokens do not spell the whole text. Where ``stride`` equals
         ``context``, the first token of each window has nothing before it and is left out.
@@ -273,16 +272,18 @@ class Engine:
 
     def logits(self, prompt: Prompt) -> NDArray[np.float32]:
         """Logits [tokens, vocab_size or labels] after every token of ``prompt``."""
-        token_ids = self.encode(prompt)
+        token_ids = self._builder.encode(prompt, ends=True)
         decoder = self.decoder(rows=1, max_length=len(token_ids))
         return np.concatenate(list(decoder.prefill_all(0, token_ids)))
 
-    def encode(self, prompt: Prompt) -> list[int]:
+    def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a prompt; an empty one becomes the begin-of-text token.
 
-        Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
+        ``add_special_tokens`` False leaves out the begin-of-text token before a text, as for one
+        that goes on another. Raises ValueError for text without a tokenizer, or an id outside the
+        vocabulary.
         """
-        return self._builder.encode(prompt)
+        return self._builder.encode(prompt, begins=add_special_tokens)
 
     def decoder(self, *, rows: int, max_length: int) -> Decoder:
         """A fresh cache of ``rows`` sequences, with the forward calls over it.

@@ -99,6 +99,9 @@ class RuntimeOptions:
     (``ModelDir.damaged_files`` hashes all). ``prefix_cache_bytes`` keeps the keys and values of
     that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
     ``speculation`` guesses tokens of a generation that is decoded alone.
+    ``add_special_tokens`` says whether the begin-of-text token stands before each prompt that is
+    text; where it is None, the template in ``tokenizer.json`` says so, as in transformers. What
+    the template puts behind a text is for classifiers only: a prompt is to be continued.
     """
 
     device: str = "cpu"
@@ -111,6 +114,7 @@ class RuntimeOptions:
     verify: bool = True
     prefix_cache_bytes: int = 0
     speculation: PromptLookup | DraftModel | None = None
+    add_special_tokens: bool | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -128,3 +132,5 @@ class RuntimeOptions:
         if self.speculation is not None:
             kinds = "PromptLookup, DraftModel or None"
             instance("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
+        if self.add_special_tokens is not None:
+            boolean("add_special_tokens", self.add_special_tokens)

@@ -77,7 +77,7 @@ def measure(
     alike = (a.config.n_layer, a.config.n_embd) == (b.config.n_layer, b.config.n_embd)
     with watched("loading both models") as progress:
         first, second = (load(model.path, threads=threads) for model in (a, b))
-        token_ids = first.encode(text)
+        token_ids = first.encode(text, add_special_tokens=False)  # for windows of it
         note(f"comparing on {counted(len(token_ids), 'token')}")
         window = context or min(512, a.config.n_positions, b.config.n_positions)
         compared = run(first, second, token_ids, context=window, progress=progress)

@@ -59,6 +59,9 @@ VIEW_OPTIONS = (
         help="Print the prompt before the completion.  [default: on a terminal]",
     ),
     click.option(
+        "--special", is_flag=True, help="Show special tokens, that of the end of text included."
+    ),
+    click.option(
         "-v", "--verbose", is_flag=True, help="Settings, their origins and timing, on stderr."
     ),
 )
@@ -119,6 +122,7 @@ def generate(
         stop=settings.stop,
         logprobs=view.logprobs,
         overflow=settings.overflow,
+        skip_special_tokens=not view.special,
     )
     with _cancelled_by_interrupt(stream):
         view.announce(settings)

@@ -5,18 +5,26 @@ from pathlib import Path
 import click
 
 from gpt2edge.cli.display.output import counted, note, print_json, print_table, quoted
-from gpt2edge.cli.options.common import checked, json_option, model_option, read_stdin
+from gpt2edge.cli.options.common import (
+    add_bos_option,
+    checked,
+    json_option,
+    model_option,
+    read_stdin,
+)
 from gpt2edge.cli.preload import open_model
 
 
 @click.command()
 @click.argument("text")
 @model_option
+@add_bos_option
 @json_option
-def tokenize(text: str, model: Path | None, as_json: bool) -> None:
+def tokenize(text: str, model: Path | None, add_bos: bool | None, as_json: bool) -> None:
     """Show the tokens of TEXT: their ids and their pieces of text.
 
-    TEXT "-" is read from stdin, as it is. A piece that is part of a character shows as U+FFFD.
+    TEXT "-" is read from stdin, as it is. The tokens are those of a prompt: what the tokenizer's
+    template puts before it is among them. A piece that is part of a character shows as U+FFFD.
 
     With --json: token_ids and pieces.
 
@@ -31,8 +39,13 @@ def tokenize(text: str, model: Path | None, as_json: bool) -> None:
     opened = open_model(model)
     if opened.tokenizer_path is None:
         raise ValueError(f"{str(opened.path)!r} has no tokenizer: it is used by token ids")
-    tokenizer = Tokenizer(opened.tokenizer_path)
-    token_ids = tokenizer.encode(read_stdin() if text == "-" else checked(text))
+    tokenizer = Tokenizer(
+        opened.tokenizer_path,
+        add_special_tokens=add_bos,
+        bos_token_id=opened.config.bos_token_id,
+    )
+    own = tokenizer.encode(read_stdin() if text == "-" else checked(text))
+    token_ids = [*tokenizer.begin_ids, *own]
     pieces = [tokenizer.piece(token_id) for token_id in token_ids]
     if as_json:
         print_json({"token_ids": token_ids, "pieces": pieces})

@@ -25,6 +25,7 @@ class View:
     as_json: bool
     stream: bool
     echo: bool | None
+    special: bool
     verbose: bool
 
     @property
@@ -88,4 +89,4 @@ class Printer:
             return prompt
         if self._tokenizer is None:
             return "".join(f"{token_id} " for token_id in prompt)
-        return self._tokenizer.decode(prompt)
+        return self._tokenizer.decode(prompt, skip_special_tokens=not self._view.special)

@@ -61,6 +61,12 @@ provider_option: Final = click.option(
 json_option: Final = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
 )
+add_bos_option: Final = click.option(
+    "--add-bos/--no-add-bos",
+    default=None,
+    help="Put the begin-of-text token before a text; token ids stay as they are.  [default: as the "
+    "tokenizer's template says]",
+)
 ids_option: Final = click.option(
     "--token-ids", is_flag=True, help='Texts are token ids, such as "1 2 3".'
 )
@@ -114,25 +120,25 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Which model runs, and on how many threads."""
+    """Which model runs, on how many threads, and how it takes a text."""
 
     model: Path | None
     threads: int | None
     providers: tuple[str, ...]
     verify: bool
+    add_bos: bool | None
 
     def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
         """The engine over it, its options as ``change`` makes them."""
-        wanted = Wanted(self.model, self.threads, self.providers, self.verify)
+        wanted = Wanted(self.model, self.threads, self.providers, self.verify, self.add_bos)
         with watched(f"loading {self.model or 'the bundled model'}"):
             return (Loading(wanted, change) if change else take(wanted)).engine()
 
     @staticmethod
     def options() -> Decorator:
         """Decorator for a command that takes ``target``."""
-        return bundled(
-            "target", Target, model_option, threads_option, provider_option, verify_option
-        )
+        options = (model_option, threads_option, provider_option, verify_option, add_bos_option)
+        return bundled("target", Target, *options)
 
 
 def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]]:

@@ -179,7 +179,7 @@ def _word(text: str, engine: "Engine") -> list[int]:
         raise ValueError("--bad-word is empty; give the text that must not be written")
     if engine.tokenizer and not engine.tokenizer.encode(text):
         raise ValueError(f"--bad-word is {text[:40]!r}; the tokenizer has no token for it")
-    return engine.encode(text)
+    return engine.encode(text, add_special_tokens=False)
 
 
 def _bias(text: str) -> tuple[int, float]:

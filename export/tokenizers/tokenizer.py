@@ -4,17 +4,24 @@ import json
 import logging
 import shutil
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from gpt2edge._text import text_of
 from gpt2edge.errors import ExportError
-from gpt2edge.export.tokenizers.added_tokens import CONFIG_FILE, TOKENIZER_FILE, add_tokens
+from gpt2edge.export.tokenizers.added_tokens import (
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    add_tokens,
+    optional_json,
+)
 from gpt2edge.export.tokenizers.tokenizer_class import GPT2_CLASS, class_of, follow_class
 from gpt2edge.model_dir import write_json
+from gpt2edge.runtime.text import tokenizer as runtime
 
 _PAIRS: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+_END_OF_TEXT: Final = "<|endoftext|>"
 _UPSTREAM: Final = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
 _log = logging.getLogger("gpt2edge")
 
@@ -48,6 +55,7 @@ def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
         shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     else:
         made.tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
+    _warn_of_an_end(folder / TOKENIZER_FILE, source)
     return True
 
 
@@ -102,7 +110,38 @@ def _byte_level_bpe(source: Path, vocab: str, merges: str, vocab_size: int) -> _
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     notes = follow_class(tokenizer, source, is_gpt2=True)
     notes += add_tokens(tokenizer, {}, source, is_gpt2=True, vocab_size=vocab_size)
+    _add_template(tokenizer, optional_json(source / CONFIG_FILE))
     return _Made(tokenizer, notes)
+
+
+def _add_template(tokenizer: Tokenizer, config: dict[str, Any]) -> None:
+    """Put the tokens around a text that ``config`` says, which counts without a tokenizer.json."""
+    tokens = {}
+    for role in ("bos", "eos"):
+        given = config.get(f"{role}_token", _END_OF_TEXT)
+        token = given.get("content") if isinstance(given, dict) else given
+        token_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
+        if config.get(f"add_{role}_token") and token_id is not None:
+            tokens[role] = (token, token_id)
+    if tokens:
+        before, behind = ([tokens[role][0]] if role in tokens else [] for role in ("bos", "eos"))
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=[*before, "$A", *behind],
+            pair=[*before, "$A", *behind, *before, "$B:1", *behind],
+            special_tokens=sorted(set(tokens.values())),
+        )
+
+
+def _warn_of_an_end(path: Path, source: Path) -> None:
+    """Say that a template's end is left out behind prompts."""
+    written = runtime.Tokenizer(path)
+    if written.end_ids:
+        _log.warning(
+            "%s: the tokenizer's template puts %r behind a text; a prompt goes without it, as the "
+            "model is to continue it",
+            source,
+            "".join(map(written.piece, written.end_ids)),
+        )
 
 
 def _warn_of_ids_beyond(tokenizer: Tokenizer, source: Path, vocab_size: int) -> None:

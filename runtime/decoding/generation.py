@@ -31,9 +31,20 @@ class ResolvedArguments:
     tokenizer: Tokenizer | None
     load_s: float
     overflow: Overflow = field(default_factory=Overflow)
+    skip_special_tokens: bool = True
     truncated: bool = False
     unspelled: Ids | None = None
     started: float = field(default_factory=lambda: perf_counter())
+
+    @property
+    def silent_ids(self) -> frozenset[int]:
+        """The tokens that end a text and are no part of it.
+
+        Where special tokens are shown, so is that of the end of text, as transformers does; a stop
+        token never is.
+        """
+        stops = frozenset(self.stop.token_ids)
+        return stops | self.eos_ids if self.skip_special_tokens else stops
 
     def is_late(self, now: float) -> bool:
         """Whether its time is over."""
@@ -265,7 +276,11 @@ class Generation:
         if spelled is None:
             arguments = self._arguments
             spelled = self._spelled = Transcript(
-                arguments.tokenizer, self.prompt_ids, arguments.stop.strings, self.end_ids
+                arguments.tokenizer,
+                self.prompt_ids,
+                arguments.stop.strings,
+                arguments.silent_ids,
+                special=not arguments.skip_special_tokens,
             )
         fresh = self.token_ids[spelled.tokens :]
         size = 1 if each else max(1, len(fresh))

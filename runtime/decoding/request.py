@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from gpt2edge._checks import listed, optional, refuse, whole
+from gpt2edge._checks import boolean, listed, optional, refuse, whole
 from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import check_names, merge_sampling
@@ -104,7 +104,8 @@ class RequestBuilder:
     def _first(self, prompt: Prompt, resolved: ResolvedArguments, row: int) -> Generation:
         """The first completion of a prompt, cut to what fits the context."""
         given_ids = self.encode(prompt)
-        prompt_ids, limit = resolved.overflow.fit(
+        overflow = self._overflow(resolved.overflow, prompt)
+        prompt_ids, limit = overflow.fit(
             given_ids,
             resolved.max_new_tokens,
             self._default_limit(len(given_ids), resolved.max_new_tokens),
@@ -112,7 +113,9 @@ class RequestBuilder:
         )
         truncated = len(prompt_ids) < len(given_ids)
         stop = resolved.stop.after(len(prompt_ids))
-        fitted = replace(resolved, max_new_tokens=limit, stop=stop, truncated=truncated)
+        fitted = replace(
+            resolved, max_new_tokens=limit, stop=stop, overflow=overflow, truncated=truncated
+        )
         text = self.text_of(prompt, given_ids)
         return Generation(text, prompt_ids, fitted, index=0, row=row)
 
@@ -125,6 +128,7 @@ class RequestBuilder:
         logprobs: int | None = None,
         processors: Sequence[LogitsProcessor] | None = None,
         overflow: Overflow | Policy | None = None,
+        skip_special_tokens: bool | None = None,
         **fields: Any,
     ) -> ResolvedArguments:
         """Return the checked arguments of one call, its seed drawn.
@@ -136,6 +140,8 @@ class RequestBuilder:
             whole("max_new_tokens", max_new_tokens, 1, 2**31)
         if logprobs is not None:
             whole("logprobs", logprobs, 0, self.model.config.vocab_size)
+        skip = True if skip_special_tokens is None else skip_special_tokens
+        boolean("skip_special_tokens", skip)
         optional("sampling", sampling, SamplingParams, "SamplingParams")
         sampling = sampling or self.defaults.sampling
         given = {name: value for name, value in fields.items() if value is not None}
@@ -157,6 +163,7 @@ class RequestBuilder:
             load_s=self.load_s,
             overflow=overflow,
             unspelled=self._unspelled(),
+            skip_special_tokens=skip,
         )
 
     def _unspelled(self) -> Ids | None:
@@ -164,12 +171,25 @@ class RequestBuilder:
             return None
         return self.tokenizer.unspelled(self.model.config.vocab_size, self.defaults.eos_ids)
 
-    def encode(self, prompt: Prompt) -> list[int]:
+    def _overflow(self, overflow: Overflow, prompt: Prompt) -> Overflow:
+        """The policy for one prompt: the template's tokens before it always stay, too."""
+        if self.tokenizer is None or not isinstance(prompt, str) or not self.tokenizer.begin_ids:
+            return overflow
+        return replace(overflow, keep=overflow.keep + len(self.tokenizer.begin_ids))
+
+    def encode(self, prompt: Prompt, *, begins: bool = True, ends: bool = False) -> list[int]:
         """Token ids of a prompt; an empty one becomes the begin-of-text token.
 
-        Raises ValueError for text without a tokenizer, or an id outside the vocabulary.
+        A text that ``begins`` has the tokens before it that the tokenizer's template says; one
+        that ``ends`` also those behind it, where the model is a classifier. Raises ValueError for
+        text without a tokenizer, or an id outside the vocabulary.
         """
         token_ids = self._token_ids(prompt)
+        if begins and isinstance(prompt, str) and self.tokenizer is not None:
+            reads_all = ends and self.model.manifest.task != "text-generation"
+            around = self.tokenizer.begin_ids, self.tokenizer.end_ids if reads_all else ()
+            self._check_ids([*around[0], *around[1]])
+            token_ids = [*around[0], *token_ids, *around[1]]
         if not token_ids and self.model.config.bos_token_id is not None:
             return [self.model.config.bos_token_id]
         if not token_ids:
@@ -198,7 +218,7 @@ class RequestBuilder:
         return replace(stop, token_ids=(*stop.token_ids, *special)) if special else stop
 
     def _token_ids(self, prompt: Prompt, name: str = "prompt") -> list[int]:
-        """Those of ``prompt``, perhaps none."""
+        """Those of ``prompt`` itself, perhaps none."""
         if isinstance(prompt, str):
             if self.tokenizer is None:
                 raise ValueError("this model has no tokenizer; give the prompt as token ids")
@@ -215,7 +235,7 @@ class RequestBuilder:
                 raise ValueError(f"token id {token_id} is outside the vocabulary of {vocab_size}")
 
     def encode_text(self, text: Prompt, name: str = "text") -> list[int]:
-        """Token ids of a text that must have at least one."""
+        """Token ids of a text itself, which must have at least one."""
         if isinstance(text, Sized) and not len(text):
             raise ValueError("the text is empty; it must have at least one token")
         token_ids = self._token_ids(text, name)
@@ -246,11 +266,20 @@ class RequestBuilder:
         self.model.require_language_model()
         token_ids = self.encode_text(text)
         nbytes = self.nbytes(text, token_ids)
-        if self.model.config.bos_token_id is not None:
-            token_ids = [self.model.config.bos_token_id, *token_ids]
+        token_ids = [*self._begin_of(text), *token_ids]
         if len(token_ids) < 2:
             raise ValueError("perplexity needs at least two tokens")
         return token_ids, nbytes
+
+    def _begin_of(self, text: Prompt) -> Sequence[int]:
+        """The tokens on which the first token of a text depends that is scored."""
+        if self.tokenizer is not None and self.tokenizer.add_special_tokens is False:
+            return ()
+        if isinstance(text, str) and self.tokenizer is not None and self.tokenizer.begin_ids:
+            self._check_ids(self.tokenizer.begin_ids)
+            return self.tokenizer.begin_ids
+        bos = self.model.config.bos_token_id
+        return () if bos is None else (bos,)
 
     def text_of(self, prompt: Prompt, token_ids: Sequence[int]) -> str:
         """The text of a prompt that is ``token_ids``; empty for ids without a tokenizer."""

@@ -6,6 +6,7 @@ from gpt2edge._beside import Beside
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.ort.session import Session
+from gpt2edge.runtime.text.tokenizer import Tokenizer
 
 
 class Opening:
@@ -21,6 +22,17 @@ class Opening:
         self.options = options
         self.verifies = options.verify and not verified
         self._session = Beside(lambda: Session(model, options))
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer as the options say, None where there is no file. Raises ModelDirError."""
+        path, options = self.model.tokenizer_path, self.options
+        if path is None:
+            return None
+        return Tokenizer(
+            path,
+            add_special_tokens=options.add_special_tokens,
+            bos_token_id=self.model.config.bos_token_id,
+        )
 
     def session(self) -> Session:
         """Wait for it. Raises ModelDirError or ProviderError where onnxruntime cannot make it."""

@@ -4,13 +4,15 @@ from collections.abc import Collection, Sequence
 from copy import copy
 
 from gpt2edge.runtime.text.stopping import StopMatcher
-from gpt2edge.runtime.text.tokenizer import Tokenizer
+from gpt2edge.runtime.text.tokenizer import StreamDecoder, Tokenizer
 
 
 class Transcript:
     """Spells tokens out in pieces, and holds back what may belong to a stop string.
 
-    Tokens of ``silent`` end a text and are no part of it.
+    Tokens of ``silent`` end a text and are no part of it. Stop strings are looked for in the text
+    with all tokens spelled, those too that it does not show: the silent one, and special ones
+    unless ``special``.
     """
 
     def __init__(
@@ -19,14 +21,23 @@ class Transcript:
         prompt_ids: Sequence[int],
         stop_strings: Sequence[str],
         silent: Collection[int],
+        *,
+        special: bool = False,
     ) -> None:
         self.pieces: list[str] = []
         """What each call of ``push`` let out."""
         self.tokens = 0
         """How many were pushed."""
-        self._decoder = tokenizer.stream_decoder(prompt_ids) if tokenizer else None
+        self._decoder: StreamDecoder | None = None
+        if tokenizer is not None:
+            self._decoder = tokenizer.stream_decoder(prompt_ids, skip_special_tokens=not special)
         self._matcher = StopMatcher(stop_strings)
         self._silent = silent
+        self._tokenizer = tokenizer if stop_strings else None
+        """Needed to look for stop strings alone."""
+        self._unshown = frozenset(silent)
+        if self._tokenizer is not None and not special:
+            self._unshown |= self._tokenizer.special_ids
 
     def __copy__(self) -> "Transcript":
         twin = object.__new__(Transcript)
@@ -42,10 +53,20 @@ class Transcript:
     def push(self, token_ids: Sequence[int]) -> None:
         """Take the next tokens."""
         self.tokens += len(token_ids)
+        if self._tokenizer is not None:
+            self.pieces.append("".join(map(self._read, token_ids)))
+            return
         if token_ids and token_ids[-1] in self._silent:
             token_ids = token_ids[:-1]
-        text = self._decoder.push_all(token_ids) if self._decoder else ""
-        self.pieces.append(self._matcher.push(text))
+        self.pieces.append(self._decoder.push_all(token_ids) if self._decoder else "")
+
+    def _read(self, token_id: int) -> str:
+        """What one token lets out, where there are stop strings."""
+        assert self._tokenizer is not None
+        assert self._decoder is not None
+        if token_id in self._unshown:
+            return self._matcher.push(self._tokenizer.piece(token_id), shown=False)
+        return self._matcher.push(self._decoder.push(token_id))
 
     def finish(self) -> None:
         """Let out what is still held back, with the last piece."""

@@ -10,10 +10,11 @@ from gpt2edge._checks import boolean, listed, real, whole, written
 class StopParams:
     """What ends a completion besides its token limit.
 
-    ``strings`` may span tokens and are removed from the text; one that is a special token ends it
-    like ``token_ids``. These end it like the end-of-text token, which ``ignore_eos`` forbids. No
-    end token before ``min_new_tokens``, nor before prompt and completion have ``min_length``. The
-    first token after ``max_time`` seconds, counted from the call, is the last one.
+    ``strings`` may span tokens and are removed from the text; special tokens in them are spelled
+    out, and one that is a special token ends it like ``token_ids``. These end it like the
+    end-of-text token, which ``ignore_eos`` forbids. No end token before ``min_new_tokens``, nor
+    before prompt and completion have ``min_length``. The first token after ``max_time`` seconds,
+    counted from the call, is the last one.
     """
 
     strings: tuple[str, ...] = ()
@@ -60,31 +61,47 @@ class StopParams:
 
 
 class StopMatcher:
-    """Finds the first stop string in a text that arrives in pieces."""
+    """Finds the first stop string in a text that arrives in pieces, of which some are not shown."""
 
     def __init__(self, strings: Sequence[str]) -> None:
         self._strings = strings
         self._held = ""
+        self._hidden: tuple[tuple[int, int], ...] = ()  # what of it is not shown: start and end
         self.matched: str | None = None
 
-    def push(self, piece: str) -> str:
+    def push(self, piece: str, *, shown: bool = True) -> str:
         """The text that is safe to show; ``matched`` is set once a stop string is complete."""
         if not self._strings or self.matched is not None:
-            return piece if self.matched is None else ""
+            return piece if self.matched is None and shown else ""
         text = self._held + piece
+        if not shown:
+            self._hidden = (*self._hidden, (len(self._held), len(text)))
         hits = [(at, string) for string in self._strings if (at := text.find(string)) >= 0]
         if hits:
             at, self.matched = min(hits, key=lambda hit: hit[0])
-            self._held = ""
-            return text[:at]
-        hold = max(_overlap(text, string) for string in self._strings)
-        self._held = text[len(text) - hold :]
-        return text[: len(text) - hold]
+            out = self._let_out(text, at)
+            self._held, self._hidden = "", ()
+            return out
+        hold = max([_overlap(text, string) for string in self._strings])
+        return self._let_out(text, len(text) - hold)
 
     def finish(self) -> str:
         """What was held back for a stop string that never came."""
-        held, self._held = self._held, ""
-        return held
+        return self._let_out(self._held, len(self._held))
+
+    def _let_out(self, text: str, size: int) -> str:
+        """What is shown of the first ``size`` characters of ``text``; the rest is held."""
+        self._held = text[size:]
+        if not self._hidden:
+            return text[:size]
+        out, at = "", 0
+        for start, end in self._hidden:
+            out += text[at : min(start, size)]
+            at = end
+        self._hidden = tuple(
+            (max(start - size, 0), end - size) for start, end in self._hidden if end > size
+        )
+        return out + text[at:size]
 
 
 def _overlap(text: str, string: str) -> int:

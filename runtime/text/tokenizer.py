@@ -16,9 +16,21 @@ _TAIL: Final = 8
 
 
 class Tokenizer:
-    """A ``tokenizer.json`` as the engine uses it: no special tokens are added to a text."""
+    """A ``tokenizer.json`` as the engine uses it.
 
-    def __init__(self, path: Path) -> None:
+    ``begin_ids`` and ``end_ids`` are the tokens that its template puts before and behind a text,
+    none where ``add_special_tokens`` is False; where that is True and the template puts none
+    before, ``bos_token_id`` is. Raises ModelDirError for a file of another form, ValueError where
+    there is no token to add.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        add_special_tokens: bool | None = None,
+        bos_token_id: int | None = None,
+    ) -> None:
         import tokenizers  # not needed by a model that is used by token ids
 
         try:
@@ -33,6 +45,14 @@ class Tokenizer:
         added = self._tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
         self._added = {index: token.content for index, token in added.items()}
+        self.add_special_tokens = add_special_tokens
+        none: tuple[int, ...] = ()
+        template = (none, none) if add_special_tokens is False else self._template()
+        self.begin_ids, self.end_ids = template
+        if add_special_tokens and not self.begin_ids:
+            if bos_token_id is None:
+                raise ValueError("the model has no begin-of-text token that could be added")
+            self.begin_ids = (bos_token_id,)
         self._known: dict[int, bytes] = {}
         self._warned_of_loss = False
         self._unspelled: dict[tuple[int, frozenset[int]], Ids | None] = {}
@@ -52,7 +72,7 @@ class Tokenizer:
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``. A special token written out in it becomes that token.
+        """Token ids of ``text`` itself. A special token written out in it becomes that token.
 
         Raises ValueError where the text holds half of a surrogate pair.
         """
@@ -67,10 +87,9 @@ class Tokenizer:
 
     def spelled(self, token_ids: Sequence[int]) -> str:
         """Text of ``token_ids``, special tokens included."""
-        if not self._byte_level:
-            return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
-        decoder = StreamDecoder(self, special=True)
-        return decoder.push_all(token_ids) + decoder.finish()
+        if not self._byte_level:  # all at once: the window's decoder takes one by one
+            return self._decode_whole(token_ids, special=True)
+        return self.decode(token_ids, skip_special_tokens=False)
 
     def _warn_where_text_is_lost(self, text: str, token_ids: Sequence[int]) -> None:
         """Log, once, which character of ``text`` has no token."""
@@ -116,25 +135,41 @@ class Tokenizer:
         mine, theirs = (each._tokenizer.get_vocab(with_added_tokens=True) for each in (self, other))
         return bool(mine == theirs)
 
+    def _template(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens that the file's template puts before and behind a text."""
+        if not self._tokenizer.num_special_tokens_to_add(is_pair=False):
+            return (), ()
+        words = ("a", *(self._tokenizer.decode([token_id]) for token_id in range(self.vocab_size)))
+        for word in words:  # the first that has a token: those of the template are around it
+            own = self._tokenizer.encode(word, add_special_tokens=False).ids
+            whole = self._tokenizer.encode(word).ids
+            for at in range(len(whole) - len(own) + 1) if own else ():
+                if whole[at : at + len(own)] == own:
+                    return tuple(whole[:at]), tuple(whole[at + len(own) :])
+        return (), ()
+
     def special_id(self, text: str) -> int | None:
         """The id of the special token that is written ``text``, or None."""
         token_id = self._tokenizer.token_to_id(text)
         return token_id if token_id in self.special_ids else None
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of ``token_ids`` without special tokens; bytes that are no UTF-8 become U+FFFD."""
-        decoder = self.stream_decoder()
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of ``token_ids``; bytes that are no UTF-8 become U+FFFD."""
+        decoder = self.stream_decoder(skip_special_tokens=skip_special_tokens)
         return decoder.push_all(token_ids) + decoder.finish()
 
     def piece(self, token_id: int) -> str:
         """Text of one token within a text, special tokens included."""
         return self._bytes(token_id).decode("utf-8", "replace")
 
-    def stream_decoder(self, prompt_ids: Sequence[int] = ()) -> "StreamDecoder":
+    def stream_decoder(
+        self, prompt_ids: Sequence[int] = (), *, skip_special_tokens: bool = True
+    ) -> "StreamDecoder":
         """A fresh decoder for one sequence of tokens, which go on after ``prompt_ids``."""
+        special = not skip_special_tokens
         if not self._byte_level:
-            return _WindowDecoder(self, prompt_ids)
-        return StreamDecoder(self)
+            return _WindowDecoder(self, prompt_ids, special=special)
+        return StreamDecoder(self, special=special)
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; none for special tokens and unknown ids."""
@@ -163,8 +198,8 @@ class Tokenizer:
         except KeyError:  # no byte-level vocabulary has such a token
             return str(token).encode()
 
-    def _decode_whole(self, token_ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=True))
+    def _decode_whole(self, token_ids: Sequence[int], *, special: bool) -> str:
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=not special))
 
 
 class StreamDecoder:
@@ -210,27 +245,33 @@ class _WindowDecoder(StreamDecoder):
     first word of a text, and a completion seldom is the first.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
-        super().__init__(tokenizer)
+    def __init__(
+        self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = (), *, special: bool = False
+    ) -> None:
+        super().__init__(tokenizer, special=special)
+        self._special = special
         self._token_ids = list(prompt_ids[-_TAIL:])
         # a prompt that ends within a character leaves the whole of it to the completion
-        self._emitted = tokenizer._decode_whole(self._token_ids).rstrip("\ufffd")
+        self._emitted = self._whole().rstrip("\ufffd")
 
     def __copy__(self) -> "_WindowDecoder":
-        twin = _WindowDecoder(self._tokenizer)
+        twin = _WindowDecoder(self._tokenizer, special=self._special)
         twin._token_ids, twin._emitted = list(self._token_ids), self._emitted
         return twin
 
     def push(self, token_id: int) -> str:
         self._token_ids.append(token_id)
-        text = self._tokenizer._decode_whole(self._token_ids)
+        text = self._whole()
         return "" if text.endswith("\ufffd") else self._advance(text)
 
     def push_all(self, token_ids: Sequence[int]) -> str:
         return "".join(map(self.push, token_ids))
 
     def finish(self) -> str:
-        return self._advance(self._tokenizer._decode_whole(self._token_ids))
+        return self._advance(self._whole())
+
+    def _whole(self) -> str:
+        return self._tokenizer._decode_whole(self._token_ids, special=self._special)
 
     def _advance(self, text: str) -> str:
         piece, self._emitted = text[len(self._emitted) :], text

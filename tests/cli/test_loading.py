@@ -30,6 +30,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> dict[Wanted, Loading]:
         ("generate -mM -t2 -n 5 hello", Wanted(Path("M"), 2)),
         ("score --model=M --threads 2 --top-k 5 -- a -m N", Wanted(Path("M"), 2)),
         ("perplexity -m N --model M", Wanted(Path("M"))),
+        ("score --no-add-bos a b", Wanted(add_bos=False)),
+        ("generate --add-bos --special -- --no-add-bos", Wanted(add_bos=True)),
         ("generate -m M --help", None),
         ("solve -h", None),
         ("generate -m absent hello", None),

@@ -1,12 +1,15 @@
 """``llm -m gpt2edge``, with the real package.
 
 Needs packages of its own: ``pip install 'gpt2edge[export,llm]' pytest``, then
-``pytest -m interop tests/plugins/test_llm.py``.
+``pytest -m interop tests/plugins/test_llm.py``. Run with llm 0.27,
+0.31.1, 0.32 and 0.36.
 """
 
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,99 @@ def test_a_conversation_goes_on_with_the_text() -> None:
         return str(await response.text())
 
     assert asyncio.run(awaited()) == first
+
+
+GREEDY = {"temperature": 0.0, "max_new_tokens": 8}
+FLAGS = ["-o", "temperature", "0", "-o", "max_new_tokens", "8"]
+needs_messages = pytest.mark.skipif(
+    not hasattr(llm.Prompt, "messages"), reason="messages came with llm 0.32"
+)
+
+
+def continued(text: str) -> str:
+    """What the engine writes after ``text``: the oracle of every conversation."""
+    sampling = SamplingParams(temperature=0.0, repetition_penalty=1.1)
+    return gpt2edge.load().generate(text, max_new_tokens=8, sampling=sampling).text
+
+
+def test_a_conversation_goes_on_in_other_processes() -> None:
+    said = "The king said"
+    for place, new in enumerate((said, " And then", " So the fox")):
+        command = [sys.executable, "-m", "llm", "-m", "gpt2edge", *FLAGS]
+        command += ["-c", new] if place else [new]
+        text = said + new if place else said
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout) == (0, continued(text) + "\n"), result.stderr
+        said = text + continued(text)
+
+
+@needs_messages
+def test_a_reply_and_a_list_of_messages_are_the_whole_text() -> None:
+    model = llm.get_model("gpt2edge")
+    first = model.prompt("The king said", **GREEDY)
+    whole = f"The king said{first.text()} And then"
+    assert first.reply(" And then", **GREEDY).text() == continued(whole)
+    again = first.reply(" And then", **GREEDY).reply(" so", **GREEDY).text()
+    assert again == continued(f"{whole}{continued(whole)} so")
+    messages = [llm.user("The ", "king"), llm.assistant(" said"), llm.user(" And then")]
+    assert model.prompt(messages=messages, **GREEDY).text() == continued("The king said And then")
+    more = model.prompt(" he", messages=messages, **GREEDY).text()
+    assert more == continued("The king said And then he")
+    unstreamed = model.prompt(messages=messages, stream=False, **GREEDY).text()
+    assert unstreamed == continued("The king said And then")
+
+
+@needs_messages
+def test_awaited_conversations_are_the_whole_text() -> None:
+    async def awaited() -> list[str]:
+        model = llm.get_async_model("gpt2edge")
+        first = model.prompt("The king said", **GREEDY)
+        talk = model.conversation()
+        replies = [
+            await first.text(),
+            await (await first.reply(" And then", **GREEDY)).text(),
+            await talk.prompt("The king said", **GREEDY).text(),
+            await talk.prompt(" And then", **GREEDY).text(),
+        ]
+        return [str(text) for text in replies]
+
+    first = continued("The king said")
+    second = continued(f"The king said{first} And then")
+    assert asyncio.run(awaited()) == [first, second] * 2
+
+
+@needs_messages
+def test_what_is_no_text_is_refused() -> None:
+    from llm.parts import ReasoningPart, ToolCallPart, ToolResultPart
+
+    model = llm.get_model("gpt2edge")
+    image = llm.Attachment(type="image/png", content=b"png")
+    for message, reason in (
+        (llm.system("be kind"), "system prompt"),
+        (llm.user("Look", image), "attachment parts"),
+        (llm.tool_message(ToolResultPart(name="clock", output="9")), "tool messages"),
+        (llm.assistant(ToolCallPart(name="clock")), "tool call parts"),
+        (llm.assistant(ReasoningPart(text="hm")), "reasoning parts"),
+    ):
+        with pytest.raises(llm.ModelError) as caught:
+            model.prompt("The fox", messages=[message], **GREEDY).text()
+        assert str(caught.value) == (
+            f"gpt2edge completes text and knows no {reason}: send text alone"
+        )
+
+
+def test_options_of_llm_that_are_no_text_are_refused_in_a_line(home: Path) -> None:
+    (home / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for flags, reason in (
+        (["--system", "be kind"], "no system prompt"),
+        (["-a", home / "picture.png"], "attachments"),
+        (["--tool", "llm_version"], "not support tools"),
+        (["--schema", '{"type": "object"}'], "not support schemas"),
+    ):
+        result = run("-m", "gpt2edge", *FLAGS, *flags, "The fox")
+        assert result.exit_code == 1
+        assert reason in result.output
+        assert result.output.strip().count("\n") == 0, result.output
 
 
 def test_models_of_the_store_are_models_of_llm(home: Path) -> None:

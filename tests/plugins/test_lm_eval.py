@@ -5,6 +5,7 @@ then ``pytest -m interop tests/plugins/test_lm_eval.py``.
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,43 @@ def test_a_task_that_says_what_we_do_not_know_is_an_error() -> None:
         Gpt2EdgeLM(max_length=9999)
     with pytest.raises(ValueError, match="batch_size is 'auto'"):
         Gpt2EdgeLM(batch_size="auto")
+
+
+@pytest.mark.parametrize("add_bos_token", [None, True, False])
+def test_a_template_s_begin_of_text_is_that_of_hf(
+    add_bos_token: bool | None, tmp_path: Path
+) -> None:
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.registry import get_model
+    from tokenizers import Tokenizer, processors
+
+    source = tmp_path / "hf"
+    shutil.copytree(CHECKPOINT, source)
+    library = Tokenizer.from_file(str(source / "tokenizer.json"))
+    token_id = library.token_to_id("<|endoftext|>")
+    library.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", token_id)]
+    )
+    library.save(str(source / "tokenizer.json"))
+    path = str(export_checkpoint(source, tmp_path / "fp32").path)
+    arguments = {} if add_bos_token is None else {"add_bos_token": add_bos_token}
+    ours = get_model("gpt2edge")(pretrained=path, threads=1, **arguments)
+    theirs = get_model("hf")(
+        pretrained=str(source), dtype="float32", device="cpu", batch_size=1, **arguments
+    )
+    pairs = [("Once upon a time", " there was a king."), ("", "The wolf"), ("The fox ", "ran")]
+    pairs.append(("<|endoftext|>The fox", " ran"))
+
+    def answers(model: Any) -> list[float]:
+        asked = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+        found = [score for score, _ in model.loglikelihood(asked, disable_tqdm=True)]
+        texts = [Instance("loglikelihood_rolling", {}, ("The wolf ran away.",), 0)]
+        return [*found, *model.loglikelihood_rolling(texts, disable_tqdm=True)]
+
+    def written(model: Any) -> list[str]:
+        settings = {"until": ["."], "max_gen_toks": 64, "do_sample": False}
+        asked = [Instance("generate_until", {}, ("Once upon a time", settings), 0)]
+        return list(model.generate_until(asked, disable_tqdm=True))
+
+    assert answers(ours) == pytest.approx(answers(theirs), abs=1e-3)
+    assert written(ours) == written(theirs)

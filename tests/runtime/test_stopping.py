@@ -57,6 +57,29 @@ def test_any_cutting_equals_a_search_in_what_has_come(
     assert start == min(at for string in strings if (at := seen.find(string)) >= 0)
 
 
+@given(
+    pieces=st.lists(st.tuples(st.text("ab<", min_size=1, max_size=3), st.booleans()), max_size=12),
+    strings=st.lists(st.text("ab<", min_size=1, max_size=4), min_size=1, max_size=3),
+)
+def test_pieces_that_are_not_shown_are_read(
+    pieces: list[tuple[str, bool]], strings: list[str]
+) -> None:
+    matcher = StopMatcher(strings)
+    out, spelled, marks = "", "", ""
+    for piece, shown in pieces:
+        out += matcher.push(piece, shown=shown)
+        spelled += piece
+        marks += ("+" if shown else "-") * len(piece)
+        if matcher.matched is not None:
+            break
+    out += matcher.finish()
+    hits = [at for string in strings if (at := spelled.find(string)) >= 0]
+    assert (matcher.matched is not None) == bool(hits)
+    end = min(hits, default=len(spelled))
+    kept = zip(spelled[:end], marks, strict=False)
+    assert out == "".join(letter for letter, mark in kept if mark == "+")
+
+
 def test_params_from_what_a_user_writes() -> None:
     assert StopParams.of(None) == StopParams()
     assert StopParams.of(".").strings == (".",)

@@ -128,6 +128,19 @@ def test_a_completion_keeps_the_blank_that_a_text_of_its_own_would_lose(
     assert "".join(completed([1, *euro[:2]], [euro[2], 4])) == "€ time"
 
 
+def test_a_window_shows_special_tokens_where_asked(metaspace: Tokenizer, tmp_path: Path) -> None:
+    library = tokenizers.Tokenizer.from_str(metaspace._tokenizer.to_str())
+    library.add_special_tokens(["</s>"])
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer(tmp_path / "tokenizer.json")
+    end = tokenizer.vocab_size - 1
+    for skip, expected in ((True, [" a", "", " time"]), (False, [" a", "</s>", " time"])):
+        decoder = tokenizer.stream_decoder([1, 2], skip_special_tokens=skip)
+        assert [decoder.push(token_id) for token_id in (3, end, 4)] == expected
+        whole = library.decode([1, 2, 3, end, 4], skip_special_tokens=skip)
+        assert tokenizer.decode([1, 2, 3, end, 4], skip_special_tokens=skip) == whole
+
+
 def test_a_piece_keeps_its_blank(metaspace: Tokenizer) -> None:
     assert [metaspace.piece(token_id) for token_id in (1, 5, 6, 8 + 10)] == [
         " Once",
@@ -144,9 +157,9 @@ def test_a_generation_decodes_after_its_prompt(
     seen = []
     original = Tokenizer.stream_decoder
 
-    def noted(self: Tokenizer, prompt_ids: Sequence[int] = ()) -> StreamDecoder:
+    def noted(self: Tokenizer, prompt_ids: Sequence[int] = (), **arguments: bool) -> StreamDecoder:
         seen.append(list(prompt_ids))
-        return original(self, prompt_ids)
+        return original(self, prompt_ids, **arguments)
 
     monkeypatch.setattr(Tokenizer, "stream_decoder", noted)
     engine.generate("hello", max_new_tokens=1)

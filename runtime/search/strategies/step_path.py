@@ -97,7 +97,8 @@ def advance(
         if last not in work.tokenizer.piece(generation.token_ids[-1]):
             return False
         start = path.marks[-1] if path.marks else 0
-        if is_complete(work.tokenizer.decode(generation.token_ids[start:]), step):
+        read = work.tokenizer.decode if callable(step) else work.tokenizer.spelled
+        if is_complete(read(generation.token_ids[start:]), step):
             path.marks.append(len(generation.token_ids))
         return len(path.marks) >= goals[id(generation)]
 

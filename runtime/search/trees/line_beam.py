@@ -158,9 +158,9 @@ class _Search:
         return path._replace(token_ids=token_ids, logprob=logprob, text=self._line_of(token_ids))
 
     def _line_of(self, token_ids: tuple[int, ...]) -> str | None:
-        """The line, where these tokens hold a whole one."""
+        """The line, its special tokens spelled, where these tokens hold a whole one."""
         last = self._knobs.end[-1]
         if last.isascii() and last not in self._work.tokenizer.piece(token_ids[-1]):
             return None
-        text, end, _ = self._work.tokenizer.decode(token_ids).partition(self._knobs.end)
+        text, end, _ = self._work.tokenizer.spelled(token_ids).partition(self._knobs.end)
         return text + end if end else None

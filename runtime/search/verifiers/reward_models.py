@@ -53,7 +53,7 @@ class _Reader:
         """Token ids of each text by itself, so that a text that grows keeps the tokens it had."""
         first, *others = texts
         encoded = [self.engine.encode(first)]
-        return encoded + [self.engine.encode(text) if text else [] for text in others]
+        return encoded + [_continuation(self.engine, text) for text in others]
 
     def _row(self, known: Sequence[int]) -> tuple[Decoder, int]:
         """The decoder, its row 0 holding as much of ``known`` as was read before."""
@@ -148,8 +148,8 @@ class AskedModel(_Reader):
         super().__init__(engine, "text-generation")
         for name, value in (("question", question), ("yes", yes), ("no", no)):
             written(name, value, empty=False)
-        self._question = engine.encode(question)
-        self._yes, self._no = (engine.encode(word)[0] for word in (yes, no))
+        self._question = _continuation(engine, question)
+        self._yes, self._no = (_continuation(engine, word)[0] for word in (yes, no))
         if self._yes == self._no:
             raise ValueError(
                 f"{yes!r} and {no!r} begin with one token; choose words that differ in their first"
@@ -220,3 +220,8 @@ class Likelihood(_Reader):
         logits = self._read(decoder, token_ids[first:-1])
         self._prefixes.store(decoder.cache, 0, token_ids[:-1])
         return [float(value) for value in token_logprobs(logits, rest)[0]]
+
+
+def _continuation(engine: Engine, text: str) -> list[int]:
+    """Token ids of a text that goes on another, none of an empty one."""
+    return engine.encode(text, add_special_tokens=False) if text else []

@@ -1,13 +1,14 @@
 """Simon Willison's ``llm``: ``llm -m gpt2edge "Once upon a time"``.
 
 Models of the store are there as ``gpt2edge/NAME:VARIANT``, and ``-o model`` takes any folder. They
-complete text: a conversation that goes on (``llm -c``) is the text so far with the new prompt
-behind it.
+complete text: a conversation that goes on (``llm -c``, ``response.reply()``, ``messages=``) is the
+text so far with the new prompt behind it, and nothing between them. Since llm 0.32 that text is in
+``prompt.messages``, before it was in the conversation's responses.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import llm
 from pydantic import Field
@@ -16,6 +17,9 @@ from gpt2edge.runtime.engine import Engine, load
 from gpt2edge.runtime.results import Completion
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.store import stored_models
+
+_HAS_MESSAGES: Final = hasattr(llm.Prompt, "messages")
+"""Whether a prompt holds the whole conversation, as it does since llm 0.32."""
 
 
 class Options(llm.Options):  # type: ignore[misc, unused-ignore]
@@ -53,16 +57,12 @@ class _Shared:
         self._stored = stored
         self.model_id = f"gpt2edge/{stored}" if stored else "gpt2edge"
 
-    def _call(self, prompt: Any, conversation: Any, texts: list[str]) -> tuple[Engine, str, Any]:
-        """The engine, the whole text to complete, and the arguments of the completion."""
-        if prompt.system:
-            raise llm.ModelError("gpt2edge completes text and knows no system prompt: leave it out")
-        before = "".join(
-            said.prompt.prompt + text
-            for said, text in zip(
-                conversation.responses if conversation else [], texts, strict=True
-            )
-        )
+    def _call(self, prompt: Any, past: str) -> tuple[Engine, str, Any]:
+        """The engine, the whole text to complete, and the arguments of the completion.
+
+        ``past`` is what was said before where ``prompt`` does not hold it.
+        """
+        text = past + _own_text(prompt)
         options = prompt.options
         engine = _engine(options.model or self._stored, options.threads)
         arguments = {
@@ -71,7 +71,7 @@ class _Shared:
             "stop": options.stop,
             "overflow": options.overflow,
         }
-        return engine, before + (prompt.prompt or ""), arguments
+        return engine, text, arguments
 
 
 class Gpt2Edge(_Shared, llm.Model):  # type: ignore[misc, unused-ignore]
@@ -81,8 +81,10 @@ class Gpt2Edge(_Shared, llm.Model):  # type: ignore[misc, unused-ignore]
 
     def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> Iterator[str]:
         """Yield the completion, in pieces where ``stream``."""
-        texts = [said.text() for said in conversation.responses] if conversation else []
-        engine, text, arguments = self._call(prompt, conversation, texts)
+        past = "".join(
+            _own_text(said.prompt) + said.text() for said in _responses_before(conversation)
+        )
+        engine, text, arguments = self._call(prompt, past)
         if not stream:
             completion = engine.generate(text, **arguments)
             yield completion.text
@@ -103,8 +105,10 @@ class AsyncGpt2Edge(_Shared, llm.AsyncModel):  # type: ignore[misc, unused-ignor
         self, prompt: Any, stream: bool, response: Any, conversation: Any
     ) -> AsyncIterator[str]:
         """Yield the completion, in pieces where ``stream``."""
-        texts = [await said.text() for said in conversation.responses] if conversation else []
-        engine, text, arguments = self._call(prompt, conversation, texts)
+        past = ""
+        for said in _responses_before(conversation):
+            past += _own_text(said.prompt) + await said.text()
+        engine, text, arguments = self._call(prompt, past)
         pieces = engine.stream(text, **arguments)
         async for chunk in pieces:
             if stream:
@@ -119,6 +123,40 @@ def register_models(register: Callable[..., None]) -> None:
     """Tell ``llm`` of the bundled model and of those in the store."""
     for stored in (None, *(model.reference for model in stored_models())):
         register(Gpt2Edge(stored), AsyncGpt2Edge(stored))
+
+
+def _responses_before(conversation: Any) -> Sequence[Any]:
+    """The earlier responses of a conversation, none where the prompt's messages hold them."""
+    return () if _HAS_MESSAGES or conversation is None else tuple(conversation.responses)
+
+
+def _own_text(prompt: Any) -> str:
+    """The text that ``prompt`` holds. Raises llm.ModelError where it holds something else."""
+    for name, given in (
+        ("system prompt", prompt.system),
+        ("attachments", prompt.attachments),
+        ("tools", prompt.tools or prompt.tool_results),
+    ):
+        if given:
+            _refuse(name)
+    if not _HAS_MESSAGES:
+        return prompt.prompt or ""
+    return "".join(_message_text(message) for message in prompt.messages)
+
+
+def _message_text(message: Any) -> str:
+    """The text of one message. Raises llm.ModelError for another role or part than text."""
+    if message.role not in ("user", "assistant"):
+        _refuse("system prompt" if message.role == "system" else f"{message.role} messages")
+    for part in message.parts:
+        kind = part.to_dict()["type"]
+        if kind != "text":
+            _refuse(f"{kind} parts".replace("_", " "))
+    return "".join(part.text for part in message.parts)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise llm.ModelError(f"gpt2edge completes text and knows no {name}: send text alone")
 
 
 def _sampling(options: Any, defaults: SamplingParams) -> SamplingParams:

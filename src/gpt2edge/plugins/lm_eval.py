@@ -23,7 +23,9 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
 from gpt2edge._checks import whole
-from gpt2edge.runtime.engine import load
+from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.sampling.params import SamplingParams
 
 _LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
@@ -49,12 +51,14 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         threads: int | None = None,
         max_length: int | None = None,
         max_gen_toks: int | None = None,
+        add_bos_token: bool | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if not str(batch_size).isdecimal() or not int(batch_size):
             raise ValueError(f"batch_size is {batch_size!r}; it must be a number from 1 on")
-        self._engine = load(pretrained, threads=threads)
+        options = RuntimeOptions(threads=threads, add_special_tokens=add_bos_token)
+        self._engine = Engine(BUNDLED_MODEL if pretrained is None else pretrained, options)
         if self._engine.tokenizer is None:
             raise ValueError("this model has no tokenizer, and the harness speaks text")
         self._tokenizer = self._engine.tokenizer
@@ -84,11 +88,18 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
     def tok_encode(
         self,
         string: str,
-        add_special_tokens: bool | None = None,  # noqa: ARG002, GPT-2 adds none
+        add_special_tokens: bool | None = None,
         **_: Any,
     ) -> list[int]:
-        """Token ids of a text."""
-        return self._tokenizer.encode(string)
+        """Token ids of a text, behind those of the tokenizer's template.
+
+        These are left out where the text itself begins with what a text begins with, or
+        ``add_special_tokens`` is False.
+        """
+        token_ids = self._tokenizer.encode(string)
+        if add_special_tokens is None:
+            add_special_tokens = token_ids[:1] != [self.prefix_token_id]
+        return [*self._tokenizer.begin_ids, *token_ids] if add_special_tokens else token_ids
 
     def _loglikelihood_tokens(
         self, requests: Sequence[Request], disable_tqdm: bool = False, **others: Any
