@@ -20,7 +20,7 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo dev test coverage site reference oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -57,8 +57,13 @@ format: .venv-lint/tools ## Apply style
 	.venv-lint/bin/ruff check --fix .
 	.venv-lint/bin/ruff format .
 
-types: .venv-lint/installed ## Check types, of an installed package as users have it
-	.venv-lint/bin/mypy --strict -p gpt2edge
+dev: .venv-test/installed ## Make links/, where editors and type checkers find the package
+	.venv-test/bin/python scripts/link_tree.py
+
+types: .venv-lint/installed ## Check types: the package, tests, examples, benchmarks, training
+	.venv-lint/bin/python scripts/link_tree.py
+	.venv-lint/bin/mypy -p gpt2edge
+	.venv-lint/bin/mypy tests examples benchmarks training scripts
 
 docs: .venv-test/installed ## Write docs/cli.md from --help
 	.venv-test/bin/python -m gpt2edge.cli.reference > docs/cli.md
@@ -146,9 +151,8 @@ $(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/pytho
 	$(call install-groups,.venv-lint,,lint)
 	@touch $@
 
-.venv-lint/installed: .venv-lint/tools $(SOURCES)
-	rm -rf build
-	.venv-lint/bin/python $(PIP) install '.[all]'
+.venv-lint/installed: .venv-lint/tools pyproject.toml
+	$(call install-groups,.venv-lint,--editable '.[all]',lint test)
 	@touch $@
 
 # Dependency groups need pip 25.1; where pip cannot be upgraded, their packages are read here.

@@ -22,7 +22,8 @@ HEAVY = ("numpy", "onnxruntime", "tokenizers", "onnx", "click", "json")
 def project() -> dict[str, Any]:
     """pyproject.toml."""
     with (ROOT / "pyproject.toml").open("rb") as file:
-        return tomllib.load(file)
+        read: dict[str, Any] = tomllib.load(file)
+    return read
 
 
 def test_packages_are_those_on_disk(project: dict[str, Any]) -> None:
