@@ -20,11 +20,11 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev test coverage site reference oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo dev test coverage site oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
-		while IFS="$$(printf '\t')" read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
 demo: .venv/installed ## Install into .venv and tell a story
 	@printf '$$ gpt2edge generate "%s"\n' '$(PROMPT)'
@@ -58,15 +58,22 @@ format: .venv-lint/tools ## Apply style
 	.venv-lint/bin/ruff format .
 
 dev: .venv-test/installed ## Make links/, where editors and type checkers find the package
-	.venv-test/bin/python scripts/link_tree.py
+	.venv-test/bin/python -m scripts.link_tree
 
 types: .venv-lint/installed ## Check types: the package, tests, examples, benchmarks, training
-	.venv-lint/bin/python scripts/link_tree.py
+	.venv-lint/bin/python -m scripts.link_tree
 	.venv-lint/bin/mypy -p gpt2edge
 	.venv-lint/bin/mypy tests examples benchmarks training scripts
 
-docs: .venv-test/installed ## Write docs/cli.md from --help
+coverage: .venv-test/installed ## Run the tests and show which lines of the package they reach
+	.venv-test/bin/python $(PYTEST) -m "not interop" --cov --cov-report=term:skip-covered
+
+docs: .venv-test/installed ## Write docs/cli.md from --help, docs/python.md from docstrings
 	.venv-test/bin/python -m gpt2edge.cli.reference > docs/cli.md
+	.venv-test/bin/python -m scripts.python_reference > docs/python.md
+
+site: .venv-docs/installed ## Build the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 bench: .venv-test/installed ## Measure speed, beside the peers that are built
 	.venv-test/bin/python -m benchmarks.latency
@@ -97,7 +104,7 @@ bundle: .venv-test/installed ## Rebuild the bundled model from training/models/s
 	.venv-test/bin/python -m training.bundle
 
 clean: ## Remove environments and caches
-	rm -rf .venv .venv-* build dist ./*.egg-info
+	rm -rf .venv .venv-* build dist links ./*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -144,6 +151,11 @@ $(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/pytho
 	$(call upgrade-pip,.venv-openvino)
 	$(call install-groups,.venv-openvino,,test openvino)
 	.venv-openvino/bin/python $(PIP) install --no-deps --editable .
+	@touch $@
+
+.venv-docs/installed: .venv-docs/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-docs)
+	$(call install-groups,.venv-docs,,docs)
 	@touch $@
 
 .venv-lint/tools: .venv-lint/bin/python pyproject.toml

@@ -1,4 +1,4 @@
-"""Make ``links/gpt2edge``, the package as one folder of links: ``python scripts/link_tree.py``.
+"""Make ``links/gpt2edge``, the package as one folder of links: ``python -m scripts.link_tree``.
 
 The rooms stand at the root and are mapped into the package by ``package-dir`` in pyproject.toml,
 which mypy, pyright and editors do not read. They find ``gpt2edge.runtime`` in ``links/`` (see
