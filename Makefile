@@ -65,8 +65,9 @@ types: .venv-lint/installed ## Check types: the package, tests, examples, benchm
 	.venv-lint/bin/mypy -p gpt2edge
 	.venv-lint/bin/mypy tests examples benchmarks training scripts
 
-coverage: .venv-test/installed ## Run the tests and show which lines of the package they reach
-	.venv-test/bin/python $(PYTEST) -m "not interop" --cov --cov-report=term:skip-covered
+coverage: .venv-test/installed ## Run the rooms' tests and show which lines they reach in this process
+	.venv-test/bin/python $(PYTEST) -m "not interop" --cov --cov-report=term:skip-covered \
+		--ignore=tests/benchmarks --ignore=tests/examples --ignore=tests/training
 
 docs: .venv-test/installed ## Write docs/cli.md from --help, docs/python.md from docstrings
 	.venv-test/bin/python -m gpt2edge.cli.reference > docs/cli.md
