@@ -74,7 +74,7 @@ docs: .venv-test/installed ## Write docs/cli.md from --help, docs/python.md from
 	.venv-test/bin/python -m scripts.python_reference > docs/python.md
 
 site: .venv-docs/installed ## Build the documentation into build/site
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 bench: .venv-test/installed ## Measure speed, beside the peers that are built
 	.venv-test/bin/python -m benchmarks.latency
