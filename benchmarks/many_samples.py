@@ -7,12 +7,12 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 import gpt2edge
 from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.plan import median
 from benchmarks.quality import chosen_recipe
 from benchmarks.report import publish
 from benchmarks.result_files import Row, source_line, write_rows

@@ -206,7 +206,7 @@ def figures(label: str, folder: Path, test: Test, threads: int, bus: Bus) -> lis
     parts, groups = profiled_parts(folder, test, options)
     tokens = test.n_depth + (test.n_gen + test.n_prompt) / 2
     cache = round(layout.token_bytes * tokens * test.batch)
-    rows = []
+    rows: list[Row] = []
     for group, seconds in groups.items():
         own = [part for part in parts.values() if part.group == group]
         nbytes = cache if group == "attention" else sum(part.weight_bytes for part in own)

@@ -51,16 +51,13 @@ class Method:
     has_values: bool = True
 
 
-_MCTS: Final = {"transpositions": True, "accept": 1.0, "c": 1.0, "first_play": 0.5}
+_MCTS: Final = MCTS(simulations=300, transpositions=True, accept=1.0, c=1.0, first_play=0.5)
 METHODS: Final = {
     "tot-1": Method(TreeOfThoughts(breadth=1), FEW),
     "tot-5": Method(TreeOfThoughts(breadth=5)),
     "dfs": Method(TreeOfThoughts(order="dfs", max_nodes=300)),
-    "mcts": Method(MCTS(simulations=300, **_MCTS)),  # type: ignore[arg-type]
-    "mcts-no-values": Method(
-        MCTS(simulations=300, **_MCTS),
-        has_values=False,  # type: ignore[arg-type]
-    ),
+    "mcts": Method(_MCTS),
+    "mcts-no-values": Method(_MCTS, has_values=False),
 }
 
 
@@ -140,6 +137,7 @@ def states_until_solved(
 ) -> int:
     """Different states, the first one included, until 24 is met; above ``limit``: not met."""
     root = tuple(sorted(map(Fraction, numbers)))
+    won = (Fraction(24),)
     seen = {root}
     waiting = [iter(rng.sample(moves(root), len(moves(root))))]
     while waiting and len(seen) <= limit:
@@ -148,7 +146,7 @@ def states_until_solved(
             waiting.pop()
         elif state not in seen:
             seen.add(state)
-            if state == (24,):
+            if state == won:
                 return len(seen)
             waiting.append(iter(rng.sample(moves(state), len(moves(state)))))
     return limit + 1

@@ -25,8 +25,8 @@ from benchmarks.result_files import Row, folder_name, write_rows
 from benchmarks.variants import prepare
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.processors import LogitsProcessor
-from gpt2edge.runtime.sampling import GREEDY, Logits, SamplingParams
+from gpt2edge.runtime.processors import Logits, LogitsProcessor
+from gpt2edge.runtime.sampling import GREEDY, SamplingParams
 from gpt2edge.runtime.scheduler import Scheduler
 from gpt2edge.runtime.session import RuntimeOptions
 from gpt2edge.runtime.speculation import DraftModel, PromptLookup

@@ -294,10 +294,10 @@ def main() -> None:
 
     def done(seconds: float, tokens: int, requests: int) -> bool:
         if args.minutes is not None:
-            return seconds >= 60 * args.minutes
+            return bool(seconds >= 60 * args.minutes)
         if args.tokens is not None:
-            return tokens >= args.tokens
-        return requests >= args.requests
+            return bool(tokens >= args.tokens)
+        return bool(requests >= args.requests)
 
     samples = run(load, done, every=args.every, progress=sys.stderr.isatty())
     found = verdict(samples)

@@ -87,7 +87,10 @@ def test_rows_of_a_commit_are_published(report: Any, tmp_path: Path) -> None:
 
 def test_what_is_code_and_what_is_not(tmp_path: Path) -> None:
     """Rows and documents may differ from the commit, code may not."""
-    commit = fingerprint.git_commit
+
+    def commit(folder: Path) -> str:
+        return str(fingerprint.git_commit(folder))
+
     run = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path))
     for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run([*run, *arguments], check=True)
@@ -108,7 +111,7 @@ def test_what_is_code_and_what_is_not(tmp_path: Path) -> None:
     assert commit(tmp_path) == clean
     (tmp_path / "new.py").write_text("1")
     assert commit(tmp_path) == f"{clean}-dirty"
-    assert commit(tmp_path / "absent") is None
+    assert fingerprint.git_commit(tmp_path / "absent") is None
 
 
 def test_publishing_is_refused_before_the_measuring(
@@ -167,7 +170,9 @@ def test_llama_cpps_command_reads_a_file_with_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared: list[list[str]] = []
-    monkeypatch.setattr(startup.subprocess, "run", lambda command, **_: prepared.append(command))
+    monkeypatch.setattr(
+        "benchmarks.startup.subprocess.run", lambda command, **_: prepared.append(command)
+    )
     python = tmp_path / "llamacpp" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch()

@@ -12,7 +12,7 @@ from gpt2edge.runtime.bundled import BUNDLED_MODEL
 def test_verdict_tells_a_leak_from_noise_and_warm_up() -> None:
     noise = random.Random(0)
 
-    def samples(leak: float, warm_up: float) -> list[object]:
+    def samples(leak: float, warm_up: float) -> list[soak.Sample]:
         return [
             soak.Sample(
                 float(at),

@@ -64,9 +64,9 @@ def test_guesses_are_counted(guessing: Engine, monkeypatch: pytest.MonkeyPatch) 
     """Every guess beside the text that came of it: how many there were, how many were right."""
     guesses: list[tuple[int, list[int]]] = []
     for kind in (LookupDrafter, ModelDrafter):
-        guess = kind.guess
+        original = kind.guess
 
-        def noted(self: Any, count: int, guess: Any = guess) -> list[int]:
+        def noted(self: Any, count: int, guess: Any = original) -> list[int]:
             lookup = isinstance(self, LookupDrafter)
             length = len(self._text if lookup else self._generation.history)
             guesses.append((length, guess(self, count)))
