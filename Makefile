@@ -20,11 +20,11 @@ PYTEST  := -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo dev test coverage site oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
-		while IFS="$$(printf '\t')" read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
 demo: .venv/installed ## Install into .venv and tell a story
 	@printf '$$ gpt2edge generate "%s"\n' '$(PROMPT)'
@@ -57,42 +57,55 @@ format: .venv-lint/tools ## Apply style
 	.venv-lint/bin/ruff check --fix .
 	.venv-lint/bin/ruff format .
 
-types: .venv-lint/installed ## Check types, of an installed package as users have it
-	.venv-lint/bin/mypy --strict -p gpt2edge
+dev: .venv-test/installed ## Make links/, where editors and type checkers find the package
+	.venv-test/bin/python -m scripts.link_tree
 
-docs: .venv-test/installed ## Write docs/cli.md from --help
+types: .venv-lint/installed ## Check types: the package, tests, examples, benchmarks, training
+	.venv-lint/bin/python -m scripts.link_tree
+	.venv-lint/bin/mypy -p gpt2edge
+	.venv-lint/bin/mypy tests examples benchmarks training scripts
+
+coverage: .venv-test/installed ## Run the rooms' tests and show which lines they reach in this process
+	.venv-test/bin/python $(PYTEST) -m "not interop" --cov --cov-report=term:skip-covered \
+		--ignore=tests/benchmarks --ignore=tests/examples --ignore=tests/training
+
+docs: .venv-test/installed ## Write docs/cli.md from --help, docs/python.md from docstrings
 	.venv-test/bin/python -m gpt2edge.cli.reference > docs/cli.md
+	.venv-test/bin/python -m scripts.python_reference > docs/python.md
+
+site: .venv-docs/installed ## Build the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 bench: .venv-test/installed ## Measure speed, beside the peers that are built
-	.venv-test/bin/python benchmarks/latency.py
+	.venv-test/bin/python -m benchmarks.latency
 
 train-story: .venv-interop/installed ## Train the bundled storyteller again (an hour and more)
-	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/story --minutes 95
+	.venv-interop/bin/python -m training.story --data '$(BOOKS)' --out runs/story --minutes 95
 
 train-solvers: train-stepmath train-game24 ## Train the models that solve problems again (two hours)
 
 train-stepmath: .venv-interop/installed ## Those of stepmath alone (an hour and a half)
-	.venv-interop/bin/python training/solvers.py --task stepmath --out runs/stepmath
+	.venv-interop/bin/python -m training.solvers --task stepmath --out runs/stepmath
 
 train-game24: .venv-interop/installed ## Train the Game of 24 models again (three quarters of an hour)
-	.venv-interop/bin/python training/train_game24.py --out runs/game24
+	.venv-interop/bin/python -m training.train_game24 --out runs/game24
 
 train-smoke: story-smoke stepmath-smoke game24-smoke ## Train everything at a tiny size, two minutes each
 
 story-smoke: .venv-interop/installed
-	.venv-interop/bin/python training/story.py --data '$(BOOKS)' --out runs/smoke --smoke
+	.venv-interop/bin/python -m training.story --data '$(BOOKS)' --out runs/smoke --smoke
 
 stepmath-smoke: .venv-interop/installed
-	.venv-interop/bin/python training/solvers.py --task stepmath --out runs/smoke-stepmath --smoke
+	.venv-interop/bin/python -m training.solvers --task stepmath --out runs/smoke-stepmath --smoke
 
 game24-smoke: .venv-interop/installed
-	.venv-interop/bin/python training/train_game24.py --out runs/game24-smoke --smoke
+	.venv-interop/bin/python -m training.train_game24 --out runs/game24-smoke --smoke
 
 bundle: .venv-test/installed ## Rebuild the bundled model from training/models/storyteller
-	.venv-test/bin/python training/bundle.py
+	.venv-test/bin/python -m training.bundle
 
 clean: ## Remove environments and caches
-	rm -rf .venv .venv-* build dist ./*.egg-info
+	rm -rf .venv .venv-* build dist links ./*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -141,14 +154,18 @@ $(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/pytho
 	.venv-openvino/bin/python $(PIP) install --no-deps --editable .
 	@touch $@
 
+.venv-docs/installed: .venv-docs/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-docs)
+	$(call install-groups,.venv-docs,,docs)
+	@touch $@
+
 .venv-lint/tools: .venv-lint/bin/python pyproject.toml
 	$(call upgrade-pip,.venv-lint)
 	$(call install-groups,.venv-lint,,lint)
 	@touch $@
 
-.venv-lint/installed: .venv-lint/tools $(SOURCES)
-	rm -rf build
-	.venv-lint/bin/python $(PIP) install '.[all]'
+.venv-lint/installed: .venv-lint/tools pyproject.toml
+	$(call install-groups,.venv-lint,--editable '.[all]',lint test)
 	@touch $@
 
 # Dependency groups need pip 25.1; where pip cannot be upgraded, their packages are read here.

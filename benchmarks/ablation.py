@@ -1,6 +1,6 @@
 """What each part of a recipe adds: parts switched on one after the other, plain and with outliers.
 
-python benchmarks/ablation.py CHECKPOINT --text HELD_OUT.txt [--publish]
+python -m benchmarks.ablation CHECKPOINT --text HELD_OUT.txt [--publish]
 """
 
 import argparse
@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from fidelity import Reference, engine_logits, windows
-from fingerprint import add_publish, provenance
-from outlier_twin import make_twin
-from report import publish
-from result_files import Row, folder_name, text_facts
-
 import gpt2edge
+from benchmarks.fidelity import Reference, engine_logits, windows
+from benchmarks.fingerprint import add_publish, provenance
+from benchmarks.outlier_twin import make_twin
+from benchmarks.report import publish
+from benchmarks.result_files import Row, folder_name, text_facts
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE
 from gpt2edge.quant import INT4, INT8, INT8_BLOCK, QuantRecipe, quantize
@@ -74,7 +73,7 @@ def main() -> None:
     add_publish(parser)
     args = parser.parse_args()
     command = (
-        f"python benchmarks/ablation.py {folder_name(args.checkpoint)} --text {args.text.name} "
+        f"python -m benchmarks.ablation {folder_name(args.checkpoint)} --text {args.text.name} "
         f"--tokens {args.tokens}"
     )
     where = {**text_facts(args.text), **provenance(command, available_threads())}

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from fingerprint import ROOT
 from numpy.typing import NDArray
-from systems import installed_environment
 
 import gpt2edge
+from benchmarks.fingerprint import ROOT
+from benchmarks.systems import installed_environment, worker_command
 from gpt2edge.evaluate.compare import log_softmax
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]
@@ -22,13 +22,12 @@ Logits = Callable[[Sequence[int]], NDArray[np.float32]]
 Window = tuple[list[int], int]
 """Tokens, and the place of the first that is scored."""
 
-_PEERS: Final = Path(__file__).resolve().parent / "peers"
 PEERS: Final = {
-    "llamacpp-q8_0": ("llamacpp", "logits_llamacpp.py", "q8_0"),
-    "llamacpp-q4_0": ("llamacpp", "logits_llamacpp.py", "q4_0"),
-    "optimum-int8": ("optimum", "logits_optimum.py", "int8"),
+    "llamacpp-q8_0": ("llamacpp", "logits_llamacpp", "q8_0"),
+    "llamacpp-q4_0": ("llamacpp", "logits_llamacpp", "q4_0"),
+    "optimum-int8": ("optimum", "logits_optimum", "int8"),
 }
-"""A peer's environment, its script and variant."""
+"""A peer's environment, its module and variant."""
 
 
 def engine_logits(engine: gpt2edge.Engine) -> Logits:
@@ -46,9 +45,9 @@ class Peer:
     """A worker of ``peers/logits.py``; a context manager."""
 
     def __init__(
-        self, python: Path, script: str, checkpoint: Path, variant: str, work: Path
+        self, python: Path, module: str, checkpoint: Path, variant: str, work: Path
     ) -> None:
-        command = [str(python), str(_PEERS / script), str(checkpoint), variant, str(work)]
+        command = worker_command(python, module, str(checkpoint), variant, str(work))
         log = (work / f"{variant}.log").open("wb")
         self._process = subprocess.Popen(
             command,

@@ -1,6 +1,6 @@
 """Whether every peer runs the same model, and what its format costs in perplexity.
 
-    python benchmarks/peer_quality.py --text HELD_OUT.txt --recipes int8 int4 [--publish]
+    python -m benchmarks.peer_quality --text HELD_OUT.txt --recipes int8 int4 [--publish]
 
 The trained storyteller, converted for every peer by the same code that the speed benchmark uses:
 greedy tokens beside those of gpt2edge in fp32, and the increase of perplexity over it, paired token
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from fingerprint import ROOT, add_publish, provenance
 from numpy.typing import NDArray
-from report import bits, peer_quality_table, publish
-from result_files import RESULTS, Row, read_rows, text_facts, write_rows
-from systems import PEER_NAMES, System, Worker, engine_system, peer_systems
-from variants import our_folders
 
 import gpt2edge
+from benchmarks.fingerprint import ROOT, add_publish, provenance
+from benchmarks.report import bits, peer_quality_table, publish
+from benchmarks.result_files import RESULTS, Row, read_rows, text_facts, write_rows
+from benchmarks.systems import PEER_NAMES, System, Worker, engine_system, peer_systems
+from benchmarks.variants import our_folders
 from gpt2edge.export import export_checkpoint
 
 STORYTELLER: Final = ROOT / "training" / "models" / "storyteller"
@@ -125,7 +125,7 @@ def main() -> None:
     reference = measured[0]
     peers = "" if args.peers is None else f" --peers {' '.join(args.peers)}".rstrip()
     options = f"--text {args.text.name}{peers} --recipes {' '.join(args.recipes)}"
-    where = provenance(f"python benchmarks/peer_quality.py {options}", args.threads)
+    where = provenance(f"python -m benchmarks.peer_quality {options}", args.threads)
     shared = {"model": "storyteller", **text_facts(args.text), **where}
     rows = [{**shared, **row(own, reference)} for own in measured]
     write_rows(args.work / "peer_quality.jsonl", rows)

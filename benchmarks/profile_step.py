@@ -1,7 +1,7 @@
 """Where a decode step's time goes: each product, attention, the rest, and how far from the bus.
 
-    python benchmarks/profile_step.py --recipes int4 int8             # 124M, made on the spot
-    python benchmarks/profile_step.py --variant LABEL=FOLDER --tests pp512 tg64@d944 --publish
+    python -m benchmarks.profile_step --recipes int4 int8             # 124M, made on the spot
+    python -m benchmarks.profile_step --variant LABEL=FOLDER --tests pp512 tg64@d944 --publish
 
 A step is timed as it is. onnxruntime's own profiler then times products and attention in another
 engine; as it costs some 10 microseconds an operator, all smaller operators and the threads'
@@ -25,13 +25,13 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from fingerprint import add_publish, provenance
-from overhead import Steps, run_clock
-from plan import Test
-from report import profile_table, publish
-from result_files import Row, write_rows
-from variants import add_arguments, our_folders, prepare, size_and_recipes
 
+from benchmarks.fingerprint import add_publish, provenance
+from benchmarks.overhead import Steps, run_clock
+from benchmarks.plan import Test
+from benchmarks.report import profile_table, publish
+from benchmarks.result_files import Row, write_rows
+from benchmarks.variants import add_arguments, our_folders, prepare, size_and_recipes
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
@@ -206,7 +206,7 @@ def figures(label: str, folder: Path, test: Test, threads: int, bus: Bus) -> lis
     parts, groups = profiled_parts(folder, test, options)
     tokens = test.n_depth + (test.n_gen + test.n_prompt) / 2
     cache = round(layout.token_bytes * tokens * test.batch)
-    rows = []
+    rows: list[Row] = []
     for group, seconds in groups.items():
         own = [part for part in parts.values() if part.group == group]
         nbytes = cache if group == "attention" else sum(part.weight_bytes for part in own)
@@ -234,7 +234,7 @@ def main() -> None:
     folders = our_folders(args, prepare(args.work, args.size)[1])
     if args.recipes or args.variant:
         del folders["gpt2edge fp32"]
-    shared = provenance(f"python benchmarks/profile_step.py{size_and_recipes(args)}", args.threads)
+    shared = provenance(f"python -m benchmarks.profile_step{size_and_recipes(args)}", args.threads)
     bus = Bus(args.threads)
     rows = [
         {**shared, **row}

@@ -1,9 +1,9 @@
 """Quality of every recipe beside llama.cpp and Optimum: the same checkpoint, the same tokens.
 
-    python benchmarks/quality.py CHECKPOINT --text HELD_OUT.txt [--twin] [--peers ENVS] [--publish]
-    python benchmarks/quality.py CHECKPOINT --text HELD_OUT.txt --blimp BLiMP.zip --blimp-pairs 50
-    python benchmarks/quality.py training/models/game24-* --problems 100 --twin [--publish]
-    python benchmarks/quality.py CHECKPOINT ... --speed [--publish]
+    python -m benchmarks.quality CHECKPOINT --text HELD_OUT.txt [--twin] [--peers ENVS] [--publish]
+    python -m benchmarks.quality CHECKPOINT --text HELD_OUT.txt --blimp BLiMP.zip --blimp-pairs 50
+    python -m benchmarks.quality training/models/game24-* --problems 100 --twin [--publish]
+    python -m benchmarks.quality CHECKPOINT ... --speed [--publish]
 
 Each row: bytes of graph and weights, perplexity, its paired increase over float32, KL divergence,
 top-1 agreement, BLiMP accuracy where the archive is given. ``--problems`` is for solvers, which
@@ -22,7 +22,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from fidelity import (
+import gpt2edge
+from benchmarks.fidelity import (
     PEERS,
     Logits,
     MinimalPairs,
@@ -32,14 +33,12 @@ from fidelity import (
     read_blimp,
     windows,
 )
-from fingerprint import ROOT, add_publish, provenance
-from outlier_twin import make_twin
-from report import publish
-from result_files import RESULTS, Row, folder_name, read_rows, text_facts
-from solver_exam import Solved, Writer, engine_writer, exam_of, logits_writer
-from systems import environment_python
-
-import gpt2edge
+from benchmarks.fingerprint import ROOT, add_publish, provenance
+from benchmarks.outlier_twin import make_twin
+from benchmarks.report import publish
+from benchmarks.result_files import RESULTS, Row, folder_name, read_rows, text_facts
+from benchmarks.solver_exam import Solved, Writer, engine_writer, exam_of, logits_writer
+from benchmarks.systems import environment_python
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.quant import INT4, MIXED, RECIPES, QuantRecipe, mixed_recipe, quantize
@@ -208,7 +207,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def command_of(args: argparse.Namespace) -> str:
     """What was run, without the paths of this machine."""
-    words = ["python benchmarks/quality.py", *map(folder_name, args.checkpoints)]
+    words = ["python -m benchmarks.quality", *map(folder_name, args.checkpoints)]
     if args.problems:
         words.append(f"--problems {args.problems}")
     elif args.speed:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from result_files import Row, line, source_line
+from benchmarks.result_files import Row, line, source_line
 
 
 def quality_table(rows: Sequence[Row]) -> str:

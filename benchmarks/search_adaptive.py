@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-from search_selection import Pool, interval, outcomes
 
+from benchmarks.search_selection import Pool, interval, outcomes
 from gpt2edge.runtime.search import Arm, Trial, fit
 
 PROBE: Final = 4
 """Samples that tell how hard a problem is."""
 BINS: Final = 5
 ARMS: Final = tuple(
-    Arm(method=method, n=n)  # type: ignore[arg-type]
+    Arm(method=method, n=n)
     for n in (4, 8, 16, 32, 64, 128, 256)
     for method in ("majority", "best-of-n")
 )

@@ -1,8 +1,8 @@
 """Game of 24, ranks 901 to 1000: tree search over a small model's own moves, int8.
 
-    python training/export_solvers.py build/solvers --task game24   # the models, int8
-    python benchmarks/search_game24.py                              # all searches, rows and table
-    python benchmarks/search_game24.py --generators 0.1m --searches mcts   # a part
+    python -m training.export_solvers build/solvers --task game24   # the models, int8
+    python -m benchmarks.search_game24                              # all searches, rows and table
+    python -m benchmarks.search_game24 --generators 0.1m --searches mcts   # a part
 
 The puzzles are the test set of Tree of Thoughts (Yao et al. 2023): GPT-4 solved 74 % with it, 4 %
 with chain of thought. Moves are what the generator proposes and nothing else; a value model says
@@ -25,8 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from fingerprint import ROOT, git_commit, provenance, refusal
-
+from benchmarks.fingerprint import ROOT, git_commit, provenance, refusal
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.runtime.search import MCTS, Likeliest, OutcomeModel, TreeOfThoughts, WrittenGame24
 from gpt2edge.runtime.search.game24_steps import is_solved, legal_steps
@@ -52,16 +51,13 @@ class Method:
     has_values: bool = True
 
 
-_MCTS: Final = {"transpositions": True, "accept": 1.0, "c": 1.0, "first_play": 0.5}
+_MCTS: Final = MCTS(simulations=300, transpositions=True, accept=1.0, c=1.0, first_play=0.5)
 METHODS: Final = {
     "tot-1": Method(TreeOfThoughts(breadth=1), FEW),
     "tot-5": Method(TreeOfThoughts(breadth=5)),
     "dfs": Method(TreeOfThoughts(order="dfs", max_nodes=300)),
-    "mcts": Method(MCTS(simulations=300, **_MCTS)),  # type: ignore[arg-type]
-    "mcts-no-values": Method(
-        MCTS(simulations=300, **_MCTS),
-        has_values=False,  # type: ignore[arg-type]
-    ),
+    "mcts": Method(_MCTS),
+    "mcts-no-values": Method(_MCTS, has_values=False),
 }
 
 
@@ -141,6 +137,7 @@ def states_until_solved(
 ) -> int:
     """Different states, the first one included, until 24 is met; above ``limit``: not met."""
     root = tuple(sorted(map(Fraction, numbers)))
+    won = (Fraction(24),)
     seen = {root}
     waiting = [iter(rng.sample(moves(root), len(moves(root))))]
     while waiting and len(seen) <= limit:
@@ -149,7 +146,7 @@ def states_until_solved(
             waiting.pop()
         elif state not in seen:
             seen.add(state)
-            if state == (24,):
+            if state == won:
                 return len(seen)
             waiting.append(iter(rng.sample(moves(state), len(moves(state)))))
     return limit + 1
@@ -192,14 +189,14 @@ def main() -> None:
     if args.out == RESULTS and (words := refusal(git_commit())):
         sys.exit(f"{words}; or choose another --out")
     values = args.models / "game24-value"
-    facts = provenance("python benchmarks/search_game24.py", args.threads)
+    facts = provenance("python -m benchmarks.search_game24", args.threads)
     print("| model | search | solved | random | in fractions | nodes | s a puzzle (p95) |")
     print("|---|---|---:|---:|---:|---:|---:|", flush=True)
     for name in args.generators:
         folder = args.models / f"game24-{name}"
         if not folder.is_dir() or not values.is_dir():
             sys.exit(
-                f"no {folder} or {values}: run python training/export_solvers.py {args.models}"
+                f"no {folder} or {values}: run python -m training.export_solvers {args.models}"
             )
         for search in args.searches:
             row = measure(folder, values, METHODS[search], args.threads, args.puzzles)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from solver_models import LONGEST, STEP, Calculator, Problem
-
+from benchmarks.solver_models import LONGEST, STEP, Calculator, Problem
 from gpt2edge import GREEDY, Engine
 from gpt2edge.runtime.search import (
     OutcomeModel,
@@ -70,7 +69,7 @@ def scored(pool: Row, scores: Row) -> Row:
     """A pool with the scores of its samples, those of the calculator too."""
     steps = [split_steps(text, STEP) for text in pool["texts"]]
     checked = [min(found) for found in Calculator().score_steps("", steps)]
-    by_text = {"check": checked, **{name: scores[name] for name in JUDGES if name in scores}}
+    by_text = {"check": checked} | {name: scores[name] for name in JUDGES if name in scores}
     return {**pool, **{name: [own[at] for at in pool["text"]] for name, own in by_text.items()}}
 
 

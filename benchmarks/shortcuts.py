@@ -1,6 +1,6 @@
 """Work that need not be done: guessed tokens, shared prompts, many requests at once.
 
-    python benchmarks/shortcuts.py [FOLDER ...]    # default: 124M, random weights
+    python -m benchmarks.shortcuts [FOLDER ...]    # default: 124M, random weights
 
 Each row is two ways to the same completions, in turn, the first as plain as can be. Random weights
 write nothing worth guessing, so a logits processor makes the model write a given text, in both
@@ -18,18 +18,17 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
-from fingerprint import ROOT, add_publish, provenance
-from report import publish, shortcuts_table
-from result_files import Row, folder_name, write_rows
-from variants import prepare
 
+from benchmarks.fingerprint import ROOT, add_publish, provenance
+from benchmarks.report import publish, shortcuts_table
+from benchmarks.result_files import Row, folder_name, write_rows
+from benchmarks.variants import prepare
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.decoding.scheduler import Scheduler
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import DraftModel, PromptLookup, RuntimeOptions
 from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
-from gpt2edge.runtime.sampling.processors import LogitsProcessor
-from gpt2edge.runtime.sampling.sampler import Logits
+from gpt2edge.runtime.sampling.processors import Logits, LogitsProcessor
 from gpt2edge.runtime.system.threads import available_threads
 from gpt2edge.runtime.text.stopping import StopParams
 
@@ -228,7 +227,7 @@ def main() -> None:
     folders = args.folders or [prepare(args.work, "124M")[1]]
     names = " ".join(map(folder_name, args.folders))
     shared = provenance(
-        f"python benchmarks/shortcuts.py {names} --repeats {args.repeats}", args.threads
+        f"python -m benchmarks.shortcuts {names} --repeats {args.repeats}", args.threads
     )
     options = RuntimeOptions(threads=args.threads)
     rows = [

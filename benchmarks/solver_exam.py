@@ -1,17 +1,15 @@
 """What a solver answers on the test of its task, greedily; the task's own checker decides."""
 
 import random
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fidelity import Logits, Window, mean_and_error
-from fingerprint import ROOT
 from numpy.typing import NDArray
 
 import gpt2edge
+from benchmarks.fidelity import Logits, Window, mean_and_error
 from gpt2edge.runtime.search.game24_steps import is_solved, prompt_of
 
 Writer = Callable[[Sequence[str], int], list[str]]
@@ -64,12 +62,11 @@ class Solved:
 
 def exam_of(name: str, count: int) -> Exam:
     """The first ``count`` test problems of the task that the model ``name`` solves."""
-    sys.path.insert(0, str(ROOT / "training"))
     return {"stepmath": _stepmath, "game24": _game24}[name.partition("-")[0]](count)
 
 
 def _stepmath(count: int) -> Exam:
-    from stepmath import heldout_problems, is_right
+    from training.stepmath import heldout_problems, is_right
 
     problems = heldout_problems(count)
     prompts, solutions = zip(*[(item.prompt, item.solution) for item in problems], strict=True)
@@ -77,7 +74,7 @@ def _stepmath(count: int) -> Exam:
 
 
 def _game24(count: int) -> Exam:
-    from game24 import TARGET, random_solution, test_puzzles
+    from training.game24 import TARGET, random_solution, test_puzzles
 
     puzzles, dice = test_puzzles()[:count], random.Random(0)
     solutions = ["".join(random_solution(dice, numbers, TARGET)) for numbers in puzzles]

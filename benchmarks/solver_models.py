@@ -1,16 +1,14 @@
 """stepmath for the search benchmarks: the models of its family, and its test problems."""
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fingerprint import ROOT
-
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
 from gpt2edge.runtime.search import OutcomeModel, ProcessModel
+from training.stepmath import heldout_problems
 
 ORM, PRM = "stepmath-outcome", "stepmath-process"
 SIZED: Final = re.compile(r"stepmath-[0-9.]+m")
@@ -49,7 +47,7 @@ class Family:
         generators = sorted((name for name in names if SIZED.fullmatch(name)), key=_size)
         if not generators:
             raise SystemExit(
-                f"{folder} does not hold stepmath: python training/export_solvers.py {folder}"
+                f"{folder} does not hold stepmath: python -m training.export_solvers {folder}"
             )
         orm, prm = (name if name in names else None for name in (ORM, PRM))
         return cls(folder, tuple(generators), orm, prm)
@@ -96,9 +94,6 @@ def _calculate(left: int, sign: str, right: int) -> int | None:
 
 def problems(count: int, first: int = 0) -> list[Problem]:
     """Problems of stepmath's test, in which lengths and wordings take turns."""
-    sys.path.insert(0, str(ROOT / "training"))
-    from stepmath import heldout_problems
-
     found = heldout_problems(first + count)[first:]
     return [
         Problem(number, problem.prompt, str(problem.answer))

@@ -1,6 +1,6 @@
 """Cold start and memory: processes started in turn, from nothing to their first token.
 
-    python benchmarks/startup.py --recipes int4 int8 [--peers llamacpp:q4_0 ...] [--publish]
+    python -m benchmarks.startup --recipes int4 int8 [--peers llamacpp:q4_0 ...] [--publish]
 
 A cold start runs from the start of the process to the arrival of its first token, after a prompt
 of 32: interpreter, libraries, model and prefill. Files are in the system's cache, and modules are
@@ -25,13 +25,12 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final, TypeAlias
 
-from fingerprint import ROOT, add_publish, provenance
-from plan import Test
-from report import COMMAND, publish, startup_table
-from result_files import Row, write_rows
-from systems import System, Worker, installed_environment
-from variants import add_arguments, all_systems, quality_of, size_and_recipes
-
+from benchmarks.fingerprint import ROOT, add_publish, provenance
+from benchmarks.plan import Test
+from benchmarks.report import COMMAND, publish, startup_table
+from benchmarks.result_files import Row, write_rows
+from benchmarks.systems import System, Worker, installed_environment
+from benchmarks.variants import add_arguments, all_systems, quality_of, size_and_recipes
 from gpt2edge.evaluate.speed import percentile
 
 _ONE = ("--rows", "1", "--samples", "1")
@@ -66,9 +65,9 @@ def llama_command(llama_cli: str, system: System, threads: int) -> list[str]:
 
     Makes that file where it is missing.
     """
-    python, script, checkpoint, _, variant, *_ = system.command
+    python, _, module, checkpoint, _, variant, *_ = system.command
     arguments = ["--variant", variant, "--threads", str(threads), "--prepare", "--words"]
-    subprocess.run([python, script, checkpoint, *arguments], cwd=ROOT, check=True)
+    subprocess.run([python, "-m", module, checkpoint, *arguments], cwd=ROOT, check=True)
     command = [llama_cli, "-m", str(Path(checkpoint) / f"model-{variant}-words.gguf")]
     command += ["-p", LETTERS, "-n", "1", "--temp", "0", "-t", str(threads)]
     return [*command, "--ignore-eos", "--no-display-prompt", "-no-cnv"]
@@ -100,12 +99,12 @@ def commands_of(systems: Sequence[System], args: argparse.Namespace, vocab: int)
     (prompt,) = TEST.request(vocab)["prompts"]
     found: Commands = {}
     for system in systems:
-        script = Path(system.command[1]).name
-        if script == "gpt2edge_engine.py":
+        worker = system.command[2].rpartition(".")[2]
+        if worker == "gpt2edge_engine":
             found[tuple(system.command)] = our_command(
-                Path(system.command[2]), prompt, args.threads
+                Path(system.command[3]), prompt, args.threads
             )
-        elif script == "llamacpp.py" and args.llama_cli:
+        elif worker == "llamacpp" and args.llama_cli:
             found[tuple(system.command)] = llama_command(args.llama_cli, system, args.threads)
     return found
 
@@ -160,7 +159,7 @@ def main() -> None:
     add_publish(parser)
     args = parser.parse_args()
     systems, vocab = all_systems(args)
-    command = f"python benchmarks/startup.py{size_and_recipes(args)} --repeats {args.repeats}"
+    command = f"python -m benchmarks.startup{size_and_recipes(args)} --repeats {args.repeats}"
     shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}
     rows = [{**shared, **row} for row in run(systems, args, vocab)]
     write_rows(args.work / "startup.jsonl", rows)

@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fingerprint import ROOT
-
+from benchmarks.fingerprint import ROOT
 from gpt2edge._telemetry import decline
 
-_PEERS: Final = Path(__file__).resolve().parent / "peers"
 PEERS: Final = {
-    "llamacpp": ("llamacpp.py", ("f32", "q8_0", "q4_0")),
-    "ctranslate2": ("ct2.py", ("int8",)),
-    "openvino": ("openvino_ir.py", ("int8", "int4")),
-    "optimum": ("optimum_ort.py", ("fp32", "int8")),
-    "pytorch": ("pytorch.py", ("fp32",)),
+    "llamacpp": ("llamacpp", ("f32", "q8_0", "q4_0")),
+    "ctranslate2": ("ct2", ("int8",)),
+    "openvino": ("openvino_ir", ("int8", "int4")),
+    "optimum": ("optimum_ort", ("fp32", "int8")),
+    "pytorch": ("pytorch", ("fp32",)),
 }
-"""A peer's name, which is that of its environment; its script, and the variants measured."""
+"""A peer's name, which is that of its environment; its module, and the variants measured."""
 PEER_NAMES: Final = tuple(
     f"{peer}:{variant}" for peer, (_, variants) in PEERS.items() for variant in variants
 )
@@ -45,9 +43,8 @@ class System:
 
 def engine_system(folder: Path, *, threads: int, label: str = "") -> System:
     """A model folder in gpt2edge, in this very environment."""
-    script = _PEERS / "gpt2edge_engine.py"
-    command = [sys.executable, str(script), str(folder), "--threads", str(threads)]
-    return System(label=label, command=command)
+    command = worker_command(sys.executable, "gpt2edge_engine", str(folder))
+    return System(label=label, command=[*command, "--threads", str(threads)])
 
 
 def peer_system(name: str, envs: Path, checkpoint: Path, *, threads: int) -> System:
@@ -58,9 +55,13 @@ def peer_system(name: str, envs: Path, checkpoint: Path, *, threads: int) -> Sys
         raise SystemExit(
             f"no environment for {peer} in {envs}: sh benchmarks/peers/setup.sh {envs} {peer}"
         )
-    script = _PEERS / PEERS[peer][0]
-    command = [str(python), str(script), str(checkpoint), "--variant", variant]
-    return System(command=[*command, "--threads", str(threads)])
+    command = worker_command(python, PEERS[peer][0], str(checkpoint))
+    return System(command=[*command, "--variant", variant, "--threads", str(threads)])
+
+
+def worker_command(python: str | Path, module: str, *arguments: str) -> list[str]:
+    """Start a module of ``benchmarks.peers`` with this interpreter; run it in ``ROOT``."""
+    return [str(python), "-m", f"benchmarks.peers.{module}", *arguments]
 
 
 def peer_systems(

@@ -112,6 +112,6 @@ def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> NDAr
     if "ln_" in name:
         return 1 + 0.2 * normal
     if name == "wpe.weight":  # large beside wte, so that greedy text does not repeat one token
-        return normal * (6 / shape[-1] ** 0.5)
+        return normal * float(6 / shape[-1] ** 0.5)
     fan_in = shape[0] if name.startswith("h.") else shape[-1]  # Conv1D keeps [in, out]
-    return normal / fan_in**0.5
+    return normal / float(fan_in**0.5)

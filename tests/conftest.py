@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,11 @@ from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.ort.session import require_int8_cache
 from tests.checkpoints import SMALL, write_checkpoint
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -80,3 +86,11 @@ def token_model(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
     folder = tmp_path_factory.mktemp("tokens")
     write_checkpoint(folder / "hf", keys, seed=7)
     return export_checkpoint(folder / "hf", folder / "onnx")
+
+
+@pytest.fixture(scope="session")
+def project() -> dict[str, Any]:
+    """pyproject.toml."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        read: dict[str, Any] = tomllib.load(file)
+    return read

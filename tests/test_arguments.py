@@ -20,10 +20,10 @@ from tests.cli.running import error
 NUMBERS: Final = ("1", b"1", [1], {"a": 1}, True, float("nan"))
 WHOLE: Final = (*NUMBERS, 1.5)
 TEXTS: Final = (None, b"a", 1, ["a"], {"a": 1})
-FLAGS: Final = (None, "yes", 1, [])
+FLAGS: Final[tuple[object, ...]] = (None, "yes", 1, [])
 PATHS: Final = (b"/tmp", 1, ["a"], {"a": 1}, object())
 LISTS: Final = (None, 1, "a", b"a", {"a": 1}, {"a"}, object())
-OTHERS: Final = ("a", b"a", 1, {"temperature": 0.5}, [])
+OTHERS: Final[tuple[object, ...]] = ("a", b"a", 1, {"temperature": 0.5}, [])
 """Where a record of ours, or a function, is wanted."""
 PROMPTS: Final = (None, 1, b"Once", {"a": 1}, ["Once", "upon"], [[1, 2]], [1.5], [True], {1, 2})
 
@@ -65,7 +65,7 @@ REALS: Final = (
     *("temperature", "top_p", "min_p", "typical_p", "repetition_penalty"),
     *("presence_penalty", "frequency_penalty", "length_penalty", "encoder_repetition_penalty"),
 )
-FIELDS: Final = {
+FIELDS: Final[dict[str, tuple[object, ...]]] = {
     **dict.fromkeys(REALS, NUMBERS),
     **dict.fromkeys(
         ("top_k", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "num_beams"), WHOLE
@@ -592,7 +592,7 @@ def test_every_public_name_is_in_the_table() -> None:
 
 def test_what_was_given_is_shown(world: World) -> None:
     with pytest.raises(ArgumentError) as caught:
-        world.engine.generate(b"Once")  # type: ignore[arg-type]
+        world.engine.generate(b"Once")
     assert str(caught.value) == "prompt is b'Once'; it must be a text, or a list of token ids"
     with pytest.raises(ArgumentError, match="generate_batch takes several prompts"):
         world.engine.generate(["Once", "upon"])  # type: ignore[list-item]

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.cli.running import output
 
 MANIFEST = Manifest(profile="cpu", variant="fp32", task="text-generation", opset=17, ir_version=8)
 SETTLED_NS = 10**10
-real_ns = checksums.time_ns
+real_ns = time.time_ns
 real_sha256 = checksums.sha256
 
 
@@ -32,9 +33,12 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were hashed."""
     names: list[str] = []
-    monkeypatch.setattr(
-        checksums, "sha256", lambda path: names.append(path.name) or real_sha256(path)
-    )
+
+    def noted(path: Path) -> str:
+        names.append(path.name)
+        return real_sha256(path)
+
+    monkeypatch.setattr(checksums, "sha256", noted)
     return names
 
 
@@ -50,8 +54,9 @@ def folder(tmp_path: Path, record: Path) -> Path:
     start(tmp_path / "model")
     assert record.is_file()
     newest, clock = (tmp_path / "model" / "b.txt").stat().st_ctime_ns, tmp_path / "clock"
-    while clock.touch() or clock.stat().st_ctime_ns <= newest:  # a tick of the file system's
-        pass
+    clock.touch()
+    while clock.stat().st_ctime_ns <= newest:  # a tick of the file system's
+        clock.touch()
     return tmp_path / "model"
 
 
@@ -266,7 +271,7 @@ def test_a_full_disk_leaves_nothing(
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Iterator[dict[Path, str]]:
+def files(tmp_path: Path) -> dict[Path, str]:
     """Paths of small files, and their sha256."""
     paths = [tmp_path / f"{number}\u00e9.bin" for number in range(40)]
     for path in paths:

@@ -10,19 +10,7 @@ import pytest
 import gpt2edge
 from tests.conftest import ROOT
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "onnx", "click", "json")
-
-
-@pytest.fixture(scope="module")
-def project() -> dict[str, Any]:
-    """pyproject.toml."""
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        return tomllib.load(file)
 
 
 def test_packages_are_those_on_disk(project: dict[str, Any]) -> None:
@@ -83,6 +71,11 @@ def test_version_is_the_projects(project: dict[str, Any]) -> None:
     assert gpt2edge.__version__ == project["project"]["version"]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "## Unreleased" in changelog
+
+
+def test_every_room_is_in_the_coverage(project: dict[str, Any]) -> None:
+    rooms = project["tool"]["setuptools"]["package-dir"].values()
+    assert set(project["tool"]["coverage"]["run"]["source"]) == set(rooms)
 
 
 def test_typed() -> None:

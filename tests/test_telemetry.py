@@ -44,7 +44,7 @@ def test_a_run_leaves_nothing_but_our_own_cache(
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    arguments = {
+    arguments: dict[str, list[object]] = {
         "generate": ["-m", tiny_model.path, "-n", 2, "hi"],
         "export": [tiny_checkpoint, tmp_path / "exported"],
         "quantize": [tiny_model.path, tmp_path / "quantized", "--rounding", "compensate"],

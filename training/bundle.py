@@ -1,6 +1,6 @@
 """Make the model that the wheel carries: export the storyteller's checkpoint and quantize it.
 
-python training/bundle.py [--source DIR] [--out DIR] [--recipe NAME]
+python -m training.bundle [--source DIR] [--out DIR] [--recipe NAME]
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""Measure a model folder: python training/evaluate.py --model DIR [--heldout FILE]
+"""Measure a model folder: python -m training.evaluate --model DIR [--heldout FILE]
 [--wikitext FILE] [--lambada FILE] [--blimp ZIP]. Prints one JSON; progress goes to stderr."""
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from model import GPT, load_weights
 from numpy.typing import NDArray
-from tokenizer import END, encode_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
+
+from training.model import GPT, load_weights
+from training.tokenizer import END, encode_file
 
 Z95 = 1.959964
 PAD = -100

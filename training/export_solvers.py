@@ -1,4 +1,4 @@
-"""Make folders that run from the committed solvers: python training/export_solvers.py OUT.
+"""Make folders that run from the committed solvers: python -m training.export_solvers OUT.
 
 Needs gpt2edge with its extras export and quant, not torch. OUT/NAME is made for each checkpoint
 training/models/NAME of a task, such as OUT/stepmath-0.06m.

@@ -1,4 +1,4 @@
-"""Puzzles, solutions and values for the Game of 24: python training/game24.py --out DIR [--smoke].
+"""Puzzles, solutions and values for the Game of 24: python -m training.game24 --out DIR [--smoke].
 
 Writes tokenizer.json, solutions.npz, values.npz (positions, labelled by whether the target can
 still be reached), test.jsonl and valid.jsonl. The same seed gives the same rows.
@@ -14,10 +14,9 @@ from functools import cache
 from itertools import combinations_with_replacement
 from pathlib import Path
 
-from game24_tokenizer import build_tokenizer
-from solver_rows import Example, Judged, language_rows, value_rows
-
 from gpt2edge.runtime.search.game24_steps import Numbers, Step, legal_steps, prompt_of
+from training.game24_tokenizer import build_tokenizer
+from training.solver_rows import Example, Judged, language_rows, value_rows
 
 TEST_FILE = Path(__file__).with_name("game24_test.txt")
 LARGEST = 13
@@ -80,7 +79,8 @@ class Source:
     def example(self) -> Example:
         """A prompt of 2 to 4 numbers and one of its solutions."""
         target = self._target()
-        left, size = self.random.choice(self.won[target]), self._size()
+        left: Numbers = self.random.choice(self.won[target])
+        size = self._size()
         while len(left) > size:
             good = [step for step in moves(left) if solutions(step.left, target)]
             left = self.random.choice(good).left
@@ -94,7 +94,8 @@ class Source:
         """Moves good and bad, some of them wrong, and 1 or 0: can the target be reached. The
         prompt is the first step, since it has a value as well."""
         target = self._target()
-        left, size = self.random.choice(self.numbers), self._size()
+        left: Numbers = self.random.choice(self.numbers)
+        size = self._size()
         while len(left) > size:
             left = self._any(left, target).left
         texts, labels = [prompt_of(left, target)], [float(solutions(left, target) > 0)]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from model import GPT
 from torch import Tensor
+
+from training.model import GPT
 
 UNEVEN = 0.3  # of the halves: 0.5 +- up to this
 

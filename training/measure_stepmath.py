@@ -1,7 +1,7 @@
 """Measure the stepmath solvers on the test set, by our own runtime:
 
-    python training/export_solvers.py runs/int8 --task stepmath
-    python training/measure_stepmath.py runs/int8 [--torch] [--problems N] [--samples K] > FILE
+    python -m training.export_solvers runs/int8 --task stepmath
+    python -m training.measure_stepmath runs/int8 [--torch] [--problems N] [--samples K] > FILE
 
 One JSON line a model. Intervals are at 95 %: Wilson's for greedy accuracy, otherwise a bootstrap
 over problems. `--torch` adds the greedy accuracy of the float32 checkpoint in transformers.
@@ -19,10 +19,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from stepmath import Problem, given_answer, heldout_problems, is_right, judge_steps, split_solution
 
 import gpt2edge
 from gpt2edge.runtime.search import OutcomeModel, ProcessModel, aggregate_steps, pass_at_k
+from training.stepmath import (
+    Problem,
+    given_answer,
+    heldout_problems,
+    is_right,
+    judge_steps,
+    split_solution,
+)
 
 MODELS = Path(__file__).resolve().parent / "models"
 NEW_TOKENS = 128

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import torch
-from model import GPT, GPTConfig, Transformer, hf_config
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
+
+from training.model import GPT, GPTConfig, Transformer, hf_config
 
 
 class RewardModel(nn.Module):

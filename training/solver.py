@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from model import GPT, GPTConfig
-from muon import Muon
 from numpy.typing import NDArray
-from reward import RewardModel
-from solver_rows import Rows, batches, padded
 from torch import Tensor, nn
+
+from training.model import GPT, GPTConfig
+from training.muon import Muon
+from training.reward import RewardModel
+from training.solver_rows import Rows, batches, padded
 
 PRESETS: dict[str, dict[str, int]] = {
     "smoke": {"n_embd": 32, "n_layer": 2, "n_head": 2},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -53,12 +54,12 @@ class Rows:
             np.concatenate([self.lengths, other.lengths]),
         )
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | Path) -> None:
         """Write one .npz file."""
         np.savez(path, ids=self.ids, goals=self.goals, lengths=self.lengths)
 
     @classmethod
-    def load(cls, path: str) -> Rows:
+    def load(cls, path: str | Path) -> Rows:
         """Read what `save` wrote."""
         with np.load(path) as file:
             return cls(file["ids"], file["goals"], file["lengths"])

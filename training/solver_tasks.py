@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import stepmath
-import stepmath_drills
+from training import stepmath, stepmath_drills
 
 
 class Problem(Protocol):

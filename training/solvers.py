@@ -1,5 +1,5 @@
 """Train the solvers of a task, from its problems to the checkpoints in training/models:
-python training/solvers.py --task stepmath --out runs/stepmath [--only NAME] [--smoke]."""
+python -m training.solvers --task stepmath --out runs/stepmath [--only NAME] [--smoke]."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from grow import deepened, widened
-from hf_folder import export_folder
-from model import GPT, load_weights
-from reward import RewardModel, load_reward
-from solver import Plan, fit, new_generator
-from solver_labels import judged_lines, judged_steps, judged_whole
-from solver_rows import Example, Judged, Rows, drill_rows, language_rows, value_rows
-from solver_tasks import TASKS, Task
-from tokenizer import train_digit_tokenizer
 from tokenizers import Tokenizer
 
 import gpt2edge
 from gpt2edge.export import export_checkpoint
+from training.grow import deepened, widened
+from training.hf_folder import export_folder
+from training.model import GPT, load_weights
+from training.reward import RewardModel, load_reward
+from training.solver import Plan, fit, new_generator
+from training.solver_labels import judged_lines, judged_steps, judged_whole
+from training.solver_rows import Example, Judged, Rows, drill_rows, language_rows, value_rows
+from training.solver_tasks import TASKS, Task
+from training.tokenizer import train_digit_tokenizer
 
 MODELS = Path(__file__).resolve().parent / "models"
 GREEDY: dict[str, object] = {"do_sample": False}

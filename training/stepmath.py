@@ -15,7 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from stepmath_stories import SIZES, STORIES, DeadEndError, Equation, Teller, calculate, is_held_out
+from training.stepmath_stories import (
+    SIZES,
+    STORIES,
+    DeadEndError,
+    Equation,
+    Teller,
+    calculate,
+    is_held_out,
+)
 
 STEP = "\n"
 STEPS = range(2, 9)
@@ -120,7 +128,8 @@ def judge_steps(problem: Problem, steps: Sequence[str]) -> list[bool]:
     Nothing is right after the first error.
     """
     done: set[int] = set()
-    answered, labels = False, []
+    answered = False
+    labels: list[bool] = []
     for number, step in enumerate(steps, 1):
         found = None
         if not answered and (line := _LINE.fullmatch(step)) and int(line[1]) == number:

@@ -1,4 +1,4 @@
-"""Train the storyteller: python training/story.py --data DIR --out DIR [--minutes M] [--smoke]."""
+"""Train the storyteller: python -m training.story --data DIR --out DIR [--minutes M] [--smoke]."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from data import prepare
-from hf_folder import export_folder
-from model import GPT, PRESETS, GPTConfig
-from muon import Muon
 from numpy.typing import NDArray
 from torch import Tensor
+
+from training.data import prepare
+from training.hf_folder import export_folder
+from training.model import GPT, PRESETS, GPTConfig
+from training.muon import Muon
 
 GOLDEN = 0.6180339887498949
 MUON_LR, ADAM_LR = 0.02, 0.002
@@ -63,7 +64,8 @@ def windows(tokens: NDArray[np.uint16], first: int, count: int, length: int) -> 
     ratio, so that any run of them covers the text evenly and none is drawn twice."""
     turn = np.modf(np.arange(first, first + count) * GOLDEN)[0]
     starts = (turn * (len(tokens) - length - 1)).astype(np.int64)
-    return tokens[starts[:, None] + np.arange(length + 1)].astype(np.int64)
+    chosen: NDArray[np.int64] = tokens[starts[:, None] + np.arange(length + 1)].astype(np.int64)
+    return chosen
 
 
 def next_batch(
@@ -182,8 +184,8 @@ def report(progress: Progress, loss: float) -> None:
 def share_done(args: argparse.Namespace, progress: Progress) -> float:
     """Return how much of the schedule is over, from 0 to 1."""
     if args.million_tokens is not None:
-        return progress.tokens / (args.million_tokens * 1e6)
-    return progress.seconds / (args.minutes * 60)
+        return progress.tokens / float(args.million_tokens * 1e6)
+    return progress.seconds / float(args.minutes * 60)
 
 
 def train(trainer: Trainer) -> None:

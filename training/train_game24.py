@@ -1,4 +1,4 @@
-"""Train the Game of 24 models: python training/train_game24.py --out runs/game24 [--only NAME]
+"""Train the Game of 24 models: python -m training.train_game24 --out runs/game24 [--only NAME]
 [--publish] [--smoke].
 
 Stages: data (game24.py), the generators 0.1m and 0.7m, 3m grown from 0.7m, value and outcome on
@@ -16,19 +16,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from game24 import ROW, TARGET, Source
-from game24_tokenizer import END
-from grow import deepened, widened
-from hf_folder import export_folder
-from model import GPT, GPTConfig, load_weights
-from reward import RewardModel, load_reward
-from solver import Plan, fit
-from solver_rows import Judged, Rows, value_rows
 from tokenizers import Tokenizer
 
 import gpt2edge
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.search.game24_steps import Numbers, is_solved, prompt_of
+from training.game24 import ROW, TARGET, Source
+from training.game24_tokenizer import END
+from training.grow import deepened, widened
+from training.hf_folder import export_folder
+from training.model import GPT, GPTConfig, load_weights
+from training.reward import RewardModel, load_reward
+from training.solver import Plan, fit
+from training.solver_rows import Judged, Rows, value_rows
 
 HERE = Path(__file__).resolve().parent
 SAMPLING: dict[str, object] = {"do_sample": False, "max_new_tokens": 34}
@@ -63,8 +63,9 @@ class Pipeline:
     def run(self, only: str | None) -> None:
         """All stages, or one."""
         if not (self.out / "valid.jsonl").exists():
-            command = [sys.executable, str(HERE / "game24.py"), "--out", str(self.out)]
-            subprocess.run([*command, *(["--smoke"] if self.smoke else [])], check=True)
+            command = [sys.executable, "-m", "training.game24", "--out", str(self.out.resolve())]
+            command += ["--smoke"] if self.smoke else []
+            subprocess.run(command, cwd=HERE.parent, check=True)
         for name, begin in self.stages.items():
             if only in (None, name) and not (self.out / name / "hf").exists():
                 print(f"== game24 {name}", file=sys.stderr, flush=True)
@@ -101,8 +102,10 @@ class Pipeline:
     def judged(self) -> Iterator[Judged]:
         """Samples of the smallest generator on training puzzles, labelled by the checker."""
         source, rng = Source(seed=2), random.Random(5)
-        puzzles = [(n, TARGET) for n in source.won[TARGET]]
-        others = [(n, t) for t, every in source.won.items() if t != TARGET for n in every]
+        puzzles: list[tuple[Numbers, int]] = [(n, TARGET) for n in source.won[TARGET]]
+        others: list[tuple[Numbers, int]] = [
+            (n, t) for t, every in source.won.items() if t != TARGET for n in every
+        ]
         puzzles += rng.sample(others, OTHERS)
         rng.shuffle(puzzles)
         folder = export_checkpoint(

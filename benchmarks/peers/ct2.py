@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import Any, Final
 
 import ctranslate2
-from worker import (
+
+from benchmarks.peers.worker import (
     TEMPERATURE,
     TOP_K,
     Measurement,

@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 from time import perf_counter
 
-from worker import TEMPERATURE, TOP_K, Measurement, StepClock, parser, serve, versions
-
+from benchmarks.peers.worker import (
+    TEMPERATURE,
+    TOP_K,
+    Measurement,
+    StepClock,
+    parser,
+    serve,
+    versions,
+)
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams

@@ -2,13 +2,24 @@
 
 import ctypes
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
-from worker import TEMPERATURE, TOP_K, Measurement, StepClock, newer, parser, serve, versions
+
+from benchmarks.peers.worker import (
+    TEMPERATURE,
+    TOP_K,
+    Measurement,
+    StepClock,
+    newer,
+    parser,
+    serve,
+    versions,
+)
 
 _FILE_TYPES: Final = {
     "f32": llama_cpp.LLAMA_FTYPE_ALL_F32,
@@ -52,7 +63,8 @@ class LlamaRunner:
 
     def measure(self, prompts: Sequence[Sequence[int]], new: int) -> Measurement:
         context = self._context(1 if len(prompts) == 1 else self._rows)
-        length, tokens = len(prompts[0]), [[] for _ in prompts]
+        length = len(prompts[0])
+        tokens: list[list[int]] = [[] for _ in prompts]
         clock = StepClock()
         for row, prompt in enumerate(prompts):
             tokens[row].append(self._prefill(context, row, prompt))
@@ -66,10 +78,7 @@ class LlamaRunner:
         cells = len(prompt) + samples * (new + 1)
         context = self._context(samples, unified=-(-cells // 256) * 256)
         chains = [_sampler(seed) for seed in range(samples)]
-        choose = [
-            lambda place, chain=chain: llama_cpp.llama_sampler_sample(chain, context, place)
-            for chain in chains
-        ]
+        choose = [partial(llama_cpp.llama_sampler_sample, chain, context) for chain in chains]
         clock = StepClock()
         self._prefill(context, 0, prompt)
         memory = llama_cpp.llama_get_memory(context)
@@ -169,7 +178,7 @@ def _sampler(seed: int) -> Any:
 
 def convert(checkpoint: Path, out: Path, variant: str, *, words: bool) -> None:
     """Write the checkpoint as GGUF, in F32, and from that in fewer bits."""
-    from gguf_file import write_gguf
+    from benchmarks.peers.gguf_file import write_gguf
 
     source = out if variant == "f32" else checkpoint / file_name("f32", words=words)
     if not newer(source, checkpoint):

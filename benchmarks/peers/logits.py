@@ -1,7 +1,7 @@
 """What a system speaks whose logits are compared. Standard library and numpy only.
 
-A worker is started as ``python SCRIPT CHECKPOINT VARIANT WORK``: it quantizes the checkpoint into
-the folder ``WORK`` and answers on stdout:
+A worker is started as ``python -m MODULE CHECKPOINT VARIANT WORK``: it quantizes the checkpoint
+into the folder ``WORK`` and answers on stdout:
 
     (start)             one JSON line: {"system", "bytes", "versions", "settings", "n_vocab"}
     [id, id, ...]       logits after every token, float32 [tokens, n_vocab], as raw bytes

@@ -8,9 +8,10 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
-from gguf_file import write_gguf
-from logits import serve, versions
 from numpy.typing import NDArray
+
+from benchmarks.peers.gguf_file import write_gguf
+from benchmarks.peers.logits import serve, versions
 
 
 class LlamaLogits:
@@ -46,7 +47,8 @@ class LlamaLogits:
         if llama_cpp.llama_decode(self._context, batch):
             raise RuntimeError("llama_decode failed")
         found = llama_cpp.llama_get_logits(self._context)
-        return np.ctypeslib.as_array(found, (count, self._n_vocab)).copy()
+        logits: NDArray[np.float32] = np.ctypeslib.as_array(found, (count, self._n_vocab)).copy()
+        return logits
 
 
 def load(checkpoint: Path, variant: str, work: Path) -> LlamaLogits:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from logits import serve, versions
 from numpy.typing import NDArray
 from optimum.onnxruntime import ORTModelForCausalLM, ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+from benchmarks.peers.logits import serve, versions
 
 
 class OptimumLogits:

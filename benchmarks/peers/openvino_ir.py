@@ -8,7 +8,8 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 from openvino import opset15 as opset
-from worker import TEMPERATURE, TOP_K, Measurement, StepClock, newer, parser, serve
+
+from benchmarks.peers.worker import TEMPERATURE, TOP_K, Measurement, StepClock, newer, parser, serve
 
 _BITS: Final = {"int8": 8, "int4": 4}
 _END: Final = np.iinfo(np.int64).max

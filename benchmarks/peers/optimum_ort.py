@@ -7,8 +7,9 @@ from typing import Any, Final
 import onnxruntime as ort
 import torch
 from optimum.onnxruntime import ORTModelForCausalLM
-from torch_drawing import draw, read_logprobs
-from worker import Measurement, StepClock, newer, parser, serve, versions
+
+from benchmarks.peers.torch_drawing import draw, read_logprobs
+from benchmarks.peers.worker import Measurement, StepClock, newer, parser, serve, versions
 
 _FILES: Final = {"fp32": "model.onnx", "int8": "model_quantized.onnx"}
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch_drawing import draw, read_logprobs
 from transformers import DynamicCache, GPT2LMHeadModel, StaticCache
-from worker import Measurement, StepClock, parser, serve, versions
+
+from benchmarks.peers.torch_drawing import draw, read_logprobs
+from benchmarks.peers.worker import Measurement, StepClock, parser, serve, versions
 
 
 class TorchRunner:

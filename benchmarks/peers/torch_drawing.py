@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-from worker import TEMPERATURE, TOP_K
+
+from benchmarks.peers.worker import TEMPERATURE, TOP_K
 
 
 def draw(logits: torch.Tensor) -> torch.Tensor:

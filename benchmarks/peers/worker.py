@@ -1,8 +1,8 @@
 """What every system under test speaks: JSON lines over stdin and stdout. Standard library only.
 
-A worker is a process in the system's own environment, started as ``python SCRIPT MODEL --variant V
---threads N [options]``; with ``--prepare`` it converts the checkpoint MODEL to that variant and
-exits. Else it answers one line per line:
+A worker is a process in the system's own environment, started as ``python -m MODULE MODEL
+--variant V --threads N [options]``; with ``--prepare`` it converts the checkpoint MODEL to that
+variant and exits. Else it answers one line per line:
 
     (start)                                            {"system", "variant", "load_s", ...}
     {"prompts": [[id, ...], ...], "new": n}            {"prefill_s", "decode_s", "tokens", ...}

@@ -1,28 +1,10 @@
 """Tables from made-up rows: which ratios they hold, and what they leave out."""
 
-import importlib.util
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def report() -> Iterator[ModuleType]:
-    """``benchmarks/report.py``, as the scripts beside it import it."""
-    sys.path.insert(0, str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("report", BENCHMARKS / "report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(BENCHMARKS))
+from benchmarks import report
 
 
 def row(system: str, variant: str, speed: float, **more: Any) -> dict[str, Any]:
@@ -34,7 +16,7 @@ def row(system: str, variant: str, speed: float, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_ratios_are_of_the_fastest_on_either_side(report: ModuleType) -> None:
+def test_ratios_are_of_the_fastest_on_either_side() -> None:
     rows = [
         row("gpt2edge", "fp32", 60.0),
         row("gpt2edge", "int4", 200.0),
@@ -56,11 +38,11 @@ def test_ratios_are_of_the_fastest_on_either_side(report: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("variant", "bits"), [("fp32", 32), ("F32", 32), ("int8-block", 8), ("Q4_0", 4), ("int4", 4)]
 )
-def test_bits_by_name(report: ModuleType, variant: str, bits: int) -> None:
+def test_bits_by_name(variant: str, bits: int) -> None:
     assert report.bits({"variant": variant}) == bits
 
 
-def test_increase_is_said_or_said_to_be_missing(report: ModuleType) -> None:
+def test_increase_is_said_or_said_to_be_missing() -> None:
     assert report.increase(row("gpt2edge", "int4", 1.0)) == "+0.50% ± 0.10%"
     assert report.increase(row("gpt2edge", "fp32", 1.0)) == "0"
     assert report.increase({"variant": "int4"}) == "not measured"

@@ -5,14 +5,14 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks import fidelity, fingerprint, overhead, peer_quality, plan, startup, systems
+from benchmarks import report as tables
 from tests.conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -21,14 +21,6 @@ AWAITED = {
     *("shortcuts", "startup"),
 }
 """Tables from before uncommitted code was refused. Strike out what was measured again."""
-
-
-@pytest.fixture(scope="module")
-def modules() -> Iterator[Any]:
-    """The scripts, by name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        yield import_module
 
 
 def commits(path: Path) -> set[str]:
@@ -58,8 +50,10 @@ def test_tables_say_what_awaits_a_run() -> None:
 def test_the_first_page_shows_no_such_figure_without_a_word() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     measured = text[text.index("<!-- begin measured -->") : text.index("<!-- end measured -->")]
-    for script in re.findall(r"benchmarks/(\w+)\.py", measured):
-        paragraph = next(part for part in measured.split("\n\n") if f"/{script}.py" in part)
+    for script in re.findall(r"-m benchmarks\.(\w+)", measured):
+        paragraph = next(
+            part for part in measured.split("\n\n") if f"-m benchmarks.{script}" in part
+        )
         assert script not in AWAITED or "awaiting a run" in paragraph, script
     starts = [line for line in measured.splitlines() if "start to first token" in line]
     assert starts
@@ -67,9 +61,9 @@ def test_the_first_page_shows_no_such_figure_without_a_word() -> None:
 
 
 @pytest.fixture
-def report(modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """``report.py``, writing into a folder of the test's."""
-    module = modules("report")
+    module = tables
     (tmp_path / "README.md").write_text("<!-- begin some -->\nold\n<!-- end some -->\n")
     monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(module, "README", tmp_path / "README.md")
@@ -91,9 +85,12 @@ def test_rows_of_a_commit_are_published(report: Any, tmp_path: Path) -> None:
     assert (tmp_path / "README.md").read_text() == "<!-- begin some -->\nnew\n<!-- end some -->\n"
 
 
-def test_what_is_code_and_what_is_not(modules: Any, tmp_path: Path) -> None:
+def test_what_is_code_and_what_is_not(tmp_path: Path) -> None:
     """Rows and documents may differ from the commit, code may not."""
-    commit = modules("fingerprint").git_commit
+
+    def commit(folder: Path) -> str:
+        return str(fingerprint.git_commit(folder))
+
     run = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path))
     for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run([*run, *arguments], check=True)
@@ -114,13 +111,12 @@ def test_what_is_code_and_what_is_not(modules: Any, tmp_path: Path) -> None:
     assert commit(tmp_path) == clean
     (tmp_path / "new.py").write_text("1")
     assert commit(tmp_path) == f"{clean}-dirty"
-    assert commit(tmp_path / "absent") is None
+    assert fingerprint.git_commit(tmp_path / "absent") is None
 
 
 def test_publishing_is_refused_before_the_measuring(
-    modules: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fingerprint = modules("fingerprint")
     parser = argparse.ArgumentParser()
     fingerprint.add_publish(parser)
     monkeypatch.setattr(fingerprint, "git_commit", lambda: "0123456789ab-dirty")
@@ -137,7 +133,7 @@ def start(label: str, seconds: float) -> dict[str, Any]:
     return {"label": label, "system": system, "variant": variant, "p50_s": seconds}
 
 
-def test_starts_are_compared_like_with_like(modules: Any) -> None:
+def test_starts_are_compared_like_with_like() -> None:
     """The quickest command is no match for a Python program, of whichever side."""
     rows = [
         start("gpt2edge int4, command", 0.1),
@@ -146,7 +142,7 @@ def test_starts_are_compared_like_with_like(modules: Any) -> None:
         start("llama.cpp Q4_0", 0.4),
         start("llama.cpp Q8_0", 0.25),
     ]
-    table = modules("report").startup_ratios
+    table = tables.startup_ratios
     _, command, program = (line.split(" | ") for line in table(rows).splitlines()[-3:])
     assert set(command[1:]) == {"-", "- |"}
     assert program[1:] == [
@@ -160,10 +156,7 @@ def test_starts_are_compared_like_with_like(modules: Any) -> None:
     assert command[3] == "**0.50 x** int4 / llama.cpp Q4_0"
 
 
-def test_commands_are_timed_to_their_first_byte(
-    modules: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    startup = modules("startup")
+def test_commands_are_timed_to_their_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([10.0, 12.5])
     monkeypatch.setattr(startup, "perf_counter", lambda: next(looks))
     assert startup.cold_command([sys.executable, "-c", "print('abc')"]) == 2.5
@@ -174,11 +167,12 @@ def test_commands_are_timed_to_their_first_byte(
 
 
 def test_llama_cpps_command_reads_a_file_with_words(
-    modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    startup, systems = modules("startup"), modules("systems")
     prepared: list[list[str]] = []
-    monkeypatch.setattr(startup.subprocess, "run", lambda command, **_: prepared.append(command))
+    monkeypatch.setattr(
+        "benchmarks.startup.subprocess.run", lambda command, **_: prepared.append(command)
+    )
     python = tmp_path / "llamacpp" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch()
@@ -197,16 +191,16 @@ def test_llama_cpps_command_reads_a_file_with_words(
     assert list(startup.commands_of([ours, llama], args, 50257)) == [tuple(ours.command)]
 
 
-def test_a_row_of_starts_by_hand(modules: Any) -> None:
+def test_a_row_of_starts_by_hand() -> None:
     facts = {"label": "some", "system": "some", "variant": "fp32", "peak": 1, "load_s": 1}
-    row = modules("startup")._row(facts, [3.0, 1.0, 2.0, 9.0, 8.0], [30, 10, 20])
+    row = startup._row(facts, [3.0, 1.0, 2.0, 9.0, 8.0], [30, 10, 20])
     assert (row["p50_s"], row["p95_s"], row["peak_rss_bytes"]) == (3, 9, 20)
     assert row["samples_s"] == [3, 1, 2, 9, 8]
 
 
-def test_a_step_is_split_by_hand(modules: Any) -> None:
+def test_a_step_is_split_by_hand() -> None:
     """Steps of 10, 20 and 30 us, of which 8, 15 and 29 are onnxruntime's."""
-    row = modules("overhead")._split([(10e-6, 8e-6), (20e-6, 15e-6), (30e-6, 29e-6)])
+    row = overhead._split([(10e-6, 8e-6), (20e-6, 15e-6), (30e-6, 29e-6)])
     assert row["steps"] == 3
     figures = [row[name] for name in ("step_us", "run_us", "python_us", "python_share")]
     assert figures == pytest.approx([20, 15, 2, 0.1])
@@ -218,9 +212,8 @@ def logits_of(seed: int, vocab: int = 50) -> Any:
     return lambda token_ids: table[list(token_ids)]
 
 
-def test_fidelity_against_float64(modules: Any) -> None:
+def test_fidelity_against_float64() -> None:
     """Two windows of made-up logits: perplexities, paired increase, KL, agreement, errors."""
-    fidelity = modules("fidelity")
     a, b = logits_of(1), logits_of(2)
     ids = np.random.default_rng(3).integers(0, 50, 75).tolist()
     found = fidelity.Reference(a, fidelity.windows(ids, 50)).compare(b)
@@ -251,10 +244,10 @@ def test_fidelity_against_float64(modules: Any) -> None:
     )
 
 
-def test_a_peers_loss_by_hand(modules: Any) -> None:
+def test_a_peers_loss_by_hand() -> None:
     reference = {"losses": [1.0, 2.0, 3.0], "greedy": [[1, 2], [3, 4]]}
     own = {"losses": [1.1, 2.3, 3.2], "greedy": [[1, 9], [3, 4]], "label": "some", "facts": {}}
-    row = modules("peer_quality").row(own, reference)
+    row = peer_quality.row(own, reference)
     assert row["perplexity"] == pytest.approx(np.exp(2.2))
     assert row["perplexity_increase"]["value"] == pytest.approx(np.exp(0.2) - 1)
     error = np.exp(0.2) * 0.1 / 3**0.5
@@ -271,8 +264,7 @@ def test_a_peers_loss_by_hand(modules: Any) -> None:
         ("tg64@d200/n16", 1024, (1024 / 3, 1024 / 6)),  # of both
     ],
 )
-def test_speeds_by_hand(modules: Any, name: str, tokens: int, speeds: tuple[float, float]) -> None:
-    plan = modules("plan")
+def test_speeds_by_hand(name: str, tokens: int, speeds: tuple[float, float]) -> None:
     answers = [
         {"prefill_s": prefill, "decode_s": 2 * prefill, "steps_s": [], "peak_rss_bytes": 7}
         for prefill in (1.0, 2.0, 1.0)

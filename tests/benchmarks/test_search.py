@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import search_pool
+from benchmarks.search_selection import Pool, accuracy, elected, interval, outcomes
+from benchmarks.solver_models import Problem
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.runtime.search.candidates import gather
 from gpt2edge.runtime.search.strategies.best_of_n import pass_at_k, pick
+from tests.conftest import ROOT
 from tests.runtime.models import KEYS, make_engine
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import search_pool  # noqa: E402
-from search_selection import Pool, accuracy, elected, interval, outcomes  # noqa: E402
-from solver_models import Problem  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +127,8 @@ def test_a_small_run(family: Path, tmp_path: Path) -> None:
     options += ["--samples", 4, 4, "--searches", 4, "--methods", "beam", "dvts"]
     options += ["--step-problems", 2, "--timed", 1]
     for do in ("run", "run", "time", "report"):
-        command = [sys.executable, BENCHMARKS / "search.py", do, *options]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        command = [sys.executable, "-m", "benchmarks.search", do, *options]
+        done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     for text in ("| stepmath-3m | greedy | 1 |", "PRM - ORM", "| beam |", "(one is right)"):
         assert text in done.stdout

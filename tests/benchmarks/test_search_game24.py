@@ -1,24 +1,15 @@
 """The yardstick of the Game of 24 benchmark: blind search in random order."""
 
 import random
-from importlib import import_module
-from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from benchmarks import search_game24 as bench
 
 MANY = 10_000
 
 
-@pytest.fixture(scope="module")
-def bench() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        return import_module("search_game24")
-
-
-def test_with_enough_states_blind_search_solves_what_can_be_solved(bench: Any) -> None:
+def test_with_enough_states_blind_search_solves_what_can_be_solved() -> None:
     rng = random.Random(1)
     for moves, fractions in ((bench.whole_moves, False), (bench.all_moves, True)):
         for numbers in ((4, 6, 8, 8), (1, 1, 4, 6), (4, 5, 6, 10)):
@@ -29,7 +20,7 @@ def test_with_enough_states_blind_search_solves_what_can_be_solved(bench: Any) -
         assert (found <= MANY) is fractions
 
 
-def test_one_way_is_found_in_as_many_states_as_it_has(bench: Any) -> None:
+def test_one_way_is_found_in_as_many_states_as_it_has() -> None:
     """Of 12 and 2: 14, 10, 24, 6, in random order: on average 24 is the second or third."""
     rng = random.Random(2)
     counts = [bench.states_until_solved((12, 2), 9, bench.whole_moves, rng) for _ in range(400)]
@@ -41,7 +32,7 @@ def test_one_way_is_found_in_as_many_states_as_it_has(bench: Any) -> None:
     assert bench.by_chance([(12, 2)], [1], bench.whole_moves) == 0
 
 
-def test_the_puzzles_are_the_papers(bench: Any) -> None:
+def test_the_puzzles_are_the_papers() -> None:
     puzzles = bench.puzzles(bench.PUZZLES)
     assert (len(puzzles), puzzles[0], puzzles[-1]) == (100, (4, 5, 6, 10), (4, 9, 10, 13))
     assert bench.share(100, 100)["low"] == pytest.approx(0.963, abs=1e-3)

@@ -1,36 +1,18 @@
 """The soak: its verdict on made-up memory, and a short one of every kind of request."""
 
-import importlib.util
 import random
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from benchmarks import soak
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
-
-@pytest.fixture(scope="module")
-def soak() -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("soak", BENCHMARKS / "soak.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules["soak"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
-
-
-def test_verdict_tells_a_leak_from_noise_and_warm_up(soak: ModuleType) -> None:
+def test_verdict_tells_a_leak_from_noise_and_warm_up() -> None:
     noise = random.Random(0)
 
-    def samples(leak: float, warm_up: float) -> list[object]:
+    def samples(leak: float, warm_up: float) -> list[soak.Sample]:
         return [
             soak.Sample(
                 float(at),
@@ -50,14 +32,14 @@ def test_verdict_tells_a_leak_from_noise_and_warm_up(soak: ModuleType) -> None:
     assert leaking["slope_bytes_per_token"] == pytest.approx(1e3, rel=0.05)
 
 
-def test_the_peak_is_that_of_the_whole_run(soak: ModuleType) -> None:
+def test_the_peak_is_that_of_the_whole_run() -> None:
     samples = [soak.Sample(float(at), at, at, 500 if at == 1 else 100 + at) for at in range(12)]
     found = soak.verdict(samples)
     assert found["peak_rss_bytes"] == 500
     assert (found["first_rss_bytes"], found["last_rss_bytes"]) == (104, 111)
 
 
-def test_every_kind_of_request_on_the_bundled_model(soak: ModuleType) -> None:
+def test_every_kind_of_request_on_the_bundled_model() -> None:
     mixed = soak.make_load(BUNDLED_MODEL, threads=1, seed=1)
     tokens = {call.__name__: call() for call in mixed.calls()}
     assert tokens.pop("mistake") == 0
@@ -67,7 +49,7 @@ def test_every_kind_of_request_on_the_bundled_model(soak: ModuleType) -> None:
     assert sum(mixed.kinds.values()) == 5
 
 
-def test_memory_stays_flat_for_a_while(soak: ModuleType) -> None:
+def test_memory_stays_flat_for_a_while() -> None:
     """The same requests again and again: what the first rounds took must serve the later ones."""
     if not Path("/proc/self/status").is_file():
         pytest.skip("this system does not tell a process's resident size in /proc")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt2edge import ModelDir
+from gpt2edge import Engine, ModelDir
 from gpt2edge.cli import preload as loading
 from gpt2edge.cli.preload import Loading, Wanted
 from tests.cli.running import invoke, start
@@ -77,7 +77,12 @@ def test_a_command_takes_over_what_it_wants(
     (early,) = begun.values()
     taken: list[Loading] = []
     engine = Loading.engine
-    monkeypatch.setattr(Loading, "engine", lambda own: taken.append(own) or engine(own))
+
+    def take(own: Loading) -> Engine:
+        taken.append(own)
+        return engine(own)
+
+    monkeypatch.setattr(Loading, "engine", take)
     for args in (["-t", 1], ["--no-verify"], ["--prompt-lookup"], [], []):
         assert invoke("generate", "-m", path, "-n", 2, *args, "hello").exit_code == 0
     assert [own is early for own in taken] == [False, False, False, True, False]

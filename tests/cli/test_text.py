@@ -20,8 +20,8 @@ WINDOWS = BOM + LINES.replace("\n", "\r\n").encode()
 
 @pytest.mark.parametrize("command", ["generate", "tokenize", "score"])
 def test_stdin(command: str, tiny_model: ModelDir) -> None:
-    args = [command, "-m", tiny_model.path, "-"]
-    args += {"generate": ["-n", 3], "score": [" there"], "tokenize": []}[command]
+    more: dict[str, list[object]] = {"generate": ["-n", 3], "score": [" there"], "tokenize": []}
+    args = [command, "-m", tiny_model.path, "-", *more[command]]
     plain, windows = (output_json(*args, stdin=data) for data in (LINES.encode(), WINDOWS))
     for report in (plain, windows):
         report.pop("timing", None)

@@ -117,7 +117,7 @@ def test_the_checkpoint_itself_is_never_replaced(tmp_path: Path) -> None:
 
 
 def wrong_scale(self: ModelConfig, layer: int) -> float:
-    return self.head_dim**-0.5 * (1.02 if layer == 1 else 1)
+    return float(self.head_dim**-0.5) * (1.02 if layer == 1 else 1)
 
 
 def broken_step(self: Any, token_ids: Any, past: int) -> Any:

@@ -65,7 +65,13 @@ def test_settings_in_config_become_a_file(tmp_path: Path, caplog: pytest.LogCapt
 def test_what_old_transformers_wrote_everywhere_asks_for_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    old = {"max_length": 20, "min_length": 0, "do_sample": False, "num_beams": 1, "top_k": 50}
+    old: dict[str, object] = {
+        "max_length": 20,
+        "min_length": 0,
+        "do_sample": False,
+        "num_beams": 1,
+        "top_k": 50,
+    }
     old |= {"temperature": 1.0, "repetition_penalty": 1.0, "length_penalty": 1.0, "top_p": 1.0}
     old |= {"num_return_sequences": 1, "bad_words_ids": None, "task_specific_params": {"a": 1}}
     assert exported(tmp_path, old).generation_config == {}

@@ -135,7 +135,7 @@ def test_onnxruntime_genai_runs_the_fused_folder(
 ) -> None:
     genai = pytest.importorskip("onnxruntime_genai", reason="interop: needs onnxruntime-genai")
     theirs = genai.Model(str(fused.path))
-    found = []
+    found: list[list[int]] = []
     for prompt in PROMPTS:
         length = len(prompt) + NEW
         parameters = genai.GeneratorParams(theirs)

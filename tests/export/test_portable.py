@@ -62,7 +62,7 @@ def test_a_left_padded_batch_is_each_row_alone(small: ModelDir) -> None:
     width = max(map(len, rows))
     mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     ids = np.array([[0] * (width - len(row)) + row for row in rows])
-    past = {
+    past: dict[str, object] = {
         value.name: np.zeros((len(rows), 4, 0, 8), np.float32)
         for value in session.get_inputs()
         if value.name.startswith("past")

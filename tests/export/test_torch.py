@@ -146,7 +146,8 @@ def _torch_logits(model: Any, ids: list[int]) -> Any:
 
 
 def _torch_greedy(model: Any, prompt: list[int], count: int, bias: Any = 0.0) -> list[int]:
-    tokens, ids, past = [], prompt, None
+    tokens: list[int] = []
+    ids, past = prompt, None
     with torch.no_grad():
         while len(tokens) < count:
             output = model.transformer(torch.tensor([ids]), past_key_values=past, use_cache=True)

@@ -9,6 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -104,8 +105,8 @@ def decoding_calls(engine: Engine, folder: Path) -> Calls:
     layout = engine.decoder(rows=1, max_length=1).cache.layout
     draft = make_engine(folder / "draft", {**KEYS, "n_layer": 1}).model.path
     calls: dict[str, Callable[[], Any]] = {
-        **{f"batch {name}": lambda s=s: batch(sampling=s) for name, s in _SAMPLINGS.items()},
-        **{f"batch {name}": lambda s=s: batch(sampling=s) for name, s in _BEAMS.items()},
+        **{f"batch {name}": partial(batch, sampling=s) for name, s in _SAMPLINGS.items()},
+        **{f"batch {name}": partial(batch, sampling=s) for name, s in _BEAMS.items()},
         "batch on three rows": lambda: batch(opened(cache_bytes=3 * 50 * layout.token_bytes)),
         "beams on four rows": lambda: batch(
             opened(cache_bytes=4 * 50 * layout.token_bytes), sampling=_BEAMS["beams"]

@@ -31,7 +31,7 @@ RUNS_A_MODEL: Final = ("generate", "solve", "score", "perplexity", "tokenize")
 def _arguments(command: str, model: Path, folder: Path) -> list[object]:
     """Arguments with which the command would succeed; a command not listed gets none."""
     text = ROOT / "LICENSE"
-    return {
+    arguments: dict[str, list[object]] = {
         "generate": ["hi", "-n", 2],
         "solve": ["1 2 3 4", "-n", 2, "--max-new-tokens", 2],
         "score": ["a", "b"],
@@ -42,7 +42,8 @@ def _arguments(command: str, model: Path, folder: Path) -> list[object]:
         "quantize": [model, folder / "out"],
         "compare": [model, model, "--text", text],
         "doctor": [],
-    }.get(command, [])
+    }
+    return arguments.get(command, [])
 
 
 def _options() -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,9 @@ def written(completions: list[Completion]) -> list[tuple[object, ...]]:
 
     In float32, as the logits are: their normalizer's last bit is that of a sum over rows.
     """
-    return [(done.token_ids, np.float32(done.logprobs).tolist()) for done in completions]
+    return [
+        (done.token_ids, np.asarray(done.logprobs, np.float32).tolist()) for done in completions
+    ]
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
@@ -62,7 +65,7 @@ def test_the_same_call_twice(fp32: ModelDir, tmp_path: Path, name: str) -> None:
     """Every recipe, by two engines: alone, and in a batch, whose order does not matter."""
     first = load(fp32, tmp_path, name)
     second = gpt2edge.load(first.model.path)
-    options = {"max_new_tokens": 16, "sampling": SAMPLED, "logprobs": 0}
+    options: dict[str, Any] = {"max_new_tokens": 16, "sampling": SAMPLED, "logprobs": 0}
     alone, together = (
         [engine.generate(PROMPTS[2], **options) for engine in (first, second)],
         [engine.generate_batch(PROMPTS, **options) for engine in (first, second)],

@@ -36,7 +36,7 @@ Tensors = Callable[[str], NDArray[np.float32]]
 
 def _dequantized(model: ModelDir) -> Tensors:
     """Tensors by upstream's name, from the bytes in the folder and their documented meaning."""
-    stored = {
+    stored: dict[str, NDArray[Any]] = {
         item.name: onnx.numpy_helper.to_array(item)
         for item in onnx.load(model.graph_path).graph.initializer
     }
@@ -47,7 +47,8 @@ def _dequantized(model: ModelDir) -> Tensors:
         assert packed is not None
         halves = [packed & 15, packed >> 4] if bits == 4 else [packed]
         values = np.stack(halves, axis=-1).reshape(*scales.shape, -1).astype(np.float32)
-        return ((values - 2 ** (bits - 1)) * scales[..., None]).reshape(len(packed), -1)
+        scaled = (values - 2 ** (bits - 1)) * scales[..., None]
+        return np.asarray(scaled.reshape(len(packed), -1), np.float32)
 
     def tensor(name: str) -> NDArray[np.float32]:
         if name in stored:

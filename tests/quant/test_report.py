@@ -23,7 +23,7 @@ COARSE = replace(INT4, name="coarse", rounding="nearest", equalize=False, embedd
 @pytest.fixture(scope="module")
 def odd_text() -> list[int]:
     """Random tokens, whose last window is not a whole one."""
-    return np.random.default_rng(8).integers(0, 512, 90).tolist()
+    return list(map(int, np.random.default_rng(8).integers(0, 512, 90)))
 
 
 def error(values: NDArray[np.float64]) -> float:
@@ -58,12 +58,12 @@ def test_every_figure_against_numpy(fp32: ModelDir, odd_text: list[int], tmp_pat
         p, q = logprobs
         kl.append((np.exp(p) * (p - q)).sum(axis=1))
         same.append(p.argmax(axis=1) == q.argmax(axis=1))
-    nll_a, nll_b = map(np.concatenate, losses)
+    nll_a, nll_b = (np.concatenate(part) for part in losses)
     found = compare(a, b, odd_text, context=32)
     assert found.tokens == len(nll_a)
-    for estimate, nll in ((found.perplexity_a, nll_a), (found.perplexity_b, nll_b)):
-        assert estimate.value == pytest.approx(np.exp(nll.mean()), rel=1e-4)
-        assert estimate.standard_error == pytest.approx(estimate.value * error(nll), rel=1e-3)
+    for estimate, own in ((found.perplexity_a, nll_a), (found.perplexity_b, nll_b)):
+        assert estimate.value == pytest.approx(np.exp(own.mean()), rel=1e-4)
+        assert estimate.standard_error == pytest.approx(estimate.value * error(own), rel=1e-3)
     ratio = np.exp((nll_b - nll_a).mean())
     assert found.perplexity_increase.value == pytest.approx(ratio - 1, rel=1e-3)
     paired = ratio * error(nll_b - nll_a)

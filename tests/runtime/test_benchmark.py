@@ -168,11 +168,12 @@ def test_repetitions_have_prompts_of_their_own(
 ) -> None:
     seeds: list[int] = []
     prompts = BenchmarkTest.prompts
-    monkeypatch.setattr(
-        BenchmarkTest,
-        "prompts",
-        lambda self, vocab, seed=0: seeds.append(seed) or prompts(self, vocab, seed),
-    )
+
+    def noted(self: BenchmarkTest, vocab: int, seed: int = 0) -> list[list[int]]:
+        seeds.append(seed)
+        return prompts(self, vocab, seed)
+
+    monkeypatch.setattr(BenchmarkTest, "prompts", noted)
     benchmark([engine.model.path], plan_tests(64, n_prompt=[2], n_gen=[]), repetitions=3)
     assert seeds == [0, 1, 2, 3]  # the first is the warm-up
 

@@ -120,6 +120,9 @@ def test_without_end_tokens_those_of_the_configuration_hold(tmp_path: Path) -> N
 
 
 def test_a_rule_of_a_token_that_does_not_exist(bounded: Engine) -> None:
-    for name in ("forced_bos_token_id", "forced_eos_token_id"):
+    for rule in (
+        SamplingParams(forced_bos_token_id=260),
+        SamplingParams(forced_eos_token_id=260),
+    ):
         with pytest.raises(ValueError, match="token id 260 is outside the vocabulary"):
-            bounded.generate(PROMPT, sampling=SamplingParams(**{name: 260}))
+            bounded.generate(PROMPT, sampling=rule)

@@ -397,9 +397,14 @@ def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -
 
 
 def test_sampling_fields_are_arguments(engine: Engine) -> None:
-    for given in ({"temperature": 0.7, "seed": 3}, {"top_k": 5, "seed": 1}, {"num_beams": 3}):
-        plain = engine.generate("he", max_new_tokens=12, **given)  # type: ignore[arg-type]
-        params = SamplingParams(**given)  # type: ignore[arg-type]
+    cases: list[dict[str, Any]] = [
+        {"temperature": 0.7, "seed": 3},
+        {"top_k": 5, "seed": 1},
+        {"num_beams": 3},
+    ]
+    for given in cases:
+        plain = engine.generate("he", max_new_tokens=12, **given)
+        params = SamplingParams(**given)
         if given.get("num_beams"):
             params = SamplingParams(num_beams=3, temperature=0.0)
         assert (

@@ -122,7 +122,7 @@ def _functions(**calls: tuple[str, ...]) -> bytes:
         opsets = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("own", 1)]
         function = onnx.helper.make_function("own", name, ["x"], ["y"], [plain, within], opsets)
         model.functions.append(function)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_function_that_calls_itself_is_refused_before_it_can_crash(
 def test_who_lacks_an_int8_cache_gets_advice_that_can_be_followed(
     python: tuple[int, ...], advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session.ort, "__version__", "1.23.2")
+    monkeypatch.setattr("gpt2edge.runtime.ort.session.ort.__version__", "1.23.2")
     with monkeypatch.context() as patch:
         patch.setattr(sys, "version_info", python)
         with pytest.raises(ProviderError, match=f"1.23.2: {advice} quantize with a float32"):

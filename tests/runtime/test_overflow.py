@@ -95,7 +95,7 @@ def test_without_a_limit_half_of_the_context_is_for_the_completion(narrow: Engin
 def test_what_fits_is_left_alone(narrow: Engine) -> None:
     expected = narrow.generate(LONG[:20], max_new_tokens=29, sampling=GREEDY)
     for policy in ("truncate-left", "slide"):
-        overflow = Overflow(policy=policy, keep=2000)  # type: ignore[arg-type]
+        overflow = Overflow(policy=policy, keep=2000)
         done = narrow.generate(LONG[:20], max_new_tokens=29, sampling=GREEDY, overflow=overflow)
         assert (done.token_ids, done.truncated) == (expected.token_ids, False)
 

@@ -69,7 +69,7 @@ def test_presence_and_frequency_count_generated_tokens(
 
 
 def test_the_order_is_bias_then_penalty_then_bans() -> None:
-    params = {"logit_bias": {0: 1.0, 4: 100.0}, "repetition_penalty": 2.0}
+    params: dict[str, Any] = {"logit_bias": {0: 1.0, 4: 100.0}, "repetition_penalty": 2.0}
     assert processed([0, 4], **params) == [1, 2, 3, 4, 52.5]
     assert processed([0, 4], [4], **params) == [1, 2, 3, 4, -np.inf]
     assert processed([0, 4], no_repeat_ngram_size=1, **params) == [-np.inf, 2, 3, 4, -np.inf]

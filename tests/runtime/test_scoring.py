@@ -37,7 +37,7 @@ def test_score_is_what_generation_says(engine: Engine) -> None:
 def test_perplexity_equals_a_plain_computation(engine: Engine, context: int, stride: int) -> None:
     token_ids = np.random.default_rng(4).integers(0, 256, 150).tolist()
     ids = [EOS, *token_ids]
-    losses = {}
+    losses: dict[int, float] = {}
     for start in range(0, len(ids), stride):
         window = ids[start : start + context]
         logits = engine.logits(window).astype(np.float64)

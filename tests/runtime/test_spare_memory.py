@@ -19,7 +19,8 @@ class Owner:
 
 
 def _address(array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> int:
-    return array.__array_interface__["data"][0]
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def test_the_next_cache_gets_the_memory_of_the_last() -> None:

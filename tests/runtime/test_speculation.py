@@ -29,12 +29,12 @@ def draft(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["lookup", "draft", "itself"])
 def guessing(request: pytest.FixtureRequest, engine: Engine, draft: Path) -> Engine:
-    speculation = {
+    kinds: dict[str, PromptLookup | DraftModel] = {
         "lookup": PromptLookup(min_ngram=1),
         "draft": DraftModel(draft),
         "itself": DraftModel(engine.model.path),
-    }[request.param]
-    return Engine(engine.model.path, RuntimeOptions(speculation=speculation))
+    }
+    return Engine(engine.model.path, RuntimeOptions(speculation=kinds[request.param]))
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ def test_guesses_are_counted(guessing: Engine, monkeypatch: pytest.MonkeyPatch) 
     """Every guess beside the text that came of it: how many there were, how many were right."""
     guesses: list[tuple[int, list[int]]] = []
     for kind in (LookupDrafter, ModelDrafter):
-        guess = kind.guess
+        original = kind.guess
 
-        def noted(self: Any, count: int, guess: Any = guess) -> list[int]:
+        def noted(self: Any, count: int, guess: Any = original) -> list[int]:
             lookup = isinstance(self, LookupDrafter)
             length = len(self._text if lookup else self._generation.history)
             guesses.append((length, guess(self, count)))
@@ -97,7 +97,7 @@ def test_a_model_that_drafts_for_itself_is_always_right(engine: Engine) -> None:
 @pytest.mark.usefixtures("always")
 def test_stop_strings_and_streams(engine: Engine, guessing: Engine) -> None:
     stop = engine.generate(PROMPT, max_new_tokens=60, sampling=SAMPLED).text[20:23]
-    arguments = {"max_new_tokens": 60, "sampling": SAMPLED, "stop": stop}
+    arguments: dict[str, Any] = {"max_new_tokens": 60, "sampling": SAMPLED, "stop": stop}
     plain = engine.generate(PROMPT, **arguments)
     stream = guessing.stream(PROMPT, **arguments)
     assert "".join(chunk.text for chunk in stream) == plain.text

@@ -22,7 +22,7 @@ def processed(
     assert processing.is_needed
     logits = np.array(PLAIN, np.float32)
     processing(logits, history, banned)
-    return logits.tolist()
+    return [float(value) for value in logits]
 
 
 def changed(**logits: float) -> list[float]:

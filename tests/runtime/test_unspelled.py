@@ -54,12 +54,12 @@ def test_they_are_never_drawn(
             ["a", "the sea"], n=min(2, beams), sampling=sampling, max_new_tokens=12, logprobs=1
         )
         assert max(token_id for item in done for token_id in item.token_ids) < SPELLED
-    done = engine.generate("a", sampling=GREEDY, max_new_tokens=3, logprobs=1)
+    one = engine.generate("a", sampling=GREEDY, max_new_tokens=3, logprobs=1)
     logits = engine.logits("a")[-1]
-    assert done.token_ids[0] == logits[:SPELLED].argmax()
-    own = log_softmax(logits)[done.token_ids[0]]  # the model's own, of all ids
-    assert done.logprobs[0] == pytest.approx(own, abs=1e-4)
-    assert done.top_logprobs[0][0].token_id >= SPELLED
+    assert one.token_ids[0] == logits[:SPELLED].argmax()
+    own = log_softmax(logits)[one.token_ids[0]]  # the model's own, of all ids
+    assert one.logprobs[0] == pytest.approx(own, abs=1e-4)
+    assert one.top_logprobs[0][0].token_id >= SPELLED
 
 
 def test_an_end_of_text_need_not_be_spelled(

@@ -78,7 +78,8 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     if not os.access("/proc/self/pagemap", os.R_OK):
         pytest.skip("huge pages are Linux's, and need /proc/self/pagemap")
     made = Kernel()
-    monkeypatch.setattr(huge_pages.ctypes, "CDLL", lambda _: SimpleNamespace(madvise=made))
+    library = SimpleNamespace(madvise=made)
+    monkeypatch.setattr("gpt2edge.runtime.system.huge_pages.ctypes.CDLL", lambda _: library)
     monkeypatch.setattr(huge_pages, "huge_pages_setting", lambda: "madvise")
     return made
 

@@ -2,30 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from fractions import Fraction
-from importlib import import_module
 from typing import Any
 
 import pytest
 
 from gpt2edge.runtime.search.game24 import can_win
 from gpt2edge.runtime.search.game24_steps import is_solved, read_step
-from tests.conftest import ROOT
+from training import game24
+from training.game24_tokenizer import build_tokenizer
 
 DRAWN = 3000
 
 
 @pytest.fixture(scope="module")
-def game24() -> Iterator[Any]:
-    """The script, with its folder on the path as when it is run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "training"))
-        yield import_module("game24")
-
-
-@pytest.fixture(scope="module")
-def source(game24: Any) -> Any:
+def source() -> Any:
     return game24.Source(seed=7)
 
 
@@ -34,7 +25,7 @@ def numbers_of(prompt: str) -> tuple[int, tuple[int, ...]]:
     return int(target), tuple(map(int, numbers.split()))
 
 
-def test_no_puzzle_of_the_test_is_ever_drawn(game24: Any, source: Any) -> None:
+def test_no_puzzle_of_the_test_is_ever_drawn(source: Any) -> None:
     aside = {*game24.test_puzzles(), *source.valid}
     assert len(game24.test_puzzles()) == 100
     assert len(aside) == 200
@@ -53,7 +44,7 @@ def test_every_example_is_a_solution(source: Any) -> None:
         assert is_solved(numbers, example.solution, target)
 
 
-def test_solutions_are_equally_likely(game24: Any, source: Any) -> None:
+def test_solutions_are_equally_likely(source: Any) -> None:
     """(4, 6, 8, 8): drawn as often as one another, and all of them."""
     count = game24.solutions((4, 6, 8, 8), 24)
     drawn = Counter("".join(source.solution((4, 6, 8, 8), 24)) for _ in range(100 * count))
@@ -91,8 +82,8 @@ def reaches(left: tuple[int, ...], target: int) -> bool:
     return won
 
 
-def test_the_tokenizer_loses_nothing(game24: Any, source: Any) -> None:
-    tokenizer = game24.build_tokenizer()
+def test_the_tokenizer_loses_nothing(source: Any) -> None:
+    tokenizer = build_tokenizer()
     for example in (source.example() for _ in range(200)):
         text = example.prompt + example.solution
         ids = tokenizer.encode(text).ids
@@ -103,14 +94,14 @@ def test_the_tokenizer_loses_nothing(game24: Any, source: Any) -> None:
     assert tokenizer.decode(tokenizer.encode("8 % 8 é\n ２").ids) == "8 % 8 é\n ２"  # noqa: RUF001
 
 
-def test_the_same_seed_gives_the_same_data(game24: Any) -> None:
+def test_the_same_seed_gives_the_same_data() -> None:
     first, second = (game24.Source(seed=3) for _ in range(2))
     assert [first.example() for _ in range(50)] == [second.example() for _ in range(50)]
     assert first.rollout() == second.rollout()
     assert first.valid == second.valid
 
 
-def test_the_list_of_test_puzzles_is_as_published(game24: Any) -> None:
+def test_the_list_of_test_puzzles_is_as_published() -> None:
     """Each can be solved in whole numbers; the problems say so."""
     lines = list(game24.problems(game24.test_puzzles()))
     facts = [json.loads(line) for line in lines]

@@ -1,18 +1,20 @@
 """What the verifiers are taught: wrong beside right, and where a result goes wrong."""
 
 import pytest
-import stepmath
-from solver_labels import judged_lines, judged_steps, judged_whole
-from solver_rows import IGNORE, Judged
-from solver_tasks import TASKS
+
+from training import stepmath
+from training.solver_labels import judged_lines, judged_steps, judged_whole
+from training.solver_rows import IGNORE, Judged
+from training.solver_tasks import TASKS
+from training.stepmath_stories import Equation
 
 TASK = TASKS["stepmath"]
 PROBLEM = stepmath.Problem(
     "",
     (
-        stepmath.Equation(3, "*", 4, 12),
-        stepmath.Equation(5, "*", 7, 35),
-        stepmath.Equation(12, "+", 35, 47, (0, 1)),
+        Equation(3, "*", 4, 12),
+        Equation(5, "*", 7, 35),
+        Equation(12, "+", 35, 47, (0, 1)),
     ),
     story="shop",
     size="small",

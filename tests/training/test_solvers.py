@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stepmath
 from tokenizers import Tokenizer
 
 import gpt2edge
@@ -13,6 +12,7 @@ from gpt2edge.errors import ProviderError
 from gpt2edge.export.verify import reference
 from gpt2edge.runtime.ort.session import require_int8_cache
 from tests.conftest import ROOT
+from training import stepmath
 
 pytest.importorskip("onnx", reason="needs the export extra")
 safetensors = pytest.importorskip("safetensors", reason="needs the export extra")

@@ -5,11 +5,11 @@ import re
 from itertools import permutations
 
 import pytest
-import stepmath
-import stepmath_drills
-from stepmath import Problem, judge_steps, split_solution
-from stepmath_stories import Equation, calculate, is_held_out
-from stepmath_words import DAYS, HE, ITEMS, PACKS, SHE, WORDS
+
+from training import stepmath, stepmath_drills
+from training.stepmath import Problem, judge_steps, split_solution
+from training.stepmath_stories import Equation, calculate, is_held_out
+from training.stepmath_words import DAYS, HE, ITEMS, PACKS, SHE, WORDS
 
 TRAINING = [stepmath.training_problem(number) for number in range(600)]
 TEST = stepmath.heldout_problems()

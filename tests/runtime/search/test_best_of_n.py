@@ -1,5 +1,6 @@
 """Best of N: oracle, weights, top k, interruption."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -70,7 +71,11 @@ def test_choices_on_fixed_scores(engine: Engine) -> None:
 
 def test_steps_are_aggregated(engine: Engine) -> None:
     class Lengths:
-        def score_steps(self, prompt: str, solutions: list[list[str]]) -> list[list[float]]:  # noqa: ARG002
+        def score_steps(
+            self,
+            prompt: str,  # noqa: ARG002
+            solutions: Sequence[Sequence[str]],
+        ) -> list[list[float]]:
             return [[1 / len(step) for step in steps] for steps in solutions]
 
     strategy = BestOfN(n=4, verifier=Lengths(), aggregate="min", step="e")

@@ -47,7 +47,7 @@ def test_what_cannot_be_won_is_given_up(engine: Engine, numbers: tuple[int, ...]
 
 def test_mcts_wins_too(engine: Engine) -> None:
     for rule in ("uct", "puct"):
-        search = MCTS(simulations=3000, rule=rule, accept=1.0, batch=8)  # type: ignore[arg-type]
+        search = MCTS(simulations=3000, rule=rule, accept=1.0, batch=8)
         result = search.run(engine, Game24((4, 6, 8, 8)))
         assert is_solution(result.best.state, (4, 6, 8, 8))
         assert result.stopped == "decided"

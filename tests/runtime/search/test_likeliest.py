@@ -41,7 +41,7 @@ def test_a_beam_as_wide_as_the_vocabulary_misses_nothing(engine: Engine) -> None
     assert tokenizer is not None
     ends = {token for token in vocab if END in tokenizer.piece(token)}
     after = {t: log_softmax(engine.logits([*ids, t])[-1]) for t in vocab}
-    found = [(float(first[t]), (t,)) for t in ends]
+    found: list[tuple[float, tuple[int, ...]]] = [(float(first[t]), (t,)) for t in ends]
     starts = [t for t in vocab if t not in ends and t != 259]
     found += [(float(first[a] + after[a][b]), (a, b)) for a, b in product(starts, ends)]
     (lines,) = Likeliest(k=260, end=END, max_new_tokens=2)(["the"], Workspace(engine))

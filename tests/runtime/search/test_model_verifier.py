@@ -1,6 +1,7 @@
 """Models as verifiers: the right numbers, and nothing computed twice for a text that grows."""
 
 import math
+from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def _common(first: list[int], second: list[int]) -> int:
 def test_what_a_verifier_reads_is_in_the_cost(
     engine: Engine, values: Engine, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model: Any = {
+    makers: dict[str, Callable[[], Any]] = {
         "outcome": lambda: OutcomeModel(values),
         "process": lambda: ProcessModel(values),
         "weighted": lambda: Weighted(
@@ -151,7 +152,8 @@ def test_what_a_verifier_reads_is_in_the_cost(
         ),
         "likelihood": lambda: Likelihood(engine),
         "asked": lambda: AskedModel(engine, question="?", yes="y", no="n"),
-    }[kind]()
+    }
+    model = makers[kind]()
     parts = [part for _, part in model.parts] if kind == "weighted" else [model]
     decoders = [id(part._row([0])[0]) for part in parts if isinstance(part, _Reader)]
     run, calls = Decoder._run, []

@@ -110,7 +110,8 @@ def test_a_beam_keeps_n_over_m(
 
 
 def test_nothing_is_computed_twice(engine: Engine) -> None:
-    for knobs in ({"n": 8, "width": 2}, {"n": 8, "width": 4, "diverse": True}, {"lookahead": 2}):
+    cases: list[dict[str, Any]] = [{"width": 2}, {"diverse": True}, {"lookahead": 2}]
+    for knobs in cases:
         result = search(engine, **{"n": 8, "width": 4, **knobs})
         assert result.cost.prefilled_tokens == len(engine.encode("hello"))
         assert result.cost.verifier_calls > 0

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_ctrl_c_ends_the_block_and_other_errors_do_not(engine: Engine) -> None:
 @pytest.mark.parametrize("field", ["tokens", "forward_calls", "seconds"])
 def test_a_budget_of_nothing_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"the budget's {field} is 0"):
-        Budget(**{field: 0})
+        Budget(**cast("dict[str, Any]", {field: 0}))
 
 
 def test_a_search_needs_a_tokenizer(tmp_path: Path) -> None:

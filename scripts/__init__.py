@@ -1,0 +1,1 @@
+"""Programs for those who work on gpt2edge; run from the root: ``python -m scripts.link_tree``."""
