@@ -36,7 +36,7 @@ from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
-from gpt2edge.runtime.ort.library import session as session_module
+from gpt2edge.runtime.ort import session as session_module
 
 TESTS: Final = ("pp512", "tg64@d32", "tg64@d944", "tg64@d32/b8", "tg64@d200/b16")
 _WARM_UP_STEPS: Final = 16

@@ -12,7 +12,7 @@ from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.ort.graph_edits import as_loaded, calls_itself
-from gpt2edge.runtime.ort.library import session
+from gpt2edge.runtime.ort import session
 
 LENGTHS = ("seqlens_k", "total_sequence_length")
 GRAPH = (BUNDLED_MODEL / "model.onnx").read_bytes()

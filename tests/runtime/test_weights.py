@@ -13,7 +13,7 @@ import pytest
 from gpt2edge import Engine
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.options import RuntimeOptions
-from gpt2edge.runtime.ort.library import session
+from gpt2edge.runtime.ort import session
 from gpt2edge.runtime.ort.weights import MappedWeights
 from gpt2edge.runtime.system import huge_pages
 from gpt2edge.runtime.system.huge_pages import HugePages, huge_pages_setting
