@@ -28,7 +28,7 @@ from benchmarks.search_report import SEARCHES, publish, result_rows, show
 from benchmarks.solver_models import LONGEST, STEP, Family, Problem, problems
 from gpt2edge import GREEDY
 from gpt2edge.runtime.search import MajorityVote, ProcessModel
-from gpt2edge.runtime.search.candidates import Judge
+from gpt2edge.runtime.search.candidates import CandidateScorer
 from gpt2edge.runtime.system.threads import available_threads
 
 WORK: Final = ROOT / "build" / "search"
@@ -156,7 +156,7 @@ def _seconds(
         for name, verifier in verifiers.items():
             fresh = type(verifier)(verifier.engine)
             started = clock()
-            Judge(fresh, "last", STEP)(problem.prompt, candidates)
+            CandidateScorer(fresh, "last", STEP)(problem.prompt, candidates)
             yield (name, n), clock() - started
     for steps in run.searches:
         if not (steps.is_checked or "prm" in verifiers):

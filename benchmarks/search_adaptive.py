@@ -6,13 +6,13 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.search_selection import Pool, interval, outcomes
-from gpt2edge.runtime.search import Arm, Trial, fit
+from gpt2edge.runtime.search import Allocation, Trial, fit
 
 PROBE: Final = 4
 """Samples that tell how hard a problem is."""
 BINS: Final = 5
 ARMS: Final = tuple(
-    Arm(method=method, n=n)
+    Allocation(method=method, n=n)
     for n in (4, 8, 16, 32, 64, 128, 256)
     for method in ("majority", "best-of-n")
 )
@@ -44,12 +44,12 @@ def adaptive_rows(pools: Sequence[Pool]) -> Iterator[Any]:
             }
 
 
-def _trials(number: int, pool: Pool, arms: Sequence[Arm]) -> list[Trial]:
+def _trials(number: int, pool: Pool, arms: Sequence[Allocation]) -> list[Trial]:
     orders = pool.orders(number)
     return [
         Trial(
             problem=str(number),
-            ease=float(pool.scores["check"][:PROBE].mean()),
+            easiness=float(pool.scores["check"][:PROBE].mean()),
             arm=arm,
             accuracy=float(outcomes(pool, CHOICE[arm.method], orders, arm.n).mean()),
             tokens=arm.n * float(pool.tokens.mean()),
@@ -65,7 +65,7 @@ def _cross_validated(trials: Sequence[Sequence[Trial]], tokens: float) -> tuple[
         seen = [trial for own in trials[1 - fold :: 2] for trial in own]
         policy = fit(seen, tokens=tokens, bins=BINS, measure="score", probe=PROBE)
         for number in range(fold, len(trials), 2):
-            arm = policy.arm(trials[number][0].ease)
+            arm = policy.arm(trials[number][0].easiness)
             (trial,) = [trial for trial in trials[number] if trial.arm == arm]
             right[number], spent[number] = trial.accuracy, trial.tokens
     return right, spent

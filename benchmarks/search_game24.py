@@ -27,7 +27,7 @@ from typing import Any, Final, TypeAlias
 
 from benchmarks.fingerprint import ROOT, git_commit, provenance, refusal
 from gpt2edge import Engine, RuntimeOptions
-from gpt2edge.runtime.search import MCTS, Likeliest, OutcomeModel, TreeOfThoughts, WrittenGame24
+from gpt2edge.runtime.search import MCTS, LineBeam, OutcomeModel, TreeOfThoughts, WrittenGame24
 from gpt2edge.runtime.search.game24_steps import is_solved, legal_steps
 from gpt2edge.runtime.search.trees.tree import TreeResult
 
@@ -36,8 +36,8 @@ Position: TypeAlias = tuple[Fraction, ...]
 PUZZLES: Final = ROOT / "training" / "game24_test.txt"
 MODELS: Final = ROOT / "build" / "solvers"
 RESULTS: Final = ROOT / "benchmarks" / "results" / "search_game24.jsonl"
-MOVES: Final = Likeliest(k=24, least=1e-4, max_new_tokens=20)
-FEW: Final = Likeliest(k=8, least=1e-2, max_new_tokens=20)
+MOVES: Final = LineBeam(k=24, least=1e-4, max_new_tokens=20)
+FEW: Final = LineBeam(k=8, least=1e-2, max_new_tokens=20)
 ORDERS: Final = 40
 WARM_UP: Final = 2
 
@@ -47,7 +47,7 @@ class Method:
     """A search, the moves it may ask for, and whether it has the value model."""
 
     search: TreeOfThoughts | MCTS
-    moves: Likeliest = MOVES
+    moves: LineBeam = MOVES
     has_values: bool = True
 
 

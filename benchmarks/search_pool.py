@@ -16,9 +16,9 @@ from gpt2edge import GREEDY, Engine
 from gpt2edge.runtime.search import (
     OutcomeModel,
     ProcessModel,
-    Request,
+    SearchPrompt,
+    SearchSession,
     StepBeam,
-    Workspace,
     extract_answer,
 )
 from gpt2edge.runtime.search.steps import split_steps
@@ -127,7 +127,7 @@ def steps_row(
     engine: Engine, problem: Problem, steps: Steps, temperature: float, prm: ProcessModel | None
 ) -> Row:
     """One search over steps."""
-    result = steps.strategy(prm).search(Workspace(engine), _request(problem, temperature))
+    result = steps.strategy(prm).search(SearchSession(engine), _request(problem, temperature))
     return {
         "problem": problem.number,
         "expected": problem.answer,
@@ -169,7 +169,7 @@ class Log:
             file.write(json.dumps(row) + "\n")
 
 
-def _request(problem: Problem, temperature: float) -> Request:
-    return Request(
+def _request(problem: Problem, temperature: float) -> SearchPrompt:
+    return SearchPrompt(
         prompt=problem.prompt, sampling=problem.sampling(temperature), max_new_tokens=LONGEST
     )

@@ -189,7 +189,7 @@ def cases(folder: Path, options: RuntimeOptions, draft: Path | None, count: int)
     """All of them over one model."""
     engine = Engine(folder, options)
     lookup = Engine(folder, replace(options, speculation=PromptLookup()))
-    caching = Engine(folder, replace(options, prefix_cache_bytes=1 << 28))
+    caching = Engine(folder, replace(options, prompt_cache_bytes=1 << 28))
     found = []
     for name, (prompt, text) in texts(Engine(BUNDLED_MODEL)).items():
         plain = writes(engine, prompt, text)

@@ -30,7 +30,7 @@ from benchmarks.report import publish, soak_table
 from gpt2edge import Engine, Gpt2EdgeError, RuntimeOptions, SamplingParams, StopParams
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.options import PromptLookup
-from gpt2edge.runtime.search import BestOfN, Budget, Likelihood, MajorityVote
+from gpt2edge.runtime.search import BestOfN, Budget, LikelihoodVerifier, MajorityVote
 from gpt2edge.runtime.system.threads import available_threads
 
 WORDS: Final = [
@@ -153,7 +153,7 @@ class Load:
 
     def search(self) -> int:
         """A vote, or the likeliest of several samples."""
-        methods = (MajorityVote(n=4), BestOfN(n=4, verifier=Likelihood(self.engine)))
+        methods = (MajorityVote(n=4), BestOfN(n=4, verifier=LikelihoodVerifier(self.engine)))
         result = self.random.choice(methods).run(
             self.engine,
             self._prompt(),
@@ -209,7 +209,7 @@ class Load:
 def make_load(model: Path, *, threads: int | None, seed: int) -> Load:
     """The engines over ``model``; the guessing one remembers 4 MiB of prompts."""
     plain = RuntimeOptions(threads=threads)
-    guessing = replace(plain, prefix_cache_bytes=1 << 22, speculation=PromptLookup())
+    guessing = replace(plain, prompt_cache_bytes=1 << 22, speculation=PromptLookup())
     return Load(Engine(model, plain), Engine(model, guessing), random.Random(seed))
 
 

@@ -33,7 +33,7 @@ _UNREAD: Final = (
 """With one of these a command loads nothing, or something else."""
 
 
-class Wanted(NamedTuple):
+class Preload(NamedTuple):
     """What the command line says about the model, how it runs and how it takes a text."""
 
     model: Path | None = None
@@ -52,7 +52,7 @@ class Loading:
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: Preload,
         change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None,
     ) -> None:
         os.environ.setdefault(*_NO_BLAS_THREADS)
@@ -61,7 +61,7 @@ class Loading:
             if wanted.verify:
                 check.enter_context(model.verified())
             from gpt2edge.runtime.options import RuntimeOptions
-            from gpt2edge.runtime.ort.background_load import Opening
+            from gpt2edge.runtime.ort.background_load import BackgroundLoad
 
             options = RuntimeOptions(
                 threads=wanted.threads,
@@ -69,7 +69,9 @@ class Loading:
                 verify=wanted.verify,
                 add_special_tokens=wanted.add_bos,
             )
-            self._opening = Opening(model, change(options) if change else options, verified=True)
+            self._opening = BackgroundLoad(
+                model, change(options) if change else options, verified=True
+            )
             self._check = check.pop_all()
 
     def engine(self) -> "Engine":
@@ -80,7 +82,7 @@ class Loading:
             return Engine(self._opening)
 
 
-_begun: dict[Wanted, Loading] = {}
+_begun: dict[Preload, Loading] = {}
 
 
 def begin(args: Sequence[str]) -> None:
@@ -91,7 +93,7 @@ def begin(args: Sequence[str]) -> None:
             _begun[wanted] = Loading(wanted)
 
 
-def take(wanted: Wanted) -> Loading:
+def take(wanted: Preload) -> Loading:
     """What was begun where it is ``wanted``, else begun now."""
     return _begun.pop(wanted, None) or Loading(wanted)
 
@@ -110,7 +112,7 @@ def open_model(path: Path | None) -> "ModelDir":
     return ModelDir.open(path or BUNDLED_MODEL)
 
 
-def _glance(args: Sequence[str]) -> Wanted | None:
+def _glance(args: Sequence[str]) -> Preload | None:
     """The model and threads of a command that loads one; None where click should read first."""
     if not args or args[0] not in _COMMANDS:
         return None
@@ -131,4 +133,4 @@ def _glance(args: Sequence[str]) -> Wanted | None:
     if (model and not Path(model).is_dir()) or int(threads or 1) not in range(1, 1025):
         return None  # a name in the store, or a mistake
     path, count = Path(model) if model else None, int(threads) if threads else None
-    return Wanted(path, count, add_bos=add_bos)
+    return Preload(path, count, add_bos=add_bos)

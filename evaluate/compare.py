@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import function, instance, listed, whole
+from gpt2edge._checks import check_callable, check_int, check_list, check_type
 from gpt2edge._progress import Progress, silent
 from gpt2edge.evaluate.probe import Probe
 from gpt2edge.graph.names import Block
@@ -67,7 +67,7 @@ def compare(
     the tokens done. Raises ValueError for
     unequal vocabularies or fewer than two tokens.
     """
-    function("progress", progress)
+    check_callable("progress", progress)
     tell = progress or silent
     _check(a, b, token_ids, context)
     rows, done = [], 0
@@ -116,9 +116,9 @@ def layer_errors(
     Both read the first tokens of ``token_ids``; the error is |b - a| / |a| over all of them.
     """
     for name, model in (("a", a), ("b", b)):
-        instance(name, model, ModelDir, "a ModelDir")
-    listed("token_ids", token_ids, "a list of token ids")
-    function("progress", progress)
+        check_type(name, model, ModelDir, "a ModelDir")
+    check_list("token_ids", token_ids, "a list of token ids")
+    check_callable("progress", progress)
     residuals = {}
     for block in map(Block, range(a.config.n_layer)):
         residuals[block.attention] = block.attention_residual
@@ -143,7 +143,7 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None:
     for name, engine in (("a", a), ("b", b)):
-        instance(name, engine, Engine, "an Engine, such as load returns")
+        check_type(name, engine, Engine, "an Engine, such as load returns")
         engine.model.require_language_model()
     if a.config.vocab_size != b.config.vocab_size:
         raise ValueError(
@@ -156,9 +156,9 @@ def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None
             "texts; only models of one vocabulary can be compared"
         )
     longest = min(a.config.n_positions, b.config.n_positions)
-    whole("context", context, 2, longest)
-    for token_id in listed("token_ids", token_ids, "a list of token ids"):
-        whole("token_ids", token_id, 0, a.config.vocab_size - 1, part="a token id in ")
+    check_int("context", context, 2, longest)
+    for token_id in check_list("token_ids", token_ids, "a list of token ids"):
+        check_int("token_ids", token_id, 0, a.config.vocab_size - 1, part="a token id in ")
     if len(token_ids) < 2:
         raise ValueError("the text has fewer than two tokens; there is nothing to predict")
 

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from gpt2edge._checks import function, instance, listed, optional, whole
+from gpt2edge._checks import check_callable, check_int, check_list, check_optional, check_type
 from gpt2edge.errors import Argument, ArgumentError, ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.engine import Engine
@@ -45,8 +45,8 @@ class BenchmarkTest:
 
     def __post_init__(self) -> None:
         for name in ("n_prompt", "n_gen", "n_depth"):
-            whole(name, getattr(self, name), 0, 2**31)
-        whole("batch", self.batch, 1, 2**31)
+            check_int(name, getattr(self, name), 0, 2**31)
+        check_int("batch", self.batch, 1, 2**31)
         if (self.n_prompt == 0) == (self.n_gen == 0):
             raise ValueError("a test prefills n_prompt tokens or decodes n_gen; set one of them")
 
@@ -91,11 +91,11 @@ def plan_tests(
 
     Raises ContextLengthError where one does not fit ``context`` tokens.
     """
-    whole("context", context, 1, 2**63)
+    check_int("context", context, 1, 2**63)
     lists = {"n_prompt": n_prompt, "n_gen": n_gen, "n_depth": n_depth, "batch": batch}
     for name, counts in lists.items():
-        for count in listed(name, counts, "a list of whole numbers"):
-            whole(name, count, int(name == "batch"), 2**31, part="a number in ")
+        for count in check_list(name, counts, "a list of whole numbers"):
+            check_int(name, count, int(name == "batch"), 2**31, part="a number in ")
     tests = [
         test
         for rows in batch
@@ -209,14 +209,14 @@ def benchmark(
     repetition, so that the machine's drift, and the luck of the memory pages that a load gets,
     hit all alike. ``progress`` is called with the requests done and their total.
     """
-    whole("repetitions", repetitions, 1, 10_000)
-    optional("options", options, RuntimeOptions, "RuntimeOptions")
-    function("progress", progress)
+    check_int("repetitions", repetitions, 1, 10_000)
+    check_optional("options", options, RuntimeOptions, "RuntimeOptions")
+    check_callable("progress", progress)
     options = options or RuntimeOptions()
     threads = options.threads or available_threads()
-    folders = [ModelDir.open(model) for model in listed("models", models, "a list of folders")]
-    for test in listed("tests", tests, "a list of BenchmarkTest"):
-        instance("tests", test, BenchmarkTest, "a list of BenchmarkTest")
+    folders = [ModelDir.open(model) for model in check_list("models", models, "a list of folders")]
+    for test in check_list("tests", tests, "a list of BenchmarkTest"):
+        check_type("tests", test, BenchmarkTest, "a list of BenchmarkTest")
     _check_tasks(folders, tests)
     rounds, samples = (1, repetitions) if len(folders) == 1 else (repetitions, 1)
     figures: list[ModelFigures] = []

@@ -18,7 +18,7 @@ from gpt2edge.runtime.search import (
     BestOfN,
     Budget,
     Game24,
-    Likelihood,
+    LikelihoodVerifier,
     Loom,
     MajorityVote,
     Policy,
@@ -88,7 +88,7 @@ show("best of 16", best.run(engine, PROMPT, sampling=warm, max_new_tokens=24))
 # never computed twice. A budget ends any search with the best so far.
 
 # %%
-beam = StepBeam(n=4, width=2, step=".", verifier=Likelihood(engine))
+beam = StepBeam(n=4, width=2, step=".", verifier=LikelihoodVerifier(engine))
 budget = Budget(tokens=200)
 show("beam", beam.run(engine, PROMPT, sampling=warm, max_new_tokens=60, budget=budget))
 
@@ -99,7 +99,7 @@ show("beam", beam.run(engine, PROMPT, sampling=warm, max_new_tokens=60, budget=b
 # `fit` makes a policy from measured rows, see `benchmarks/search_adaptive.py`.
 
 # %%
-adaptive = Adaptive(policy=Policy.usual(16, verified=False), answer=animal)
+adaptive = Adaptive(policy=Policy.default(16, verified=False), answer=animal)
 show("adaptive", adaptive.run(engine, PROMPT, sampling=warm, max_new_tokens=24))
 
 # %% [markdown]

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from gpt2edge._checks import function, one_of, path_like, written
+from gpt2edge._checks import check_callable, check_one_of, check_path, check_text
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
 from gpt2edge.export.architectures.profiles import CPU, PORTABLE, Architecture, architecture_of
@@ -46,12 +46,12 @@ def export_checkpoint(
     or tensor at fault, ParityError where the graph disagrees with the numpy reference,
     ModelDirError where ``out`` exists or cannot be written; ``out`` is then left as it was.
     """
-    path_like("source", source)
-    one_of("profile", profile, (CPU, PORTABLE))
+    check_path("source", source)
+    check_one_of("profile", profile, (CPU, PORTABLE))
     if origin is not None:
-        written("origin", origin)
+        check_text("origin", origin)
     tell = progress or silent
-    function("progress", progress)
+    check_callable("progress", progress)
     checkpoint = Checkpoint.open(source)
     architecture = architecture_of(profile, checkpoint.head)
     with staged_folder(out, overwrite=overwrite) as folder:

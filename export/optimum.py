@@ -3,7 +3,7 @@
 import os
 from typing import Any, Final
 
-from gpt2edge._checks import path_like
+from gpt2edge._checks import check_path
 from gpt2edge._extras import require
 from gpt2edge._optimum import OPTIMUM
 from gpt2edge._progress import Progress, silent
@@ -34,7 +34,7 @@ def export_with_optimum(
     tell = progress or silent
     tell("loading Optimum", 0, 0)
     main_export = require("optimum", "optimum.exporters.onnx").main_export
-    path_like("source", source)
+    check_path("source", source)
     checkpoint = Checkpoint.open(source)
     if checkpoint.head.task != "text-generation":
         raise ExportError(

@@ -5,7 +5,7 @@ from gpt2edge._extras import require
 require("quant", "onnx")  # before the modules below import it
 
 from gpt2edge.evaluate.compare import Comparison, Estimate, compare, layer_errors  # noqa: E402
-from gpt2edge.quant.auto import Candidate, Choice, quantize_auto  # noqa: E402
+from gpt2edge.quant.auto import Choice, MeasuredRecipe, quantize_auto  # noqa: E402
 from gpt2edge.quant.calibration.calibration import Calibration  # noqa: E402
 from gpt2edge.quant.calibration.sensitivity import mixed_recipe  # noqa: E402
 from gpt2edge.quant.quantizer import quantize  # noqa: E402
@@ -32,10 +32,10 @@ __all__ = [
     "MIXED",
     "RECIPES",
     "Calibration",
-    "Candidate",
     "Choice",
     "Comparison",
     "Estimate",
+    "MeasuredRecipe",
     "QuantRecipe",
     "compare",
     "layer_errors",

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from gpt2edge._checks import function, listed, real
+from gpt2edge._checks import check_callable, check_float, check_list
 from gpt2edge._progress import Progress, silent, under
 from gpt2edge.errors import QuantizationError
 from gpt2edge.evaluate.compare import kl_divergence
@@ -53,7 +53,7 @@ Stopwatch = Callable[[Engine], Speed]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class MeasuredRecipe:
     """A recipe and what was measured of it; ``kl`` in nats a token."""
 
     recipe: str
@@ -70,7 +70,7 @@ class Choice:
 
     recipe: str
     reason: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[MeasuredRecipe, ...]
 
 
 def quantize_auto(
@@ -92,12 +92,12 @@ def quantize_auto(
     Raises as ``quantize`` does.
     """
     model = opened("model", model)
-    given = listed("candidates", candidates, "a list of recipes, or of their names")
+    given = check_list("candidates", candidates, "a list of recipes, or of their names")
     recipes = [recipe_of(recipe) for recipe in given]
-    real("max_kl", max_kl, 0, math.inf)
-    function("stopwatch", stopwatch)
-    function("check", check)
-    function("progress", progress)
+    check_float("max_kl", max_kl, 0, math.inf)
+    check_callable("stopwatch", stopwatch)
+    check_callable("check", check)
+    check_callable("progress", progress)
     tell = progress or silent
     if model.manifest.task != "text-generation":
         raise QuantizationError(
@@ -131,7 +131,7 @@ def quantize_auto(
     return ModelDir.open(out), choice
 
 
-def choose(candidates: Sequence[Candidate], *, max_kl: float) -> Choice:
+def choose(candidates: Sequence[MeasuredRecipe], *, max_kl: float) -> Choice:
     """The fastest candidate whose divergence is within ``max_kl``.
 
     Of those within 3 % of its time, the one that diverges least; where none is within ``max_kl``,
@@ -175,12 +175,12 @@ def _measured(
     windows: Sequence[Sequence[int]],
     stopwatch: Stopwatch,
     tell: Progress,
-) -> Candidate:
+) -> MeasuredRecipe:
     tell(f"{name}: measuring its speed", 0, 0)
     engine = Engine(model.path)
     timed = stopwatch(engine)
     tell(f"{name}: measuring its loss", 0, 0)
-    return Candidate(
+    return MeasuredRecipe(
         recipe=name,
         bytes=model.nbytes,
         prefill_tps=timed.prefill_tps,

@@ -9,7 +9,7 @@ from typing import Final
 
 import onnx
 
-from gpt2edge._checks import MODEL, function, optional, path_like
+from gpt2edge._checks import MODEL, check_callable, check_optional, check_path
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import QuantizationError
@@ -58,9 +58,9 @@ def quantize(
     tell = progress or silent
     recipe = recipe_of(recipe)
     source = opened("model", model)
-    optional("calibration", calibration, Calibration, "a Calibration")
-    function("check", check)
-    function("progress", progress)
+    check_optional("calibration", calibration, Calibration, "a Calibration")
+    check_callable("check", check)
+    check_callable("progress", progress)
     _check_source(source)
     _check_cache(source, recipe, calibration)
     with staged_folder(out, overwrite=overwrite) as folder:
@@ -79,7 +79,7 @@ def opened(name: str, model: ModelDir | str | os.PathLike[str]) -> ModelDir:
     """The model folder of the argument ``name``, opened where it is a path."""
     if isinstance(model, ModelDir):
         return model
-    path_like(name, model, f"a ModelDir, {MODEL}")
+    check_path(name, model, f"a ModelDir, {MODEL}")
     return ModelDir.open(model)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gpt2edge._checks import boolean, instance, listed, one_of, whole, written
+from gpt2edge._checks import check_bool, check_int, check_list, check_one_of, check_text, check_type
 from gpt2edge.errors import QuantizationError
 
 Scheme = Literal["dynamic", "weight_only"]
@@ -63,22 +63,22 @@ class QuantRecipe:
     kv_cache: CacheType = "float32"
 
     def __post_init__(self) -> None:
-        written("name", self.name, empty=False)
+        check_text("name", self.name, empty=False)
         for name in ("equalize", "portable"):
-            boolean(name, getattr(self, name))
+            check_bool(name, getattr(self, name))
         for name in ("by_row", "wide", "exclude"):
-            for part in listed(name, getattr(self, name), "a tuple of texts"):
-                written(name, part, part="a text in ")
-        one_of("scheme", self.scheme, ("dynamic", "weight_only"))
-        one_of("bits", self.bits, (8,) if self.scheme == "dynamic" else (4, 8))
-        one_of("block_size", self.block_size, _BLOCK_SIZES)
-        one_of("wide_block_size", self.wide_block_size, (None, *_BLOCK_SIZES))
-        one_of("accuracy_level", self.accuracy_level, (0, 1, 4))
-        one_of("lm_head", self.lm_head, _END_BITS)
-        one_of("embedding", self.embedding, _END_BITS)
-        whole("refine", self.refine, 0, 2**31)
-        one_of("rounding", self.rounding, ("nearest", "search", "compensate"))
-        one_of("kv_cache", self.kv_cache, ("float32", "int8"))
+            for part in check_list(name, getattr(self, name), "a tuple of texts"):
+                check_text(name, part, part="a text in ")
+        check_one_of("scheme", self.scheme, ("dynamic", "weight_only"))
+        check_one_of("bits", self.bits, (8,) if self.scheme == "dynamic" else (4, 8))
+        check_one_of("block_size", self.block_size, _BLOCK_SIZES)
+        check_one_of("wide_block_size", self.wide_block_size, (None, *_BLOCK_SIZES))
+        check_one_of("accuracy_level", self.accuracy_level, (0, 1, 4))
+        check_one_of("lm_head", self.lm_head, _END_BITS)
+        check_one_of("embedding", self.embedding, _END_BITS)
+        check_int("refine", self.refine, 0, 2**31)
+        check_one_of("rounding", self.rounding, ("nearest", "search", "compensate"))
+        check_one_of("kv_cache", self.kv_cache, ("float32", "int8"))
 
     def block_size_of(self, weight: str) -> int:
         """The blocks of the weight of that name, where they divide it."""
@@ -141,7 +141,7 @@ AUTO: Final = "auto"
 
 def named_recipe(name: str) -> QuantRecipe:
     """The recipe of this name. Raises QuantizationError that lists the names."""
-    written("name", name)
+    check_text("name", name)
     if name not in RECIPES:
         known = ", ".join([*RECIPES, MIXED, AUTO])
         raise QuantizationError(f"no recipe {name!r}; there are {known}")
@@ -152,7 +152,7 @@ def recipe_of(recipe: QuantRecipe | str) -> QuantRecipe:
     """A recipe from itself or from its name."""
     if isinstance(recipe, str):
         return named_recipe(recipe)
-    instance("recipe", recipe, QuantRecipe, "a QuantRecipe, or the name of one")
+    check_type("recipe", recipe, QuantRecipe, "a QuantRecipe, or the name of one")
     return recipe
 
 

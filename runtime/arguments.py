@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import check_int
 from gpt2edge.runtime.sampling.params import MAX_BEAMS, SamplingParams
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def merge_sampling(
     """
     implied: dict[str, Any] = {}
     cause = next((name for name in _ONLY_TO_SAMPLE if name in given), "")
-    if whole("num_beams", given.get("num_beams", 1), 1, MAX_BEAMS) > 1:
+    if check_int("num_beams", given.get("num_beams", 1), 1, MAX_BEAMS) > 1:
         cause = "num_beams"
         implied = {name: value for name, value in _NO_DRAW.items() if name not in given}
         implied = {name: v for name, v in implied.items() if getattr(defaults, name) != v}

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import MODEL, function, listed, optional, path_like, whole
+from gpt2edge._checks import (
+    MODEL,
+    check_callable,
+    check_int,
+    check_list,
+    check_optional,
+    check_path,
+)
 from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import GenerateArguments, shows_arguments
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.cache.kv_cache import KVCache
-from gpt2edge.runtime.decoding.concat_decoder import GrowingCache, GrowingDecoder
+from gpt2edge.runtime.decoding.concat_decoder import ConcatCache, ConcatDecoder
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.decoding.forward import CachedForward
@@ -26,7 +33,7 @@ from gpt2edge.runtime.decoding.scheduler import Scheduler
 from gpt2edge.runtime.decoding.scoring import score_completions, window_losses
 from gpt2edge.runtime.decoding.stream import Stream
 from gpt2edge.runtime.options import Provider, RuntimeOptions
-from gpt2edge.runtime.ort.background_load import Opening
+from gpt2edge.runtime.ort.background_load import BackgroundLoad
 from gpt2edge.runtime.ort.session import ONNXRUNTIME
 from gpt2edge.runtime.results import Completion, Perplexity, Score
 from gpt2edge.runtime.system.cpu import warn_of_saturation
@@ -66,12 +73,12 @@ class Engine:
     """
 
     def __init__(
-        self, model: str | os.PathLike[str] | Opening, options: RuntimeOptions | None = None
+        self, model: str | os.PathLike[str] | BackgroundLoad, options: RuntimeOptions | None = None
     ) -> None:
-        optional("options", options, RuntimeOptions, "RuntimeOptions")
-        if not isinstance(model, Opening):
-            path_like("model", model, MODEL)
-            model = Opening(ModelDir.open(model), options or RuntimeOptions())
+        check_optional("options", options, RuntimeOptions, "RuntimeOptions")
+        if not isinstance(model, BackgroundLoad):
+            check_path("model", model, MODEL)
+            model = BackgroundLoad(ModelDir.open(model), options or RuntimeOptions())
         self.model, self.options = model.model, model.options
         self.config = self.model.config
         with self.model.verified() if model.verifies else nullcontext():
@@ -79,25 +86,25 @@ class Engine:
         self.load_s = perf_counter() - model.started
         self._builder = RequestBuilder(self.model, self.tokenizer, self.defaults, self.load_s)
 
-    def _take_over(self, opening: Opening) -> None:
+    def _take_over(self, opening: BackgroundLoad) -> None:
         """Read the folder's other files while the session is made."""
         self.tokenizer = opening.tokenizer()
         self._session = opening.session()
         self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
         warn_of_saturation(self.model.path, self.model.manifest.recipe)
-        self._open_shortcuts(self.options.prefix_cache_bytes, self.options.speculation)
+        self._open_shortcuts(self.options.prompt_cache_bytes, self.options.speculation)
 
     def _open_shortcuts(
         self, cache_bytes: int, speculation: "PromptLookup | DraftModel | None"
     ) -> None:
         """What the options ask for; most commands ask for none, and do not load them."""
-        self.prefixes: PromptCache | None = None
+        self.prompt_cache: PromptCache | None = None
         self._speculator: Speculator | None = None
         if cache_bytes:
             from gpt2edge.runtime.cache import prompt_cache
 
             layout = self._session.cache_layout
-            self.prefixes = prompt_cache.PromptCache.of(
+            self.prompt_cache = prompt_cache.PromptCache.of(
                 self.model, layout, cache_bytes, ONNXRUNTIME
             )
         if speculation is not None:
@@ -110,7 +117,7 @@ class Engine:
 
         if isinstance(speculation, PromptLookup):
             return Speculator(speculation)
-        options = replace(self.options, speculation=None, prefix_cache_bytes=0)
+        options = replace(self.options, speculation=None, prompt_cache_bytes=0)
         draft = Engine(speculation.model, options)
         draft.model.require_language_model()
         paths = [engine.model.tokenizer_path for engine in (self, draft)]
@@ -137,7 +144,7 @@ class Engine:
     def close(self) -> None:
         """Give the memory back. Every later call, and every stream that still runs, is an error."""
         self._session.close()
-        self.prefixes = self._speculator = None
+        self.prompt_cache = self._speculator = None
 
     @shows_arguments
     def generate(self, prompt: Prompt, **arguments: "Unpack[GenerateArguments]") -> Completion:
@@ -209,7 +216,7 @@ class Engine:
         ContextLengthError where ``max_length`` exceeds that.
         """
         decoder = self.decoder(rows=rows, max_length=max_length or self.config.n_positions)
-        forward = CachedForward(decoder, self.prefixes)
+        forward = CachedForward(decoder, self.prompt_cache)
         return Scheduler(decoder, forward=forward, chunks_per_step=chunks_per_step)
 
     def _stream(
@@ -223,7 +230,7 @@ class Engine:
     ) -> Stream[Any]:
         requests = self._builder.build(method, prompts, n, arguments)
         decoder = self._decoder_for(requests)
-        forward = CachedForward(decoder, self.prefixes)
+        forward = CachedForward(decoder, self.prompt_cache)
         scheduler = Scheduler(decoder, forward=forward, speculator=self._speculator)
         for request in requests:
             scheduler.add(request)
@@ -233,7 +240,7 @@ class Engine:
         """Return how likely each of ``completions`` is after ``prompt``, prefilled once."""
         builder = self._builder
         self.model.require_language_model()
-        completions = listed("completions", completions, "a list of texts or of token ids")
+        completions = check_list("completions", completions, "a list of texts or of token ids")
         prompt_ids = self.encode(prompt)
         encoded = [builder.encode_text(each, "completions") for each in completions]
         longest = len(prompt_ids) + max(map(len, encoded), default=1) - 1
@@ -259,10 +266,10 @@ class Engine:
         ``context``, the first token of each window has nothing before it and is left out.
         """
         context = self.config.n_positions if context is None else context
-        whole("context", context, 2, self.config.n_positions)
+        check_int("context", context, 2, self.config.n_positions)
         stride = max(1, context // 2) if stride is None else stride
-        whole("stride", stride, 1, context)
-        function("progress", progress)
+        check_int("stride", stride, 1, context)
+        check_callable("progress", progress)
         token_ids, nbytes = self._builder.encode_to_score(text)
         decoder = self.decoder(rows=1, max_length=min(context, len(token_ids)))
         losses = window_losses(decoder, token_ids, context, stride, progress)
@@ -291,8 +298,8 @@ class Engine:
         This is the door for search, speculation and research: see ``Decoder`` and ``KVCache``.
         Raises ContextLengthError where ``max_length`` exceeds the model's context.
         """
-        whole("rows", rows, 1, 2**31)
-        whole("max_length", max_length, 0, 2**63)
+        check_int("rows", rows, 1, 2**31)
+        check_int("max_length", max_length, 0, 2**63)
         if max_length > self.config.n_positions:
             raise ContextLengthError(
                 f"{max_length} tokens do not fit the model's context of "
@@ -303,12 +310,12 @@ class Engine:
         if session.in_place:
             cache = KVCache(rows, max_length, session.cache_layout, session.spare)
             return Decoder(session, cache, prefill_chunk=chunk)
-        growing = GrowingCache(rows, max_length, session.cache_layout, session)
-        return GrowingDecoder(session, growing, prefill_chunk=chunk)
+        growing = ConcatCache(rows, max_length, session.cache_layout, session)
+        return ConcatDecoder(session, growing, prefill_chunk=chunk)
 
     def affordable_rows(self, max_length: int) -> int:
         """Rows of ``max_length`` tokens that ``RuntimeOptions.cache_bytes`` allows, at least 1."""
-        whole("max_length", max_length, 0, 2**63)
+        check_int("max_length", max_length, 0, 2**63)
         row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
         return max(1, self.options.cache_bytes // row_bytes)
 

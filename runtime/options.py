@@ -9,7 +9,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gpt2edge._checks import MODEL, boolean, instance, listed, path_like, whole, written
+from gpt2edge._checks import (
+    MODEL,
+    check_bool,
+    check_int,
+    check_list,
+    check_path,
+    check_text,
+    check_type,
+)
 from gpt2edge.errors import Argument, ArgumentError
 
 _WIDEST = 15
@@ -29,9 +37,9 @@ class PromptLookup:
     max_ngram: int = 5
 
     def __post_init__(self) -> None:
-        whole("max_tokens", self.max_tokens, 1, _WIDEST)
-        whole("min_ngram", self.min_ngram, 1, 64)
-        whole("max_ngram", self.max_ngram, self.min_ngram, 64)
+        check_int("max_tokens", self.max_tokens, 1, _WIDEST)
+        check_int("min_ngram", self.min_ngram, 1, 64)
+        check_int("max_ngram", self.max_ngram, self.min_ngram, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,8 @@ class DraftModel:
     max_tokens: int = 7
 
     def __post_init__(self) -> None:
-        path_like("model", self.model, MODEL)
-        whole("max_tokens", self.max_tokens, 1, _WIDEST)
+        check_path("model", self.model, MODEL)
+        check_int("max_tokens", self.max_tokens, 1, _WIDEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +66,8 @@ class Provider:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        written("name", self.name, empty=False)
-        instance("options", self.options, Mapping, "a mapping of names to texts")
+        check_text("name", self.name, empty=False)
+        check_type("options", self.options, Mapping, "a mapping of names to texts")
 
     @classmethod
     def of(cls, text: str) -> "Provider":
@@ -96,7 +104,7 @@ class RuntimeOptions:
     call. ``huge_pages`` moves the weights to huge pages when decoding begins, where the system
     allows it (Linux). With ``verify`` every file's checksum is compared with the manifest's while
     the model loads, unless an earlier start found it intact and it has not changed since
-    (``ModelDir.damaged_files`` hashes all). ``prefix_cache_bytes`` keeps the keys and values of
+    (``ModelDir.damaged_files`` hashes all). ``prompt_cache_bytes`` keeps the keys and values of
     that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
     ``speculation`` guesses tokens of a generation that is decoded alone.
     ``add_special_tokens`` says whether the begin-of-text token stands before each prompt that is
@@ -112,25 +120,25 @@ class RuntimeOptions:
     cache_bytes: int = 1 << 30
     huge_pages: bool = True
     verify: bool = True
-    prefix_cache_bytes: int = 0
+    prompt_cache_bytes: int = 0
     speculation: PromptLookup | DraftModel | None = None
     add_special_tokens: bool | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None:
-            whole("threads", self.threads, 1, 1024)
-        written("device", self.device)
-        for provider in listed("providers", self.providers, "a list of names or Provider"):
-            instance("providers", provider, (str, Provider), "a list of names or Provider")
+            check_int("threads", self.threads, 1, 1024)
+        check_text("device", self.device)
+        for provider in check_list("providers", self.providers, "a list of names or Provider"):
+            check_type("providers", provider, (str, Provider), "a list of names or Provider")
             if isinstance(provider, str):
                 Provider.of(provider)
-        whole("prefill_chunk", self.prefill_chunk, 1, 2**31)
-        whole("cache_bytes", self.cache_bytes, 1, 2**63)
-        whole("prefix_cache_bytes", self.prefix_cache_bytes, 0, 2**63)
+        check_int("prefill_chunk", self.prefill_chunk, 1, 2**31)
+        check_int("cache_bytes", self.cache_bytes, 1, 2**63)
+        check_int("prompt_cache_bytes", self.prompt_cache_bytes, 0, 2**63)
         for name in ("spinning", "huge_pages", "verify"):
-            boolean(name, getattr(self, name))
+            check_bool(name, getattr(self, name))
         if self.speculation is not None:
             kinds = "PromptLookup, DraftModel or None"
-            instance("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
+            check_type("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
         if self.add_special_tokens is not None:
-            boolean("add_special_tokens", self.add_special_tokens)
+            check_bool("add_special_tokens", self.add_special_tokens)

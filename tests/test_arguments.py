@@ -92,7 +92,7 @@ COMPLETION: Final = {
     "overflow": (1, "wrap", []),
 }
 JUDGED: Final = {
-    "verifier": (1, "likelihood", {"a": 1}, search.Likelihood),
+    "verifier": (1, "likelihood", {"a": 1}, search.LikelihoodVerifier),
     "aggregate": (None, 1, "sum", ["last"]),
     "step": (None, 1, b"\n", ""),
     "answer": (None, 1, "number"),
@@ -185,7 +185,7 @@ CALLEES: Final[Mapping[str, Callee]] = {
             "device": TEXTS,
             "providers": (*LISTS, [1]),
             "threads": WHOLE,
-            **dict.fromkeys(("prefill_chunk", "cache_bytes", "prefix_cache_bytes"), (None, *WHOLE)),
+            **dict.fromkeys(("prefill_chunk", "cache_bytes", "prompt_cache_bytes"), (None, *WHOLE)),
             **dict.fromkeys(("spinning", "huge_pages", "verify"), FLAGS),
             "speculation": ("lookup", 1, PromptLookup),
         },
@@ -398,8 +398,8 @@ CALLEES: Final[Mapping[str, Callee]] = {
         lambda world: {"engine": world.engine, "task": search.Game24((1, 2, 3, 4))},
         TREE_RUN,
     ),
-    "Workspace": Callee(
-        lambda _: search.Workspace,
+    "SearchSession": Callee(
+        lambda _: search.SearchSession,
         lambda world: {"engine": world.engine},
         {"engine": (None, "gpt2", 1), "budget": OTHERS},
     ),
@@ -429,7 +429,7 @@ CALLEES: Final[Mapping[str, Callee]] = {
         lambda _: search.SampledSteps,
         lambda world: {
             "engine": world.engine,
-            "request": search.Request(prompt="a"),
+            "request": search.SearchPrompt(prompt="a"),
             "verifier": judge,
         },
         {
@@ -450,8 +450,8 @@ CALLEES: Final[Mapping[str, Callee]] = {
             "stop": GENERATION["stop"],
         },
     ),
-    "Likeliest": record(
-        search.Likeliest,
+    "LineBeam": record(
+        search.LineBeam,
         {
             "k": (None, *WHOLE),
             "max_new_tokens": (None, *WHOLE),
@@ -459,8 +459,8 @@ CALLEES: Final[Mapping[str, Callee]] = {
             "end": (*TEXTS, ""),
         },
     ),
-    "Arm": record(
-        search.Arm,
+    "Allocation": record(
+        search.Allocation,
         {
             "method": (None, 1, "mcts"),
             "n": (None, *WHOLE),
@@ -478,24 +478,24 @@ CALLEES: Final[Mapping[str, Callee]] = {
             "measure": (None, 1, "score of all"),
             "probe": (None, *WHOLE),
         },
-        arms=(search.Arm(method="majority", n=4),),
+        arms=(search.Allocation(method="majority", n=4),),
     ),
-    "Policy.usual": record(
-        search.Policy.usual, {"n": (None, *WHOLE), "verified": FLAGS}, n=4, verified=False
+    "Policy.default": record(
+        search.Policy.default, {"n": (None, *WHOLE), "verified": FLAGS}, n=4, verified=False
     ),
     "Policy.load": record(search.Policy.load, {"path": (None, *PATHS)}),
     "Trial": record(
         search.Trial,
         {
             "problem": TEXTS,
-            "ease": (None, *NUMBERS),
+            "easiness": (None, *NUMBERS),
             "arm": (None, "majority"),
             "accuracy": (None, *NUMBERS),
             "tokens": (None, *NUMBERS),
         },
         problem="a",
-        ease=0.5,
-        arm=search.Arm(method="majority", n=4),
+        easiness=0.5,
+        arm=search.Allocation(method="majority", n=4),
         accuracy=0.5,
         tokens=4,
     ),
@@ -506,7 +506,7 @@ CALLEES: Final[Mapping[str, Callee]] = {
     ),
     "Tree": record(search.Tree, {"root": TEXTS}),
     "Tree.load": record(search.Tree.load, {"path": (None, *PATHS)}),
-    "Harvest": record(search.Harvest, {"path": (None, *PATHS)}),
+    "SolutionFile": record(search.SolutionFile, {"path": (None, *PATHS)}),
     "Game24": record(search.Game24, {"numbers": (*LISTS, ["1"], [1.5])}),
     "WrittenGame24": record(
         search.WrittenGame24,
@@ -518,11 +518,11 @@ CALLEES: Final[Mapping[str, Callee]] = {
         },
         numbers=(1, 2, 3, 4),
     ),
-    "Likelihood": record(search.Likelihood, {"engine": (None, "gpt2", 1)}),
+    "LikelihoodVerifier": record(search.LikelihoodVerifier, {"engine": (None, "gpt2", 1)}),
     "OutcomeModel": record(search.OutcomeModel, {"engine": (None, "gpt2", 1)}),
     "ProcessModel": record(search.ProcessModel, {"engine": (None, "gpt2", 1)}),
-    "AskedModel": Callee(
-        lambda _: search.AskedModel,
+    "GenerativeVerifier": Callee(
+        lambda _: search.GenerativeVerifier,
         lambda world: {"engine": world.engine},
         {
             "engine": (None, "gpt2", 1),
@@ -552,11 +552,25 @@ CALLED: Final = {("Overflow", "overflow"): "policy"}
 """Fields that a message calls as the functions do that take them."""
 UNCHECKED: Final = {
     *("Chunk", "Completion", "Score", "Timing", "GREEDY", "__version__"),
-    *("Candidate", "Cost", "Reading", "SearchResult", "TreeResult", "Node"),  # what we return
+    *(
+        "Candidate",
+        "MeasuredRecipe",
+        "Cost",
+        "Reading",
+        "SearchResult",
+        "TreeResult",
+        "Node",
+    ),  # what we return
     *("Choice", "Comparison", "Estimate", "RECIPES", "AUTO", "MIXED"),
     *("INT4", "INT4_DECODE", "INT8", "INT8_BLOCK", "INT8_DECODE", "Gpt2EdgeError"),
     *("StepVerifier", "Strategy", "Task", "Verifier"),  # what others write
-    *("PromptedThoughts", "Votes", "WordValues", "Thought", "Request"),  # of functions, or given on
+    *(
+        "PromptedThoughts",
+        "Votes",
+        "WordValues",
+        "Thought",
+        "SearchPrompt",
+    ),  # of functions, or given on
     "export_with_optimum",  # as export_checkpoint, with torch
 }
 

@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from gpt2edge._beside import Beside
+from gpt2edge._beside import BackgroundCall
 
 
 def test_the_caller_goes_on_meanwhile() -> None:
     go_on = threading.Event()
-    beside = Beside(lambda: go_on.wait(60) and threading.current_thread())
+    beside = BackgroundCall(lambda: go_on.wait(60) and threading.current_thread())
     go_on.set()
     assert beside.result() not in (False, threading.current_thread())
 
@@ -20,7 +20,7 @@ def test_what_the_call_raised_is_raised_once_more() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match=r"^no$"):
-        Beside(fail).result()
+        BackgroundCall(fail).result()
 
 
 def test_an_interrupt_ends_the_wait_and_not_the_call() -> None:
@@ -34,7 +34,7 @@ def test_an_interrupt_ends_the_wait_and_not_the_call() -> None:
         go_on.wait(60)
         return "done"
 
-    beside = Beside(interrupt)
+    beside = BackgroundCall(interrupt)
 
     def wait() -> None:
         waiting.set()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gpt2edge.cli.display.branch_session import Session, spent
+from gpt2edge.cli.display.branch_session import BranchSession, spent
 from gpt2edge.cli.display.output import note, print_json
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.display.tree import html_option, save_page, show_tree
@@ -32,7 +32,7 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class BranchView:
     """How the tree is kept and shown."""
 
     save: Path | None
@@ -82,9 +82,9 @@ VIEW_OPTIONS: Final = (
 @Target.options()
 @bundled("growth", Growth, *GROWTH_OPTIONS)
 @bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
-@bundled("view", View, *VIEW_OPTIONS)
+@bundled("view", BranchView, *VIEW_OPTIONS)
 def branch(
-    source: Source, target: Target, growth: Growth, sampling: SamplingFlags, view: View
+    source: Source, target: Target, growth: Growth, sampling: SamplingFlags, view: BranchView
 ) -> None:
     """A tree of completions of PROMPT: N continuations, any of which goes on.
 
@@ -107,7 +107,7 @@ def branch(
         if at >= len(tree.nodes):
             raise ValueError(f"--at is {at}; the tree has the nodes 0 to {len(tree.nodes) - 1}")
         if growth.interactive:
-            node = Session(loom, growth.n, view.save).run(tree.nodes[at])
+            node = BranchSession(loom, growth.n, view.save).run(tree.nodes[at])
             click.echo(node.state)
         else:
             with watched("growing the tree"):
@@ -149,7 +149,7 @@ def _loom(
     return Loom(engine, prompt, tokens=growth.tokens, sampling=chosen, tree=tree)
 
 
-def _keep(tree: "Tree", view: View, *, shown: bool, cost: dict[str, Any]) -> None:
+def _keep(tree: "Tree", view: BranchView, *, shown: bool, cost: dict[str, Any]) -> None:
     """Save what is to be saved, and show the tree where it was not seen."""
     if view.save:
         tree.save(view.save)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt2edge.cli.display.completion import Printer, View
+from gpt2edge.cli.display.completion import CompletionView, Printer
 from gpt2edge.cli.display.output import aligned, counted, note, print_json
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.names import INTERRUPTED
@@ -74,7 +74,7 @@ VIEW_OPTIONS = (
 @bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
 @bundled("extent", ExtentFlags, *EXTENT_OPTIONS)
 @bundled("shortcuts", Shortcuts, *SHORTCUT_OPTIONS)
-@bundled("view", View, *VIEW_OPTIONS)
+@bundled("view", CompletionView, *VIEW_OPTIONS)
 def generate(
     source: Source,
     target: Target,
@@ -82,7 +82,7 @@ def generate(
     sampling: SamplingFlags,
     extent: ExtentFlags,
     shortcuts: Shortcuts,
-    view: View,
+    view: CompletionView,
 ) -> None:
     """Complete PROMPT and print the text as it comes.
 
@@ -138,7 +138,7 @@ def generate(
 
 
 def _show_single(
-    engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: View
+    engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: CompletionView
 ) -> "list[Completion]":
     """One completion, shown while it is made unless the view wants it whole."""
     printer = Printer(engine, view)
@@ -155,7 +155,7 @@ def _show_single(
 
 
 def _show_batch(
-    engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: View
+    engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: CompletionView
 ) -> "list[Completion]":
     """Several completions, shown under numbered headings when all have ended."""
     _awaited(stream)

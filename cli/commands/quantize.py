@@ -44,7 +44,7 @@ class Judging:
 
 
 @dataclass(slots=True)
-class _Judge:
+class _Comparison:
     """Measures the finished model before it takes its place."""
 
     source: "ModelDir"
@@ -68,7 +68,7 @@ class _Judge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class QuantizeWork:
     """The recipe, what is changed of it, and the text that it is fitted to."""
 
     recipe: str
@@ -109,7 +109,7 @@ class Wanted:
             help="How keys and values are kept: int8 takes a quarter of the memory, and is faster "
             "after long prompts but slower at reading them.",
         )
-        return bundled("wanted", Wanted, recipe, calibrate, rounding, kv_cache)
+        return bundled("wanted", QuantizeWork, recipe, calibrate, rounding, kv_cache)
 
     def adapted(self, recipe: "QuantRecipe") -> "QuantRecipe":
         """The recipe with the changes."""
@@ -135,14 +135,14 @@ class Wanted:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@Wanted.options()
+@QuantizeWork.options()
 @Judging.options()
 @click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
 @json_option
 def quantize(
     model: Path,
     out: Path,
-    wanted: Wanted,
+    wanted: QuantizeWork,
     judging: Judging,
     overwrite: bool,
     as_json: bool,
@@ -168,7 +168,7 @@ def quantize(
     source = ModelDir.open(model)
     if judging.path is not None:
         source.require_language_model()
-    judge = _Judge(source, judging)
+    judge = _Comparison(source, judging)
     with watched("reading the model") as progress:
         result, choice = _run(
             source, out, wanted, check=judge, overwrite=overwrite, progress=progress
@@ -179,7 +179,7 @@ def quantize(
 
 
 def _run(
-    source: "ModelDir", out: Path, wanted: Wanted, **options: Any
+    source: "ModelDir", out: Path, wanted: QuantizeWork, **options: Any
 ) -> "tuple[ModelDir, Choice | None]":
     from gpt2edge.quant import AUTO, INT4, MIXED, mixed_recipe, named_recipe, quantize_auto
     from gpt2edge.quant import quantize as run

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class SolveView:
     """What is solved, and how it is shown."""
 
     problems: str | None
@@ -170,7 +170,7 @@ VIEW_OPTIONS: Final = (
 @bundled("ending", EndFlags, *END_OPTIONS)
 @bundled("sampling", SamplingFlags, *SAMPLING_OPTIONS)
 @bundled("keep", HarvestFlags, *HARVEST_OPTIONS)
-@bundled("view", View, *VIEW_OPTIONS)
+@bundled("view", SolveView, *VIEW_OPTIONS)
 def solve(
     source: Source,
     target: Target,
@@ -178,7 +178,7 @@ def solve(
     ending: EndFlags,
     sampling: SamplingFlags,
     keep: HarvestFlags,
-    view: View,
+    view: SolveView,
 ) -> None:
     """Think longer about PROMPT: many completions, and a vote or a verifier that chooses.
 
@@ -229,7 +229,7 @@ def _stage(done: int, problems: int) -> str:
     return "searching" if problems == 1 else f"searching, problem {done + 1} of {problems}"
 
 
-def _check(search: SearchFlags, keep: HarvestFlags, view: View) -> None:
+def _check(search: SearchFlags, keep: HarvestFlags, view: SolveView) -> None:
     """What click cannot see: options that need or exclude one another."""
     if search.method not in (*UNVERIFIED, "adaptive") and search.verifier is None:
         raise click.UsageError(f"--method {search.method} needs --verifier.")
@@ -247,7 +247,7 @@ def _check(search: SearchFlags, keep: HarvestFlags, view: View) -> None:
         raise click.UsageError("--tree and --html save one tree: give one PROMPT, not --problems.")
 
 
-def _show(outcome: Outcome, problem: Problem, view: View) -> bool:
+def _show(outcome: Outcome, problem: Problem, view: SolveView) -> bool:
     """Print one problem's outcome; whether its answer is the expected one."""
     right = problem.answer is not None and outcome.answer == problem.answer
     if view.as_json:
@@ -265,7 +265,7 @@ def _show(outcome: Outcome, problem: Problem, view: View) -> bool:
     return right
 
 
-def _keep(found: "TreeResult", view: View) -> None:
+def _keep(found: "TreeResult", view: SolveView) -> None:
     """Save and show the tree of a search, as far as that was asked for."""
     if view.tree:
         found.tree.save(view.tree)

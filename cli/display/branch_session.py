@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _ASK: Final = "number, [m]ore, [b]ack, [s]ave, [q]uit"
 
 
-class Session:
+class BranchSession:
     """One person, one tree: where they are, and what they may do there."""
 
     def __init__(self, loom: "Loom", n: int, path: Path | None) -> None:
@@ -55,12 +55,12 @@ class Session:
         note(spent(self._loom.cost, before))
 
     def _show(self, node: "Node") -> None:
-        from gpt2edge.runtime.search.trees.text import Line
+        from gpt2edge.runtime.search.trees.text import DrawnNode
 
         note(f"\n{node.state}" + ("  (the end)" if node.is_terminal else ""))
         children = zip(self._loom.tree.children(node), node.children, strict=True)
         rows = [
-            (number, f"{edge.prior:.0%}", Line(child, edge.prior).text)
+            (number, f"{edge.prior:.0%}", DrawnNode(child, edge.prior).text)
             for number, (child, edge) in enumerate(children, 1)
         ]
         note("\n".join(aligned(rows, right=(0, 1))))

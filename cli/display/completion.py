@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class CompletionView:
     """How the completions are shown."""
 
     n: int
@@ -42,7 +42,7 @@ class View:
 class Printer:
     """Writes one completion to stdout: text, token ids, or a line for each token."""
 
-    def __init__(self, engine: "Engine", view: View) -> None:
+    def __init__(self, engine: "Engine", view: CompletionView) -> None:
         self._tokenizer = engine.tokenizer
         self._view = view
         self._tokens = 0

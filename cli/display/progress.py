@@ -23,7 +23,7 @@ _DRAWN_EVERY: Final = 0.5
 _BAR: Final = 24
 
 
-class Line:
+class ProgressLine:
     """One line of a terminal, drawn again and again; called as ``Progress`` is."""
 
     def __init__(self, stream: TextIO, stage: str) -> None:
@@ -86,7 +86,7 @@ def shown(stage: str, done: int, total: int, seconds: float, width: int = 79) ->
     return (stage if len(stage) <= room else stage[: max(0, room - 3)] + "...") + moving
 
 
-_active: list[Line] = []
+_active: list[ProgressLine] = []
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def watched(stage: str) -> "Iterator[Progress | None]":
         _active[0](stage)
         yield _active[0]
     else:
-        line = Line(stderr, stage)
+        line = ProgressLine(stderr, stage)
         _active.append(line)
         try:
             with before_notes(line.clear):

@@ -7,8 +7,6 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from gpt2edge.cli.display.output import is_terminal
-from gpt2edge.runtime.search.trees.html import render_html
-from gpt2edge.runtime.search.trees.text import render_text
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.search import Node, Tree
@@ -26,6 +24,8 @@ def show_tree(tree: "Tree", *, best: "Node | None" = None, err: bool = False) ->
     stream = sys.stderr if err else sys.stdout
     drawn = _drawn(tree, best) if is_terminal(stream) else None
     if drawn is None:
+        from gpt2edge.runtime.search.trees.text import render_text
+
         click.echo(render_text(tree), err=err)
     else:
         _print(drawn, stream)
@@ -34,6 +34,7 @@ def show_tree(tree: "Tree", *, best: "Node | None" = None, err: bool = False) ->
 def save_page(tree: "Tree", path: Path, title: str, best: "Node | None" = None) -> None:
     """Write the page."""
     from gpt2edge._files import write_whole
+    from gpt2edge.runtime.search.trees.html import render_html
 
     write_whole(path, render_html(tree, title=title, best=best))
 

@@ -13,7 +13,7 @@ import click
 from gpt2edge._text import text_of
 from gpt2edge.cli.display.output import is_terminal
 from gpt2edge.cli.display.progress import watched
-from gpt2edge.cli.preload import Loading, Wanted, take
+from gpt2edge.cli.preload import Loading, Preload, take
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
@@ -130,7 +130,7 @@ class Target:
 
     def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
         """The engine over it, its options as ``change`` makes them."""
-        wanted = Wanted(self.model, self.threads, self.providers, self.verify, self.add_bos)
+        wanted = Preload(self.model, self.threads, self.providers, self.verify, self.add_bos)
         with watched(f"loading {self.model or 'the bundled model'}"):
             return (Loading(wanted, change) if change else take(wanted)).engine()
 

@@ -56,7 +56,7 @@ class Harvester:
     """Solutions of problems to a file that grows; what it holds is not solved again."""
 
     def __init__(self, path: Path, accept: float | None, problems: Sequence[Problem]) -> None:
-        from gpt2edge.runtime.search import Harvest
+        from gpt2edge.runtime.search import SolutionFile
 
         for problem in problems:
             if problem.answer is None and accept is None:
@@ -66,7 +66,7 @@ class Harvester:
                 )
         self._accept = accept
         self._problems = problems
-        self._harvest = Harvest(path)
+        self._harvest = SolutionFile(path)
         self._held = len(self._harvest)
 
     def unsolved(self) -> Iterator[Problem]:

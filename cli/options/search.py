@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         Candidate,
         Cost,
         Policy,
-        Request,
+        SearchPrompt,
         Strategy,
         TreeResult,
     )
@@ -106,12 +106,12 @@ class Solver:
 
     def __call__(self, prompt: "Prompt") -> Outcome:
         """Solve one problem."""
-        from gpt2edge.runtime.search import Budget, Request
+        from gpt2edge.runtime.search import Budget, SearchPrompt
 
         flags = self._flags
         budget = Budget(tokens=flags.budget_tokens, seconds=flags.budget_seconds)
         if flags.method in TREES:
-            request = Request(
+            request = SearchPrompt(
                 prompt=prompt,
                 sampling=self._sampling,
                 max_new_tokens=self._settings.max_new_tokens,
@@ -167,9 +167,9 @@ class Solver:
 
         if self._flags.policy is not None:
             return Policy.load(self._flags.policy)
-        return Policy.usual(self._flags.n, verified=self._verifier is not None)
+        return Policy.default(self._flags.n, verified=self._verifier is not None)
 
-    def _search_tree(self, request: "Request", budget: "Budget") -> Outcome:
+    def _search_tree(self, request: "SearchPrompt", budget: "Budget") -> Outcome:
         from gpt2edge.runtime.search import MCTS, SampledSteps, TreeOfThoughts, extract_answer
 
         flags = self._flags
@@ -200,15 +200,20 @@ class Solver:
 
 def open_verifier(flags: SearchFlags, engine: "Engine", target: Target) -> "AnyVerifier | None":
     """What ``--verifier`` names; None for the methods that need none."""
-    from gpt2edge.runtime.search import AskedModel, Likelihood, OutcomeModel, ProcessModel
+    from gpt2edge.runtime.search import (
+        GenerativeVerifier,
+        LikelihoodVerifier,
+        OutcomeModel,
+        ProcessModel,
+    )
 
     spec = flags.verifier
     if spec is None:
         return None
     if spec == "likelihood":
-        return Likelihood(engine)
+        return LikelihoodVerifier(engine)
     if spec == "yes":
-        return AskedModel(engine)
+        return GenerativeVerifier(engine)
     path, colon, name = spec.rpartition(":")
     if colon and path.endswith(".py"):
         verifier: AnyVerifier = _function(Path(path), name)

@@ -57,21 +57,21 @@ class Shortcuts:
         asked = path is not None or self.prompt_lookup or self.draft_model is not None
         engine = target.load(self._change if asked else None)
         if path is not None and path.exists():
-            assert engine.prefixes is not None
-            engine.prefixes.load(path)
+            assert engine.prompt_cache is not None
+            engine.prompt_cache.load(path)
         return engine
 
     def save(self, engine: "Engine", timing: "Timing") -> None:
         """Write the file, where the prompt of ``timing`` was news."""
         if self.prompt_cache is not None and timing.prompt_tokens - timing.reused_tokens >= _KNOWN:
-            assert engine.prefixes is not None
-            engine.prefixes.save(self.prompt_cache)
+            assert engine.prompt_cache is not None
+            engine.prompt_cache.save(self.prompt_cache)
 
     def _change(self, options: "RuntimeOptions") -> "RuntimeOptions":
         budget = _CACHE_BYTES if self.prompt_cache is not None else 0
         if not self.prompt_lookup and self.draft_model is None:
-            return replace(options, prefix_cache_bytes=budget)
+            return replace(options, prompt_cache_bytes=budget)
         from gpt2edge.runtime.options import DraftModel, PromptLookup
 
         speculation = DraftModel(self.draft_model) if self.draft_model else PromptLookup()
-        return replace(options, speculation=speculation, prefix_cache_bytes=budget)
+        return replace(options, speculation=speculation, prompt_cache_bytes=budget)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from gpt2edge._checks import listed, whole
+from gpt2edge._checks import check_int, check_list
 from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import QuantizationError
 from gpt2edge.evaluate.probe import Probe
@@ -132,8 +132,8 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.token_ids is not None:
-            listed("token_ids", self.token_ids, "a list of token ids, or None")
-        whole("tokens", self.tokens, 1, 2**31)
+            check_list("token_ids", self.token_ids, "a list of token ids, or None")
+        check_int("tokens", self.tokens, 1, 2**31)
 
     def windows(self, model: ModelDir, progress: Progress = silent) -> list[list[int]]:
         """What is read. Raises QuantizationError for a text of under 32 tokens."""

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from gpt2edge._checks import function, optional, real
+from gpt2edge._checks import check_callable, check_float, check_optional
 from gpt2edge._progress import Progress, silent
 from gpt2edge.evaluate.compare import log_softmax
 from gpt2edge.evaluate.probe import Probe
@@ -43,9 +43,9 @@ def mixed_recipe(
     ValueError where ``mean_bits`` is not between the two widths.
     """
     model, base = opened("model", model), recipe_of(base)
-    real("mean_bits", mean_bits, base.bits, 8)
-    optional("calibration", calibration, Calibration, "a Calibration")
-    function("progress", progress)
+    check_float("mean_bits", mean_bits, base.bits, 8)
+    check_optional("calibration", calibration, Calibration, "a Calibration")
+    check_callable("progress", progress)
     model.require_language_model()
     tell = progress or silent
     given = calibration or Calibration()

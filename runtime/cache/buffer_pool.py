@@ -13,7 +13,7 @@ _MOST_BYTES: Final = 128 << 20
 """What a model may hold while nothing runs: the longest sequence of 124M in float32 takes 75 MB."""
 
 
-class SpareMemory:
+class BufferPool:
     """Keeps the memory of one cache: fresh pages cost more than what is written to them.
 
     A prompt of 512 tokens (124M, float32 cache) took 215 ms in a fresh cache and 203 in a used one.

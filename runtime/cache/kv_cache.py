@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import whole
-from gpt2edge.runtime.cache.buffer_pool import SpareMemory
+from gpt2edge._checks import check_int
+from gpt2edge.runtime.cache.buffer_pool import BufferPool
 
 _FLOAT32: Final = np.dtype(np.float32)
 
@@ -41,10 +41,10 @@ class KVCache:
     """
 
     def __init__(
-        self, rows: int, max_length: int, layout: CacheLayout, spare: SpareMemory | None = None
+        self, rows: int, max_length: int, layout: CacheLayout, spare: BufferPool | None = None
     ) -> None:
-        whole("rows", rows, 1, 2**31)
-        whole("max_length", max_length, 1, 2**31)
+        check_int("rows", rows, 1, 2**31)
+        check_int("max_length", max_length, 1, 2**31)
         self.layout = layout
         self.max_length = max_length
         """Tokens that each row can hold."""

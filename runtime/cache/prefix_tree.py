@@ -27,7 +27,7 @@ class Edge:
     used: int = 0
 
 
-class PrefixCache:
+class PrefixTree:
     """Copies of cache rows, each token kept once; over ``max_bytes`` the least used goes.
 
     Safe for use from several threads.

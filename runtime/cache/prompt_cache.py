@@ -23,7 +23,7 @@ from gpt2edge.checksums import sha256
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.cache.kv_cache import CacheLayout
-from gpt2edge.runtime.cache.prefix_tree import Edge, PrefixCache
+from gpt2edge.runtime.cache.prefix_tree import Edge, PrefixTree
 
 _MAGIC: Final = b"gpt2edge prefix\n"
 _FORMAT: Final = 1
@@ -52,7 +52,7 @@ class PromptKey:
         }
 
 
-class PromptCache(PrefixCache):
+class PromptCache(PrefixTree):
     """An engine's prompts: a PrefixCache that can be saved and loaded.
 
     A file is as trusted as a model: its checksum shows damage, not who wrote it.

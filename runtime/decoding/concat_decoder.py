@@ -29,7 +29,7 @@ class _Live:
     stored: int
 
 
-class GrowingCache(KVCache):
+class ConcatCache(KVCache):
     """A KVCache whose newest tokens stay where the graph left them until somebody needs them here.
 
     A step hands the last ``present`` back as ``past_key_values``, without a copy through Python,
@@ -80,16 +80,16 @@ class GrowingCache(KVCache):
                 self._data[layer, part, row, :, fresh] = value[place, :, fresh]
 
 
-class GrowingDecoder(Decoder):
+class ConcatDecoder(Decoder):
     """Forward calls over a cache that grows.
 
     Rows of equal length are computed together, others in a call of their own, so that a row's
     calls, and its logits, do not depend on its company and nothing is ever padded.
     """
 
-    cache: GrowingCache
+    cache: ConcatCache
 
-    def __init__(self, session: Session, cache: GrowingCache, *, prefill_chunk: int) -> None:
+    def __init__(self, session: Session, cache: ConcatCache, *, prefill_chunk: int) -> None:
         super().__init__(session, cache, prefill_chunk=prefill_chunk)
 
     def decode(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-from gpt2edge._checks import one_of, whole
+from gpt2edge._checks import check_int, check_one_of
 from gpt2edge.errors import ContextLengthError
 
 Policy: TypeAlias = Literal["error", "truncate-left", "slide"]
@@ -25,8 +25,8 @@ class Overflow:
     keep: int = 0
 
     def __post_init__(self) -> None:
-        one_of("overflow", self.policy, POLICIES)
-        whole("keep", self.keep, 0, 2**31)
+        check_one_of("overflow", self.policy, POLICIES)
+        check_int("keep", self.keep, 0, 2**31)
 
     @classmethod
     def of(cls, given: "Overflow | Policy") -> "Overflow":

@@ -15,7 +15,7 @@ _TILE: Final = 16
 they do in a decode step. No chunk leaves one, so that no bit depends on where a prompt is cut."""
 
 
-class _Step(NamedTuple):
+class _BoundStep(NamedTuple):
     """A decode step of so many rows."""
 
     binding: Binding
@@ -78,7 +78,7 @@ class Decoder:
         self._session = session
         self._prefill_chunk = prefill_chunk
         self._row_bindings: dict[int, Binding] = {}
-        self._steps: dict[int, _Step] = {}
+        self._steps: dict[int, _BoundStep] = {}
         rows = cache.rows
         self._lengths = _Lengths(cache) if session.takes_lengths else _Mask(cache)
         self._input_ids = np.zeros((rows, 1), np.int64)
@@ -172,14 +172,14 @@ class Decoder:
                 self.cache.truncate(row, int(self.cache.lengths[row]) - tokens)
             raise
 
-    def _bind_step(self, count: int) -> _Step:
+    def _bind_step(self, count: int) -> _BoundStep:
         self._session.settle()
         binding = self._bind_cache(0, count)
         binding.input(names.INPUT_IDS, self._input_ids[:count])
         binding.input(names.POSITION_IDS, self._position_ids[:count])
         binding.input(names.LOGITS_TO_KEEP, self._logits_to_keep[:count])
         binding.output(names.LOGITS, self._logits[:count])
-        step = self._steps[count] = _Step(binding, self._logits[:count, 0])
+        step = self._steps[count] = _BoundStep(binding, self._logits[:count, 0])
         return step
 
     def _bind_cache(self, first: int, count: int) -> Binding:

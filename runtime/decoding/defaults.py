@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import check_int
 from gpt2edge.config import ModelConfig, token_ids
 from gpt2edge.errors import ModelDirError
 from gpt2edge.runtime.sampling.params import SamplingParams
@@ -77,10 +77,12 @@ class GenerationDefaults:
             if "eos_token_id" in keys:
                 eos_ids = token_ids(keys, "eos_token_id", config.vocab_size)
             if longest is not None:
-                longest = whole("max_length", longest, 1, 2**31)
+                longest = check_int("max_length", longest, 1, 2**31)
             return cls(
                 sampling=_sampling(keys, config.vocab_size),
-                max_new_tokens=128 if limit is None else whole("max_new_tokens", limit, 1, 2**31),
+                max_new_tokens=128
+                if limit is None
+                else check_int("max_new_tokens", limit, 1, 2**31),
                 eos_ids=frozenset(eos_ids),
                 max_length=longest if limit is None else None,
                 stop=_stop(keys),

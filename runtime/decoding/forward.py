@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.generation import Generation
 
@@ -34,7 +34,7 @@ class Forward(Protocol):
         ...
 
 
-class Speculation(Protocol):
+class SequenceSpeculation(Protocol):
     """The speculative steps of one generation."""
 
     generation: Generation
@@ -44,10 +44,10 @@ class Speculation(Protocol):
         ...
 
 
-class Speculator(Protocol):
+class SpeculationSource(Protocol):
     """Begins speculation where a sequence is decoded alone (``speculative.speculation``)."""
 
-    def begin(self, generation: Generation) -> Speculation:
+    def begin(self, generation: Generation) -> SequenceSpeculation:
         """Return the speculative steps of a generation."""
         ...
 
@@ -59,7 +59,7 @@ class CachedForward:
     with a tile and leaves more than one token, so that no bit of the logits depends on it.
     """
 
-    def __init__(self, decoder: Decoder, prefixes: PrefixCache | None = None) -> None:
+    def __init__(self, decoder: Decoder, prefixes: PrefixTree | None = None) -> None:
         self._decoder = decoder
         self._prefixes = prefixes
 

@@ -12,7 +12,7 @@ from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.processors import Ids, Logits, LogitsProcessor, Scope
 from gpt2edge.runtime.sampling.sampler import Sampler, choose
 from gpt2edge.runtime.sampling.truncation import top_k_indices
-from gpt2edge.runtime.text.detokenizer import Transcript
+from gpt2edge.runtime.text.detokenizer import Detokenizer
 from gpt2edge.runtime.text.stopping import StopParams
 from gpt2edge.runtime.text.tokenizer import Tokenizer
 
@@ -55,7 +55,7 @@ class Generation:
     """One completion: takes logits, draws tokens, knows when it is done.
 
     A batch of a tiny model spends as much time here as in its products, so that a token costs two
-    lists' ends and a few comparisons: text is made when somebody looks, by ``Transcript``.
+    lists' ends and a few comparisons: text is made when somebody looks, by ``Detokenizer``.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Generation:
         self._index = index
         self._row = row
         self._shown = 0
-        self._spelled: Transcript | None = None
+        self._spelled: Detokenizer | None = None
         self._logprobs: list[float] = []
         self._top_logprobs: list[tuple[TokenLogprob, ...]] = []
         self._first_token = self._last_token = arguments.started
@@ -270,12 +270,12 @@ class Generation:
         elif arguments.is_late(now):
             self.finish_reason = "time"
 
-    def _transcript(self, *, each: bool = False) -> Transcript:
+    def _transcript(self, *, each: bool = False) -> Detokenizer:
         """The text of all tokens so far, those that are new in one piece or ``each`` in its own."""
         spelled = self._spelled
         if spelled is None:
             arguments = self._arguments
-            spelled = self._spelled = Transcript(
+            spelled = self._spelled = Detokenizer(
                 arguments.tokenizer,
                 self.prompt_ids,
                 arguments.stop.strings,

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from gpt2edge._checks import boolean, listed, optional, refuse, whole
+from gpt2edge._checks import argument_error, check_bool, check_int, check_list, check_optional
 from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import check_names, merge_sampling
@@ -93,9 +93,9 @@ class RequestBuilder:
         check_names(method, arguments)
         resolved = self.resolve(**arguments)
         beams = resolved.sampling.num_beams
-        whole("n", n, 1, MAX_SAMPLES if beams == 1 else beams)
+        check_int("n", n, 1, MAX_SAMPLES if beams == 1 else beams)
         requests: list[Request] = []
-        for prompt in listed("prompts", prompts, "a list of prompts"):
+        for prompt in check_list("prompts", prompts, "a list of prompts"):
             first = self._first(prompt, resolved, n * len(requests))
             others = [first.sibling(index) for index in range(1, n)]
             requests.append(Request([first, *others]))
@@ -137,12 +137,12 @@ class RequestBuilder:
         """
         self.model.require_language_model()
         if max_new_tokens is not None:
-            whole("max_new_tokens", max_new_tokens, 1, 2**31)
+            check_int("max_new_tokens", max_new_tokens, 1, 2**31)
         if logprobs is not None:
-            whole("logprobs", logprobs, 0, self.model.config.vocab_size)
+            check_int("logprobs", logprobs, 0, self.model.config.vocab_size)
         skip = True if skip_special_tokens is None else skip_special_tokens
-        boolean("skip_special_tokens", skip)
-        optional("sampling", sampling, SamplingParams, "SamplingParams")
+        check_bool("skip_special_tokens", skip)
+        check_optional("sampling", sampling, SamplingParams, "SamplingParams")
         sampling = sampling or self.defaults.sampling
         given = {name: value for name, value in fields.items() if value is not None}
         if given:
@@ -291,18 +291,18 @@ class RequestBuilder:
 def _whole_ids(prompt: Sequence[int], name: str) -> list[int]:
     """The ids of a prompt that is no text. Raises ArgumentError for what is no list of them."""
     allowed = "a text, or a list of token ids"
-    token_ids = listed(name, prompt, allowed)
+    token_ids = check_list(name, prompt, allowed)
     if any(isinstance(item, str) for item in token_ids):
-        raise refuse(name, prompt, f"{allowed}; generate_batch takes several prompts")
-    return [whole(name, item, -(2**63), 2**63, part="a token id in ") for item in token_ids]
+        raise argument_error(name, prompt, f"{allowed}; generate_batch takes several prompts")
+    return [check_int(name, item, -(2**63), 2**63, part="a token id in ") for item in token_ids]
 
 
 def _checked(processors: Sequence[LogitsProcessor] | None) -> Sequence[LogitsProcessor]:
     """The processors, none for None. Raises ArgumentError for what cannot be called."""
     allowed = "a list of functions"
-    found = [] if processors is None else listed("processors", processors, allowed)
+    found = [] if processors is None else check_list("processors", processors, allowed)
     if not all(map(callable, found)):
-        raise refuse("processors", processors, allowed)
+        raise argument_error("processors", processors, allowed)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import check_int
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.runtime.decoding.beam_search import BeamSearch
 from gpt2edge.runtime.decoding.branching import Branch, Branching
@@ -21,8 +21,8 @@ from gpt2edge.runtime.decoding.forward import (
     CachedForward,
     Forward,
     Logits,
-    Speculation,
-    Speculator,
+    SequenceSpeculation,
+    SpeculationSource,
 )
 from gpt2edge.runtime.decoding.generation import Generation, accept_all
 from gpt2edge.runtime.decoding.request import Request
@@ -54,15 +54,15 @@ class Scheduler:
         decoder: Decoder,
         *,
         forward: Forward | None = None,
-        speculator: Speculator | None = None,
+        speculator: SpeculationSource | None = None,
         chunks_per_step: int | None = None,
     ) -> None:
         if chunks_per_step is not None:
-            whole("chunks_per_step", chunks_per_step, 1, 2**31)
+            check_int("chunks_per_step", chunks_per_step, 1, 2**31)
         self.decoder = decoder
         self._forward = forward or CachedForward(decoder)
         self._speculator = speculator
-        self._speculation: Speculation | None = None
+        self._speculation: SequenceSpeculation | None = None
         self._chunks_per_step = chunks_per_step
         self._waiting: deque[Samples | Branching[Any]] = deque()
         self._entry: _Entry | None = None
@@ -340,7 +340,7 @@ class Scheduler:
         self._owners.append(search)
         return len(self._rows) - 1
 
-    def _speculate(self, speculator: Speculator) -> Iterator[Generation]:
+    def _speculate(self, speculator: SpeculationSource) -> Iterator[Generation]:
         """Step of a sequence that is alone."""
         speculation, (generation,) = self._speculation, self._rows
         if speculation is None or speculation.generation is not generation:

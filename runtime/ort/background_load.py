@@ -2,14 +2,14 @@
 
 from time import perf_counter
 
-from gpt2edge._beside import Beside
+from gpt2edge._beside import BackgroundCall
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.ort.session import Session
 from gpt2edge.runtime.text.tokenizer import Tokenizer
 
 
-class Opening:
+class BackgroundLoad:
     """The session over ``model`` is made in a thread from now on; ``Engine`` takes it over.
 
     onnxruntime needs Python for none of that. A command begins with this, and imports the engine
@@ -21,7 +21,7 @@ class Opening:
         self.model = model
         self.options = options
         self.verifies = options.verify and not verified
-        self._session = Beside(lambda: Session(model, options))
+        self._session = BackgroundCall(lambda: Session(model, options))
 
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer as the options say, None where there is no file. Raises ModelDirError."""

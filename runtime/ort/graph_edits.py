@@ -36,7 +36,7 @@ _MASK: Final = names.ATTENTION_MASK.encode()
 _CHOICE: Final = names.KEPT.encode()
 
 
-def as_loaded(model: bytes) -> bytes:
+def edit_for_engine(model: bytes) -> bytes:
     """``model``, a serialized graph of profile cpu, as the engine calls it.
 
     As it is in those parts where it is not what the exporter writes, and all of it where the bytes

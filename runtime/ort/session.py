@@ -13,13 +13,13 @@ from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.graph import names
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
-from gpt2edge.runtime.cache.buffer_pool import SpareMemory
+from gpt2edge.runtime.cache.buffer_pool import BufferPool
 from gpt2edge.runtime.cache.kv_cache import CacheLayout
 from gpt2edge.runtime.options import RuntimeOptions
-from gpt2edge.runtime.ort.graph_edits import as_loaded, calls_itself
+from gpt2edge.runtime.ort.graph_edits import calls_itself, edit_for_engine
 from gpt2edge.runtime.ort.library import ort
 from gpt2edge.runtime.ort.providers import CPU, MEMORY, check_active, requested
-from gpt2edge.runtime.ort.session_guard import Lifetime
+from gpt2edge.runtime.ort.session_guard import SessionGuard
 from gpt2edge.runtime.ort.weights import MappedWeights
 from gpt2edge.runtime.system import memory
 from gpt2edge.runtime.system.huge_pages import HugePages
@@ -55,7 +55,7 @@ class Session:
         if (model.manifest.recipe or {}).get("kv_cache") == "int8":
             require_int8_cache()
         self.providers = requested(options.device, options.providers, ort.get_available_providers())
-        self.spare = SpareMemory()
+        self.spare = BufferPool()
         """Where caches get their memory."""
         self._pages = HugePages()
         self._settling = threading.Lock()
@@ -68,7 +68,7 @@ class Session:
                 f"for {first.name}, export it with the profile portable"
             )
         self._session, self._weights = self._open(model, options)
-        self.lifetime = Lifetime(self._session)
+        self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
         """Whether past and present may be one buffer; else the graph's cache grows."""
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
@@ -123,7 +123,7 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    source = as_loaded(model.graph_path.read_bytes())
+                    source = edit_for_engine(model.graph_path.read_bytes())
                 if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
                     raise ValueError("a function in it calls itself")
                 session = ort.InferenceSession(
@@ -201,7 +201,7 @@ class Session:
 class Binding:
     """Arrays bound to the graph's inputs and outputs by address: nothing is copied in or out."""
 
-    def __init__(self, session: Any, weights: MappedWeights | None, lifetime: Lifetime) -> None:
+    def __init__(self, session: Any, weights: MappedWeights | None, lifetime: SessionGuard) -> None:
         self._session = session
         self._weights = weights  # what the session reads must outlive it
         self._lifetime = lifetime

@@ -10,7 +10,7 @@ from gpt2edge.errors import Gpt2EdgeError
 _SESSIONS: Final["weakref.WeakSet[Any]"] = weakref.WeakSet()
 
 
-class Lifetime:
+class SessionGuard:
     """Guards one onnxruntime session.
 
     A fork copies the session but not its threads: a forward call in the child would wait for them

@@ -5,7 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from gpt2edge._checks import instance, listed, one_of, real, refuse, whole
+from gpt2edge._checks import (
+    argument_error,
+    check_float,
+    check_int,
+    check_list,
+    check_one_of,
+    check_type,
+)
 from gpt2edge.errors import ArgumentError
 
 MAX_BEAMS: Final = 1024
@@ -61,28 +68,30 @@ class SamplingParams:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        real("temperature", self.temperature, 0, 100)
-        real("top_p", self.top_p, 0, 1, open_low=True)
-        real("min_p", self.min_p, 0, 1)
-        real("typical_p", self.typical_p, 0, 1, open_low=True)
+        check_float("temperature", self.temperature, 0, 100)
+        check_float("top_p", self.top_p, 0, 1, open_low=True)
+        check_float("min_p", self.min_p, 0, 1)
+        check_float("typical_p", self.typical_p, 0, 1, open_low=True)
         for name in ("repetition_penalty", "encoder_repetition_penalty"):
-            real(name, getattr(self, name), 0, 100, open_low=True)
-        real("presence_penalty", self.presence_penalty, -100, 100)
-        real("frequency_penalty", self.frequency_penalty, -100, 100)
-        real("length_penalty", self.length_penalty, -100, 100)
-        whole("top_k", self.top_k, 0, 2**31)
+            check_float(name, getattr(self, name), 0, 100, open_low=True)
+        check_float("presence_penalty", self.presence_penalty, -100, 100)
+        check_float("frequency_penalty", self.frequency_penalty, -100, 100)
+        check_float("length_penalty", self.length_penalty, -100, 100)
+        check_int("top_k", self.top_k, 0, 2**31)
         for name in ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"):
-            whole(name, getattr(self, name), 0, 2**31)
-        whole("num_beams", self.num_beams, 1, MAX_BEAMS)
-        one_of("early_stopping", self.early_stopping, (True, False, "never"))
+            check_int(name, getattr(self, name), 0, 2**31)
+        check_int("num_beams", self.num_beams, 1, MAX_BEAMS)
+        check_one_of("early_stopping", self.early_stopping, (True, False, "never"))
         if self.seed is not None:
-            whole("seed", self.seed, 0, 2**64 - 1)
+            check_int("seed", self.seed, 0, 2**64 - 1)
         _check_words(self.bad_words_ids)
         check_rules(self)
-        instance("logit_bias", self.logit_bias, Mapping, "a mapping of token ids to numbers")
+        check_type("logit_bias", self.logit_bias, Mapping, "a mapping of token ids to numbers")
         for token_id, bias in self.logit_bias.items():
-            whole("logit_bias", token_id, 0, 2**31, part="a token id in ")
-            real("logit_bias", bias, -math.inf, 1e6, part=f"the bias of token {token_id} in ")
+            check_int("logit_bias", token_id, 0, 2**31, part="a token id in ")
+            check_float(
+                "logit_bias", bias, -math.inf, 1e6, part=f"the bias of token {token_id} in "
+            )
 
     @property
     def is_greedy(self) -> bool:
@@ -102,15 +111,15 @@ class SamplingParams:
 
 def _check_words(words: Sequence[Sequence[int]]) -> None:
     name, allowed = "bad_words_ids", "a list of lists of token ids, none of them empty"
-    for word in listed(name, words, allowed):
+    for word in check_list(name, words, allowed):
         try:
-            token_ids = listed(name, word, allowed)
+            token_ids = check_list(name, word, allowed)
         except ArgumentError:
             token_ids = []
         if not token_ids:
-            raise refuse(name, words, allowed)
+            raise argument_error(name, words, allowed)
         for token_id in token_ids:
-            whole(name, token_id, 0, 2**31, part="a token id in ")
+            check_int(name, token_id, 0, 2**31, part="a token id in ")
 
 
 def check_rules(params: SamplingParams) -> None:
@@ -119,17 +128,17 @@ def check_rules(params: SamplingParams) -> None:
         _check_ids(name, getattr(params, name), "a list of token ids")
     _check_sequence_bias(params.sequence_bias)
     if params.forced_bos_token_id is not None:
-        whole("forced_bos_token_id", params.forced_bos_token_id, 0, _LARGEST_ID)
+        check_int("forced_bos_token_id", params.forced_bos_token_id, 0, _LARGEST_ID)
     for token_id in listed_ids(params.forced_eos_token_id):
-        whole("forced_eos_token_id", token_id, 0, _LARGEST_ID)
+        check_int("forced_eos_token_id", token_id, 0, _LARGEST_ID)
     decay: Any = params.exponential_decay_length_penalty
     if decay is not None:
         name, allowed = "exponential_decay_length_penalty", "a start and a factor, or None"
-        values = listed(name, decay, allowed)
+        values = check_list(name, decay, allowed)
         if len(values) != 2:
-            raise refuse(name, decay, allowed)
-        whole(name, values[0], 0, 2**31, part="the start of ")
-        real(name, values[1], 0, 100, open_low=True, part="the factor of ")
+            raise argument_error(name, decay, allowed)
+        check_int(name, values[0], 0, 2**31, part="the start of ")
+        check_float(name, values[1], 0, 100, open_low=True, part="the factor of ")
 
 
 def rule_ids(params: SamplingParams) -> Iterator[int]:
@@ -147,13 +156,13 @@ _LARGEST_ID: Final = 2**31
 
 def _check_sequence_bias(given: Any) -> None:
     name, allowed = "sequence_bias", "a list of pairs: token ids, one or more, and a number"
-    for entry in listed(name, given, allowed):
+    for entry in check_list(name, given, allowed):
         if isinstance(entry, str) or not isinstance(entry, Sequence) or len(entry) != 2:
-            raise refuse(name, given, allowed)
+            raise argument_error(name, given, allowed)
         _check_ids(name, entry[0], allowed)
         if not entry[0]:
-            raise refuse(name, given, allowed)
-        real(name, entry[1], -math.inf, 1e6, part="a number in ")
+            raise argument_error(name, given, allowed)
+        check_float(name, entry[1], -math.inf, 1e6, part="a number in ")
 
 
 def listed_ids(value: int | Sequence[int] | None) -> list[int]:
@@ -166,8 +175,8 @@ def listed_ids(value: int | Sequence[int] | None) -> list[int]:
 
 
 def _check_ids(name: str, value: Any, allowed: str) -> None:
-    for token_id in listed(name, value, allowed):
-        whole(name, token_id, 0, _LARGEST_ID, part="a token id in ")
+    for token_id in check_list(name, value, allowed):
+        check_int(name, token_id, 0, _LARGEST_ID, part="a token id in ")
 
 
 GREEDY: Final = SamplingParams(temperature=0.0)

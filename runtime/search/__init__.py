@@ -5,18 +5,18 @@ Every method runs on an ``Engine``, within a ``Budget``, and says what it cost.
 
 from gpt2edge.runtime.search.answers import canonical, extract_answer
 from gpt2edge.runtime.search.budget import Budget, Candidate, Cost, Reading, SearchResult
-from gpt2edge.runtime.search.candidates import Request
-from gpt2edge.runtime.search.dataset import Harvest
+from gpt2edge.runtime.search.candidates import SearchPrompt
+from gpt2edge.runtime.search.dataset import SolutionFile
 from gpt2edge.runtime.search.game24 import Game24
 from gpt2edge.runtime.search.game24_task import WrittenGame24
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.strategies.adaptive import Adaptive
 from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, pass_at_k
-from gpt2edge.runtime.search.strategies.compute_policy import Arm, Policy, Trial, fit
+from gpt2edge.runtime.search.strategies.compute_policy import Allocation, Policy, Trial, fit
 from gpt2edge.runtime.search.strategies.majority_vote import MajorityVote
 from gpt2edge.runtime.search.strategies.step_beam import StepBeam
 from gpt2edge.runtime.search.strategies.strategy import Strategy
-from gpt2edge.runtime.search.trees.line_beam import Likeliest
+from gpt2edge.runtime.search.trees.line_beam import LineBeam
 from gpt2edge.runtime.search.trees.loom import Loom
 from gpt2edge.runtime.search.trees.mcts import MCTS
 from gpt2edge.runtime.search.trees.prompted_task import Ask, PromptedThoughts, Votes, WordValues
@@ -24,8 +24,8 @@ from gpt2edge.runtime.search.trees.task import SampledSteps, Task, Thought
 from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeResult
 from gpt2edge.runtime.search.trees.tree_of_thoughts import TreeOfThoughts
 from gpt2edge.runtime.search.verifiers.reward_models import (
-    AskedModel,
-    Likelihood,
+    GenerativeVerifier,
+    LikelihoodVerifier,
     OutcomeModel,
     ProcessModel,
 )
@@ -39,17 +39,16 @@ from gpt2edge.runtime.search.verifiers.verifier import (
 __all__ = [
     "MCTS",
     "Adaptive",
-    "Arm",
+    "Allocation",
     "Ask",
-    "AskedModel",
     "BestOfN",
     "Budget",
     "Candidate",
     "Cost",
     "Game24",
-    "Harvest",
-    "Likeliest",
-    "Likelihood",
+    "GenerativeVerifier",
+    "LikelihoodVerifier",
+    "LineBeam",
     "Loom",
     "MajorityVote",
     "Node",
@@ -58,9 +57,11 @@ __all__ = [
     "ProcessModel",
     "PromptedThoughts",
     "Reading",
-    "Request",
     "SampledSteps",
+    "SearchPrompt",
     "SearchResult",
+    "SearchSession",
+    "SolutionFile",
     "StepBeam",
     "StepVerifier",
     "Strategy",
@@ -74,7 +75,6 @@ __all__ = [
     "Votes",
     "Weighted",
     "WordValues",
-    "Workspace",
     "WrittenGame24",
     "aggregate_steps",
     "canonical",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Final, TypeAlias
 
-from gpt2edge._checks import written
+from gpt2edge._checks import check_text
 
 Extract: TypeAlias = Callable[[str], str | None]
 """The answer in a completion, in canonical form, or None where there is none."""
@@ -31,7 +31,7 @@ def extract_answer(text: str) -> str | None:
     It is what follows the last "####", stands in the last \\\\boxed{}, or follows "answer is" or
     "answer:"; without any of these, the last number of the text.
     """
-    written("text", text)
+    check_text("text", text)
     for mark in _MARKS:
         if found := mark.findall(text):
             return canonical(found[-1])
@@ -47,7 +47,7 @@ def canonical(answer: str) -> str | None:
     as the answers to one problem share it: convert units before, by a function of your own.
     Other answers lose case, doubled blanks and the full stop at their end.
     """
-    written("answer", answer)
+    check_text("answer", answer)
     text = " ".join(answer.replace("\u2212", "-").strip().strip("$").split()).rstrip(".")
     text = _LATEX_FRACTION.sub(r"\1/\2", text).replace("\\$", "$")
     number = _number(text.lstrip("$€£ ").replace("-$", "-"))

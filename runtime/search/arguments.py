@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from gpt2edge._checks import boolean, one_of, refuse, whole
+from gpt2edge._checks import argument_error, check_bool, check_int, check_one_of
 from gpt2edge.runtime.search.verifiers.verifier import Aggregate, StepVerifier, Verifier
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def check_arguments(method: object, **least: int) -> None:
     ``least`` names its counts with the smallest value of each. Raises ArgumentError.
     """
     for name, low in least.items():
-        whole(name, getattr(method, name), low, 2**31)
+        check_int(name, getattr(method, name), low, 2**31)
     for name, check in _CHECKS.items():
         if hasattr(method, name):
             check(name, getattr(method, name))
@@ -29,7 +29,7 @@ def check_verifier(name: str, value: Any) -> None:
     if isinstance(value, type) or not (
         isinstance(value, Verifier | StepVerifier) or callable(value)
     ):
-        raise refuse(name, value, "a verifier, or a function of prompt and completion")
+        raise argument_error(name, value, "a verifier, or a function of prompt and completion")
 
 
 def _verifier_or_none(name: str, value: Any) -> None:
@@ -39,21 +39,23 @@ def _verifier_or_none(name: str, value: Any) -> None:
 
 def _step(name: str, value: Any) -> None:
     if not callable(value) and not (isinstance(value, str) and value):
-        raise refuse(name, value, "a text of one character or more, or a function of a text")
+        raise argument_error(
+            name, value, "a text of one character or more, or a function of a text"
+        )
 
 
 def _extract(name: str, value: Any) -> None:
     if not callable(value):
-        raise refuse(name, value, "a function of a text")
+        raise argument_error(name, value, "a function of a text")
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, Any], None]]] = {
     "verifier": _verifier_or_none,
-    "aggregate": lambda name, value: one_of(name, value, get_args(Aggregate)),
-    "choose": lambda name, value: one_of(name, value, CHOICES),
+    "aggregate": lambda name, value: check_one_of(name, value, get_args(Aggregate)),
+    "choose": lambda name, value: check_one_of(name, value, CHOICES),
     "step": _step,
     "answer": _extract,
-    "early_stop": boolean,
-    "diverse": boolean,
-    "transpositions": boolean,
+    "early_stop": check_bool,
+    "diverse": check_bool,
+    "transpositions": check_bool,
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, TypeAlias
 
-from gpt2edge._checks import real, refuse, whole
+from gpt2edge._checks import argument_error, check_float, check_int
 from gpt2edge.runtime.results import Completion
 
 StopReason: TypeAlias = Literal[
@@ -34,11 +34,11 @@ class Budget:
         for name in ("tokens", "forward_calls", "seconds"):
             value = getattr(self, name)
             if value is not None and name == "seconds":
-                real(name, value, 0, math.inf, open_low=True, part="the budget's ")
+                check_float(name, value, 0, math.inf, open_low=True, part="the budget's ")
             elif value is not None:
-                whole(name, value, 1, 2**63, part="the budget's ")
+                check_int(name, value, 1, 2**63, part="the budget's ")
         if not callable(self.clock):
-            raise refuse("clock", self.clock, "a function that says the time")
+            raise argument_error("clock", self.clock, "a function that says the time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

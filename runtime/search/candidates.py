@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gpt2edge._checks import instance
+from gpt2edge._checks import check_type
 from gpt2edge.runtime.decoding.generation import Generation
 from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.engine import Engine
@@ -27,7 +27,7 @@ TEMPERATURE: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class SearchPrompt:
     """A prompt and how to complete it, as ``Engine.generate`` takes them."""
 
     prompt: Prompt
@@ -37,8 +37,8 @@ class Request:
 
     def begin(self, engine: Engine, n: int, *, logprobs: int | None = None) -> list[Generation]:
         """``n`` generations, not yet begun; without ``sampling`` as the model's defaults say."""
-        sampling = spread(engine) if self.sampling is None else self.sampling
-        instance("sampling", sampling, SamplingParams, "SamplingParams, or None")
+        sampling = default_sampling(engine) if self.sampling is None else self.sampling
+        check_type("sampling", sampling, SamplingParams, "SamplingParams, or None")
         if sampling.num_beams > 1:
             raise ValueError(
                 f"num_beams is {sampling.num_beams}; a search has beams of its own, so it must be 1"
@@ -55,7 +55,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class CandidateScorer:
     """A verifier, where steps end, and how their scores become one."""
 
     verifier: AnyVerifier
@@ -81,7 +81,7 @@ class Judge:
         ]
 
 
-def spread(engine: Engine) -> SamplingParams:
+def default_sampling(engine: Engine) -> SamplingParams:
     """The model's default sampling, or temperature 0.8 where that is greedy."""
     default = engine.defaults.sampling
     if not default.is_greedy:
@@ -89,7 +89,7 @@ def spread(engine: Engine) -> SamplingParams:
     return replace(default, temperature=TEMPERATURE, top_k=0, num_beams=1)
 
 
-def gather(group: Iterable[Generation], extract: Extract) -> list[Candidate]:
+def candidates_of(group: Iterable[Generation], extract: Extract) -> list[Candidate]:
     """Candidates of generations that were begun; unfinished ones end where they are, cancelled."""
     members = list(group)
     begun = [generation for generation in members if generation.token_ids] or members[:1]

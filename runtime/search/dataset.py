@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gpt2edge._checks import path_like
+from gpt2edge._checks import check_path
 from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.budget import Candidate
 
 
-class Harvest:
+class SolutionFile:
     """A file of solutions that grows, each prompt and text once.
 
     What the file held before counts, so that a run that was broken off goes on where it was:
@@ -23,7 +23,7 @@ class Harvest:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        path_like("path", path)
+        check_path("path", path)
         self.path = Path(path)
         self.prompts: set[str] = set()
         self._seen: set[tuple[str, str]] = set()

@@ -13,8 +13,8 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Final
 
-from gpt2edge._checks import listed, whole, written
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge._checks import check_int, check_list, check_text
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.task import Thought
 
 TARGET: Final = Fraction(24)
@@ -24,9 +24,9 @@ _LONGEST: Final = 200
 
 def is_solution(expression: str, numbers: Sequence[int]) -> bool:
     """Whether ``expression`` uses exactly ``numbers`` and equals 24. It is parsed, never run."""
-    written("expression", expression)
-    for number in listed("numbers", numbers, "a list of whole numbers"):
-        whole("numbers", number, -(2**63), 2**63, part="a number in ")
+    check_text("expression", expression)
+    for number in check_list("numbers", numbers, "a list of whole numbers"):
+        check_int("numbers", number, -(2**63), 2**63, part="a number in ")
     try:
         value, used = evaluate(expression)
     except ValueError:
@@ -119,8 +119,8 @@ class Game24:
     numbers: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for number in listed("numbers", self.numbers, "a tuple of whole numbers"):
-            whole("numbers", number, -(2**63), 2**63, part="a number in ")
+        for number in check_list("numbers", self.numbers, "a tuple of whole numbers"):
+            check_int("numbers", number, -(2**63), 2**63, part="a number in ")
 
     @property
     def root(self) -> str:
@@ -131,11 +131,11 @@ class Game24:
         """Whether one expression is left."""
         return "," not in state
 
-    def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:  # noqa: ARG002
+    def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:  # noqa: ARG002
         """Every move of every state, equally likely."""
         return [self._moves(state) for state in states]
 
-    def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:
+    def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
         """1 where 24 can still be made, else 0."""
         work.count_verified(len(states))
         return [float(can_win(tuple(sorted(_values(state))))) for state in states]

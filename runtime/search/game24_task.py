@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gpt2edge._checks import listed, refuse, whole
+from gpt2edge._checks import argument_error, check_int, check_list
 from gpt2edge.runtime.search.arguments import check_verifier
 from gpt2edge.runtime.search.game24_steps import prompt_of, read_step
-from gpt2edge.runtime.search.search_session import Workspace
-from gpt2edge.runtime.search.trees.line_beam import Likeliest
+from gpt2edge.runtime.search.search_session import SearchSession
+from gpt2edge.runtime.search.trees.line_beam import LineBeam
 from gpt2edge.runtime.search.trees.task import Thought
 from gpt2edge.runtime.search.verifiers.verifier import Verifier, score_all
 
@@ -26,14 +26,14 @@ class WrittenGame24:
     numbers: tuple[int, ...]
     values: Verifier | None = None
     target: int = 24
-    moves: Likeliest = field(default_factory=lambda: Likeliest(k=24, least=1e-3))
+    moves: LineBeam = field(default_factory=lambda: LineBeam(k=24, least=1e-3))
 
     def __post_init__(self) -> None:
-        for number in listed("numbers", self.numbers, "a tuple of whole numbers"):
-            whole("numbers", number, -(2**63), 2**63, part="a number in ")
-        whole("target", self.target, -(2**63), 2**63)
+        for number in check_list("numbers", self.numbers, "a tuple of whole numbers"):
+            check_int("numbers", number, -(2**63), 2**63, part="a number in ")
+        check_int("target", self.target, -(2**63), 2**63)
         if not callable(self.moves):
-            raise refuse("moves", self.moves, "a Likeliest")
+            raise argument_error("moves", self.moves, "a LineBeam")
         if self.values is not None:
             check_verifier("values", self.values)
 
@@ -46,7 +46,7 @@ class WrittenGame24:
         """Whether one number is left."""
         return " " not in state
 
-    def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:
+    def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:
         """The model's moves from each state; moves that lead to one state are one thought."""
         lines = self.moves([self._prompt(state) for state in states], work)
         thoughts = []
@@ -61,7 +61,7 @@ class WrittenGame24:
             thoughts.append([Thought(s, text, mass / total) for s, (text, mass) in found.items()])
         return thoughts
 
-    def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:
+    def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
         """The value model's number, or for an end whether it is the target."""
         asked = [state for state in states if not self.is_terminal(state)]
         values = dict.fromkeys(asked, 0.5)

@@ -9,8 +9,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import instance, optional
-from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge._checks import check_optional, check_type
+from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.forward import Entered
 from gpt2edge.runtime.decoding.generation import Generation
@@ -37,7 +37,7 @@ class OutOfBudget(Exception):  # noqa: N818 - it is a signal, and never leaves a
         self.reason = reason
 
 
-class Workspace:
+class SearchSession:
     """Grows generations on one model, within one budget, and forgets no prefix.
 
     As a context manager it ends the block quietly where the budget is spent or Ctrl-C is pressed;
@@ -46,8 +46,8 @@ class Workspace:
     """
 
     def __init__(self, engine: Engine, budget: Budget | None = None) -> None:
-        instance("engine", engine, Engine, "an Engine, such as load returns")
-        optional("budget", budget, Budget, "a Budget")
+        check_type("engine", engine, Engine, "an Engine, such as load returns")
+        check_optional("budget", budget, Budget, "a Budget")
         if engine.tokenizer is None:
             raise ValueError("a search reads texts, and this model has no tokenizer")
         self.engine = engine
@@ -57,11 +57,11 @@ class Workspace:
         self._started = self.budget.clock()
         self._prefilled = self._generated = self._calls = self._verified = 0
         self._read = Reading()
-        self._prefixes = PrefixCache(engine.options.cache_bytes)
+        self._prefixes = PrefixTree(engine.options.cache_bytes)
         self._prompt_logits: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._decoder: Decoder | None = None
 
-    def __enter__(self) -> "Workspace":
+    def __enter__(self) -> "SearchSession":
         return self
 
     def __exit__(
@@ -245,7 +245,7 @@ class Workspace:
 class _Metered:
     """The forward calls of a workspace, for its scheduler."""
 
-    def __init__(self, work: Workspace, decoder: Decoder) -> None:
+    def __init__(self, work: SearchSession, decoder: Decoder) -> None:
         self._work = work
         self._decoder = decoder
 

@@ -14,7 +14,7 @@ _LONGEST_PATIENCE: Final = 1024
 
 
 @dataclass(slots=True)
-class Costs:
+class CallCosts:
     """What forward calls cost, learned as they are made; shared by all texts of an engine.
 
     A call of w tokens costs ``1 + slope * (w - 1)`` plain steps, a guessed token ``draft`` ones.
@@ -52,10 +52,10 @@ class Costs:
 
 
 @dataclass(slots=True)
-class Widths:
+class DraftLength:
     """Chooses how many tokens to guess for one text."""
 
-    costs: Costs
+    costs: CallCosts
     rates: dict[int, float] = field(default_factory=dict)
     idle: int = 0
     patience: int = _PATIENCE

@@ -6,7 +6,7 @@ from time import perf_counter
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.generation import Generation
 from gpt2edge.runtime.options import DraftModel, PromptLookup
-from gpt2edge.runtime.speculative.cost_model import Costs, Widths
+from gpt2edge.runtime.speculative.cost_model import CallCosts, DraftLength
 from gpt2edge.runtime.speculative.drafters import Drafter, LookupDrafter, ModelDrafter
 
 
@@ -21,7 +21,7 @@ class Speculator:
         options: PromptLookup | DraftModel,
         draft_decoder: Callable[[int], Decoder] | None = None,
     ) -> None:
-        self._costs = Costs()
+        self._costs = CallCosts()
         self._most = options.max_tokens
         self._drafter_for: Callable[[Generation], Drafter]
         if isinstance(options, PromptLookup):
@@ -32,14 +32,16 @@ class Speculator:
 
     def begin(self, generation: Generation) -> "Speculation":
         """For one generation."""
-        widths = Widths(self._costs)
+        widths = DraftLength(self._costs)
         return Speculation(generation, self._drafter_for(generation), widths, self._most)
 
 
 class Speculation:
     """One generation's steps: guesses, a forward call over them, and what the sampler draws."""
 
-    def __init__(self, generation: Generation, drafter: Drafter, widths: Widths, most: int) -> None:
+    def __init__(
+        self, generation: Generation, drafter: Drafter, widths: DraftLength, most: int
+    ) -> None:
         self.generation = generation
         self._drafter = drafter
         self._widths = widths

@@ -7,7 +7,7 @@ from gpt2edge.runtime.text.stopping import StopMatcher
 from gpt2edge.runtime.text.tokenizer import StreamDecoder, Tokenizer
 
 
-class Transcript:
+class Detokenizer:
     """Spells tokens out in pieces, and holds back what may belong to a stop string.
 
     Tokens of ``silent`` end a text and are no part of it. Stop strings are looked for in the text
@@ -39,8 +39,8 @@ class Transcript:
         if self._tokenizer is not None and not special:
             self._unshown |= self._tokenizer.special_ids
 
-    def __copy__(self) -> "Transcript":
-        twin = object.__new__(Transcript)
+    def __copy__(self) -> "Detokenizer":
+        twin = object.__new__(Detokenizer)
         vars(twin).update(vars(self), pieces=list(self.pieces))
         twin._decoder, twin._matcher = copy(self._decoder), copy(self._matcher)
         return twin

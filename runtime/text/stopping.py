@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gpt2edge._checks import boolean, listed, real, whole, written
+from gpt2edge._checks import check_bool, check_float, check_int, check_list, check_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +25,15 @@ class StopParams:
     max_time: float | None = None
 
     def __post_init__(self) -> None:
-        for string in listed("strings", self.strings, "a tuple of texts"):
-            written("stop", string, empty=False, part="a string of ")
-        boolean("ignore_eos", self.ignore_eos)
-        whole("min_new_tokens", self.min_new_tokens, 0, 2**31)
-        whole("min_length", self.min_length, 0, 2**31)
+        for string in check_list("strings", self.strings, "a tuple of texts"):
+            check_text("stop", string, empty=False, part="a string of ")
+        check_bool("ignore_eos", self.ignore_eos)
+        check_int("min_new_tokens", self.min_new_tokens, 0, 2**31)
+        check_int("min_length", self.min_length, 0, 2**31)
         if self.max_time is not None:
-            real("max_time", self.max_time, 0, 1e9, open_low=True)
-        for token_id in listed("token_ids", self.token_ids, "a tuple of token ids"):
-            whole("token_ids", token_id, 0, 2**31, part="a token id in ")
+            check_float("max_time", self.max_time, 0, 1e9, open_low=True)
+        for token_id in check_list("token_ids", self.token_ids, "a tuple of token ids"):
+            check_int("token_ids", token_id, 0, 2**31, part="a token id in ")
 
     @classmethod
     def of(
@@ -49,7 +49,7 @@ class StopParams:
             return default
         if isinstance(stop, str):
             return replace(default, strings=(stop,))
-        strings = listed("stop", stop, "a text, a list of texts or StopParams")
+        strings = check_list("stop", stop, "a text, a list of texts or StopParams")
         return replace(default, strings=tuple(strings))
 
     def after(self, prompt_length: int) -> "StopParams":

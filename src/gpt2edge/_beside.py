@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Result = TypeVar("Result")
 
 
-class Beside(Generic[Result]):
+class BackgroundCall(Generic[Result]):
     """``call`` has begun; ``result`` waits for what it returns, or raises what it raised."""
 
     def __init__(self, call: Callable[[], Result]) -> None:

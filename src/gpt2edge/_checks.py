@@ -15,7 +15,7 @@ _LONGEST: Final = 80
 """Characters of a value that a message shows."""
 
 
-def refuse(name: str, value: object, allowed: str, *, part: str = "") -> ArgumentError:
+def argument_error(name: str, value: object, allowed: str, *, part: str = "") -> ArgumentError:
     """The error for an argument: what it is, and what it must be.
 
     ``part`` says which part of it ``value`` is, such as "a token id in ".
@@ -29,18 +29,18 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def whole(name: str, value: Any, low: int, high: int, *, part: str = "") -> int:
+def check_int(name: str, value: Any, low: int, high: int, *, part: str = "") -> int:
     """``value`` as an int from ``low`` to ``high``; numpy's integers count, bools do not."""
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or not low <= number <= high:
-        raise refuse(name, value, f"a whole number from {low} to {high}", part=part)
+        raise argument_error(name, value, f"a whole number from {low} to {high}", part=part)
     return number
 
 
-def real(
+def check_float(
     name: str, value: Any, low: float, high: float, *, open_low: bool = False, part: str = ""
 ) -> float:
     """``value`` as a float in [low, high], or in (low, high] where ``open_low``."""
@@ -50,55 +50,55 @@ def real(
         number = math.nan
     if not low <= number <= high or (open_low and number == low):
         bracket = "(" if open_low else "["
-        raise refuse(name, value, f"a number in {bracket}{low}, {high}]", part=part)
+        raise argument_error(name, value, f"a number in {bracket}{low}, {high}]", part=part)
     return number
 
 
-def boolean(name: str, value: Any) -> None:
+def check_bool(name: str, value: Any) -> None:
     """Refuse what is neither True nor False."""
     if not isinstance(value, bool):
-        raise refuse(name, value, "True or False")
+        raise argument_error(name, value, "True or False")
 
 
-def written(name: str, value: Any, *, empty: bool = True, part: str = "") -> None:
+def check_text(name: str, value: Any, *, empty: bool = True, part: str = "") -> None:
     """Refuse what is no str, and an empty one where it must have a character."""
     if not isinstance(value, str) or not (value or empty):
         allowed = "a text" if empty else "a text of one character or more"
-        raise refuse(name, value, allowed, part=part)
+        raise argument_error(name, value, allowed, part=part)
 
 
-def one_of(name: str, value: Any, allowed: Iterable[object]) -> None:
+def check_one_of(name: str, value: Any, allowed: Iterable[object]) -> None:
     """Refuse what is not among ``allowed``."""
     choices = tuple(allowed)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise refuse(name, value, f"one of {', '.join(map(str, choices))}")
+        raise argument_error(name, value, f"one of {', '.join(map(str, choices))}")
 
 
-def instance(name: str, value: Any, kinds: type | tuple[type, ...], allowed: str) -> None:
+def check_type(name: str, value: Any, kinds: type | tuple[type, ...], allowed: str) -> None:
     """Refuse what is of none of ``kinds``, which a reader knows as ``allowed``."""
     if not isinstance(value, kinds):
-        raise refuse(name, value, allowed)
+        raise argument_error(name, value, allowed)
 
 
-def optional(name: str, value: Any, kinds: type | tuple[type, ...], allowed: str) -> None:
-    """``instance``, where None is allowed too."""
+def check_optional(name: str, value: Any, kinds: type | tuple[type, ...], allowed: str) -> None:
+    """``check_type``, where None is allowed too."""
     if value is not None:
-        instance(name, value, kinds, f"{allowed}, or None")
+        check_type(name, value, kinds, f"{allowed}, or None")
 
 
-def path_like(name: str, value: Any, allowed: str = "a path") -> None:
+def check_path(name: str, value: Any, allowed: str = "a path") -> None:
     """Refuse what is neither a str nor a path object; bytes are neither."""
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
-        raise refuse(name, value, allowed)
+        raise argument_error(name, value, allowed)
 
 
-def function(name: str, value: Any) -> None:
+def check_callable(name: str, value: Any) -> None:
     """Refuse what cannot be called; None is no function, where one may be left out."""
     if value is not None and not callable(value):
-        raise refuse(name, value, "a function, or None")
+        raise argument_error(name, value, "a function, or None")
 
 
-def listed(name: str, value: Iterable[_Item], allowed: str) -> list[_Item]:
+def check_list(name: str, value: Iterable[_Item], allowed: str) -> list[_Item]:
     """The items of a list, tuple or array; a text, bytes, a mapping or a set is none of these."""
     unordered = isinstance(value, str | bytes | bytearray | memoryview | Mapping | set | frozenset)
     try:
@@ -106,4 +106,4 @@ def listed(name: str, value: Iterable[_Item], allowed: str) -> list[_Item]:
             return list(value)
     except TypeError:  # it cannot be gone through
         pass
-    raise refuse(name, value, allowed)
+    raise argument_error(name, value, allowed)

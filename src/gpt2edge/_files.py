@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from gpt2edge._checks import path_like
+from gpt2edge._checks import check_path
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
@@ -13,7 +13,7 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """
     from tempfile import NamedTemporaryFile  # slow to load
 
-    path_like("path", path)
+    check_path("path", path)
     target = Path(path)
     if target.exists() and not target.is_file():
         target.write_text(text, encoding="utf-8")

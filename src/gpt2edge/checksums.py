@@ -51,7 +51,7 @@ def cache_dir() -> Path:
     return user_dir("gpt2edge", variable=CACHE_VARIABLE, xdg="XDG_CACHE_HOME", fallback=".cache")
 
 
-def unproven(wanted: Mapping[Path, str]) -> dict[Path, str]:
+def not_yet_verified(wanted: Mapping[Path, str]) -> dict[Path, str]:
     """Those of ``wanted``, sha256 by path, that were not compared since the file changed last."""
     records = _read()
     return {
@@ -61,10 +61,10 @@ def unproven(wanted: Mapping[Path, str]) -> dict[Path, str]:
     }
 
 
-def damaged(wanted: Mapping[Path, str]) -> list[Path]:
+def find_damaged(wanted: Mapping[Path, str]) -> list[Path]:
     """Those of ``wanted``, sha256 by path, whose file has another; every file is hashed.
 
-    Keeps what was found for ``unproven``. Imports nothing that its caller could not have before.
+    Keeps the result for ``not_yet_verified``. Imports nothing that its caller lacks.
     """
     found: dict[str, list[Any]] = {}
     wrong: list[Path] = []

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import check_int
 
 ACTIVATIONS: Final = (
     "gelu",
@@ -129,7 +129,7 @@ def with_own_names(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _size(keys: Mapping[str, Any], name: str) -> int:
-    return whole(name, keys[name], 1, _LARGEST)
+    return check_int(name, keys[name], 1, _LARGEST)
 
 
 def _flag(keys: Mapping[str, Any], name: str, default: bool) -> bool:
@@ -163,5 +163,5 @@ def token_ids(keys: Mapping[str, Any], name: str, vocab_size: int) -> tuple[int,
     """
     value = keys.get(name, _UPSTREAM_END)
     listed = value if isinstance(value, list) else [value]
-    found = [whole(name, item, -(2**63), 2**63) for item in listed if item is not None]
+    found = [check_int(name, item, -(2**63), 2**63) for item in listed if item is not None]
     return tuple(token_id for token_id in found if 0 <= token_id < vocab_size)

@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from gpt2edge._beside import Beside
-from gpt2edge._checks import MODEL, boolean, path_like
+from gpt2edge._beside import BackgroundCall
+from gpt2edge._checks import MODEL, check_bool, check_path
 from gpt2edge._files import umask
 from gpt2edge._optimum import OPTIMUM, check_not_legacy
 from gpt2edge._text import text_of
-from gpt2edge.checksums import damaged, sha256, unproven
+from gpt2edge.checksums import find_damaged, not_yet_verified, sha256
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import Argument, Gpt2EdgeError, ModelDirError
 
@@ -111,7 +111,7 @@ class ModelDir:
         Raises ModelDirError where the folder, or a file that its manifest names, is missing or of
         another size.
         """
-        path_like("path", path, MODEL)
+        check_path("path", path, MODEL)
         folder = Path(path)
         if folder.is_file():
             raise ModelDirError(f"{str(folder)!r} is a file: give the model folder that holds it")
@@ -164,7 +164,7 @@ class ModelDir:
 
         Every file is hashed, whatever was found before.
         """
-        return [path.name for path in damaged(self._checksums())]
+        return [path.name for path in find_damaged(self._checksums())]
 
     @contextmanager
     def verified(self) -> Iterator[None]:
@@ -174,14 +174,14 @@ class ModelDir:
         (``gpt2edge.checksums``). Raises ModelDirError at the end of the block, or in the place of
         its error, where a file is damaged.
         """
-        wanted = unproven(self._checksums())
+        wanted = not_yet_verified(self._checksums())
         if not wanted:
             yield
             return
         import hashlib  # noqa: F401  in a thread, it may wait for good: for what an import that
         import mmap  # noqa: F401  Ctrl-C ended has left locked
 
-        check = Beside(partial(damaged, wanted))
+        check = BackgroundCall(partial(find_damaged, wanted))
         try:
             yield
         finally:
@@ -225,8 +225,8 @@ def staged_folder(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
     import shutil  # these are slow to load, and reading a folder needs none of them
     from tempfile import mkdtemp
 
-    path_like("out", out)
-    boolean("overwrite", overwrite)
+    check_path("out", out)
+    check_bool("overwrite", overwrite)
     target = Path(out).absolute()
     _check_target(target, overwrite)
     try:

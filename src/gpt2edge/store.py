@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpt2edge._checks import instance, written
+from gpt2edge._checks import check_text, check_type
 from gpt2edge._user_dirs import user_dir
 from gpt2edge.errors import ModelDirError
 
@@ -49,7 +49,7 @@ def store_dir() -> Path:
 
 def parse_reference(text: str) -> tuple[str, str | None] | None:
     """Name and variant of a reference, the latter None where it is not given; None for others."""
-    written("text", text)
+    check_text("text", text)
     match = _REFERENCE.fullmatch(text)
     if match is None or _SLASH in text or ".." in text:
         return None
@@ -61,8 +61,8 @@ def stored_path(name: str, variant: str) -> Path:
 
     Raises ValueError for what is no name or no variant.
     """
-    written("name", name)
-    written("variant", variant)
+    check_text("name", name)
+    check_text("variant", variant)
     if parse_reference(f"{name}:{variant}") != (name, variant):
         raise ValueError(
             f"model name is {name!r}; it must be NAME or OWNER/NAME of letters, digits, '.', '_' "
@@ -81,7 +81,7 @@ def find_model(reference: str) -> StoredModel:
 
     Raises ModelDirError where there is none, or more than one.
     """
-    written("reference", reference)
+    check_text("reference", reference)
     parsed = parse_reference(reference)
     found = [
         model
@@ -107,7 +107,7 @@ def remove_model(model: StoredModel) -> None:
     """Delete a model from the store."""
     import shutil  # slow to load
 
-    instance("model", model, StoredModel, "a StoredModel, such as find_model returns")
+    check_type("model", model, StoredModel, "a StoredModel, such as find_model returns")
     try:
         shutil.rmtree(model.path)
         if not any(model.path.parent.iterdir()):

@@ -15,7 +15,7 @@ from benchmarks import search_pool
 from benchmarks.search_selection import Pool, accuracy, elected, interval, outcomes
 from benchmarks.solver_models import Problem
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.runtime.search.candidates import gather
+from gpt2edge.runtime.search.candidates import candidates_of
 from gpt2edge.runtime.search.strategies.best_of_n import pass_at_k, pick
 from tests.conftest import ROOT
 from tests.runtime.models import KEYS, make_engine
@@ -43,7 +43,7 @@ def pool_row(seed: int, samples: int = 24) -> dict[str, Any]:
 def test_it_chooses_as_the_library_does(engine: Engine, seed: int) -> None:
     row = pool_row(seed)
     pool = Pool.of(row)
-    (stem,) = gather(
+    (stem,) = candidates_of(
         engine.request("he", sampling=SamplingParams(seed=1)).generations, lambda text: text
     )
     orders = pool.orders(seed)[:16]

@@ -9,7 +9,7 @@ import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
 from gpt2edge.runtime.search import Loom, Tree
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.text import render_text
 from tests.cli.running import error, invoke, output, output_json
 
@@ -83,14 +83,14 @@ def test_a_place_to_save_is_asked_for(tiny_model: ModelDir, tmp_path: Path) -> N
 def test_ctrl_c_keeps_what_is_there(
     tiny_model: ModelDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Workspace._check
+    original = SearchSession._check
 
-    def interrupted(self: Workspace, *, tokens: int, calls: int) -> None:
+    def interrupted(self: SearchSession, *, tokens: int, calls: int) -> None:
         if self.cost.generated_tokens > 16:
             raise KeyboardInterrupt
         original(self, tokens=tokens, calls=calls)
 
-    monkeypatch.setattr(Workspace, "_check", interrupted)
+    monkeypatch.setattr(SearchSession, "_check", interrupted)
     path = tmp_path / "tree.json"
     args = ["branch", "-m", tiny_model.path, "--depth", 3, *LENGTH, "--save", path, "he"]
     assert invoke(*args).exit_code == 130

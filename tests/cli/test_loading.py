@@ -10,14 +10,14 @@ import pytest
 
 from gpt2edge import Engine, ModelDir
 from gpt2edge.cli import preload as loading
-from gpt2edge.cli.preload import Loading, Wanted
+from gpt2edge.cli.preload import Loading, Preload
 from tests.cli.running import invoke, start
 
 
 @pytest.fixture(autouse=True)
-def begun(monkeypatch: pytest.MonkeyPatch) -> dict[Wanted, Loading]:
+def begun(monkeypatch: pytest.MonkeyPatch) -> dict[Preload, Loading]:
     """What this test has begun and nobody has taken."""
-    found: dict[Wanted, Loading] = {}
+    found: dict[Preload, Loading] = {}
     monkeypatch.setattr(loading, "_begun", found)
     return found
 
@@ -25,13 +25,13 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> dict[Wanted, Loading]:
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("generate -m M hello", Wanted(Path("M"))),
-        ("generate hello", Wanted()),
-        ("generate -mM -t2 -n 5 hello", Wanted(Path("M"), 2)),
-        ("score --model=M --threads 2 --top-k 5 -- a -m N", Wanted(Path("M"), 2)),
-        ("perplexity -m N --model M", Wanted(Path("M"))),
-        ("score --no-add-bos a b", Wanted(add_bos=False)),
-        ("generate --add-bos --special -- --no-add-bos", Wanted(add_bos=True)),
+        ("generate -m M hello", Preload(Path("M"))),
+        ("generate hello", Preload()),
+        ("generate -mM -t2 -n 5 hello", Preload(Path("M"), 2)),
+        ("score --model=M --threads 2 --top-k 5 -- a -m N", Preload(Path("M"), 2)),
+        ("perplexity -m N --model M", Preload(Path("M"))),
+        ("score --no-add-bos a b", Preload(add_bos=False)),
+        ("generate --add-bos --special -- --no-add-bos", Preload(add_bos=True)),
         ("generate -m M --help", None),
         ("solve -h", None),
         ("generate -m absent hello", None),
@@ -44,12 +44,12 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> dict[Wanted, Loading]:
     ],
 )
 def test_only_what_is_plainly_asked_for_is_begun(
-    words: str, wanted: Wanted | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: str, wanted: Preload | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "M").mkdir()
     (tmp_path / "N").mkdir()
     monkeypatch.chdir(tmp_path)
-    asked: list[Wanted] = []
+    asked: list[Preload] = []
     monkeypatch.setattr(loading, "Loading", asked.append)
     loading.begin(words.split())
     assert asked == ([] if wanted is None else [wanted])
@@ -58,7 +58,7 @@ def test_only_what_is_plainly_asked_for_is_begun(
 @pytest.mark.parametrize("words", ["-t no", f"-t {'9' * 5000}", f"-m {'a' * 5000}", "-m", "-t"])
 def test_no_mistake_is_told_too_early(
     words: str,
-    begun: dict[Wanted, Loading],
+    begun: dict[Preload, Loading],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -70,7 +70,7 @@ def test_no_mistake_is_told_too_early(
 
 
 def test_a_command_takes_over_what_it_wants(
-    tiny_model: ModelDir, begun: dict[Wanted, Loading], monkeypatch: pytest.MonkeyPatch
+    tiny_model: ModelDir, begun: dict[Preload, Loading], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tiny_model.path)
     loading.begin(["generate", "-m", path, "hello"])

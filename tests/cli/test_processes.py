@@ -14,7 +14,7 @@ from click.testing import Result
 
 from gpt2edge import ModelDir
 from gpt2edge.cli.commands.generate import _cancelled_by_interrupt
-from gpt2edge.cli.display.completion import View
+from gpt2edge.cli.display.completion import CompletionView
 from tests.cli.running import invoke, start
 
 HEAVY = ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]
@@ -73,7 +73,7 @@ def test_interrupt_before_the_first_token(tiny_model: ModelDir) -> None:
 def interrupted(*args: object) -> Result:
     """A command that is interrupted when it announces its settings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(View, "announce", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(CompletionView, "announce", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         result = invoke(*args)
     assert result.exit_code == 130, result.output
     return result

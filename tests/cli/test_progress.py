@@ -13,26 +13,26 @@ import pytest
 from gpt2edge import ModelDir
 from gpt2edge.cli.display import progress as module
 from gpt2edge.cli.display.output import note
-from gpt2edge.cli.display.progress import Line, shown, watched
+from gpt2edge.cli.display.progress import ProgressLine, shown, watched
 from gpt2edge.quant import INT8, quantize_auto
 from gpt2edge.quant.auto import Speed
 from tests.cli.running import invoke
 
 HELD = """
 import gpt2edge.cli.display.progress as module
-class Held(module.Line):
+class Held(module.ProgressLine):
     def __init__(self, *args):
         super().__init__(*args)
         self._draw()
     def __call__(self, stage, done=0, total=0):
         super().__call__(stage, done, total)
         self._draw()
-module.Line = Held
+module.ProgressLine = Held
 """
 """Every stage is drawn, however short it is."""
 
 
-class Held(Line):
+class Held(ProgressLine):
     """The same in this process."""
 
     def __init__(self, stream: io.TextIOWrapper, stage: str) -> None:
@@ -48,7 +48,7 @@ class Held(Line):
 def watching(monkeypatch: pytest.MonkeyPatch) -> None:
     """stderr is a terminal on which every stage is drawn."""
     monkeypatch.setattr(module, "is_terminal", lambda _: True)
-    monkeypatch.setattr(module, "Line", Held)
+    monkeypatch.setattr(module, "ProgressLine", Held)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from gpt2edge import Engine, ModelDir, SamplingParams
 from gpt2edge.cli.commands.solve import _lines
 from gpt2edge.cli.options.search import Outcome
 from gpt2edge.export import export_checkpoint
-from gpt2edge.runtime.search import Arm, Cost, MajorityVote, Policy, Tree
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search import Allocation, Cost, MajorityVote, Policy, Tree
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.text import render_text
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.cli.running import error, invoke, output, output_json
@@ -85,7 +85,7 @@ def test_every_method_under_a_function(tiny_model: ModelDir, checks: Path, metho
 
 
 def test_a_policy_says_how_much(tiny_model: ModelDir, checks: Path, tmp_path: Path) -> None:
-    policy = Policy(arms=(Arm(method="best-of-n", n=7, choose="best"),), probe=2)
+    policy = Policy(arms=(Allocation(method="best-of-n", n=7, choose="best"),), probe=2)
     policy.save(tmp_path / "policy.json")
     args = ["solve", "-m", tiny_model.path, "--method", "adaptive", *LENGTH, "hello"]
     own = ["--policy", tmp_path / "policy.json", "--verifier", f"{checks}:score"]
@@ -153,14 +153,14 @@ def test_a_budget_gives_the_best_so_far(tiny_model: ModelDir) -> None:
 def test_ctrl_c_prints_the_best_so_far(
     tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Workspace._check
+    original = SearchSession._check
 
-    def interrupted(self: Workspace, *, tokens: int, calls: int) -> None:
+    def interrupted(self: SearchSession, *, tokens: int, calls: int) -> None:
         if self.cost.generated_tokens > 8:
             raise KeyboardInterrupt
         original(self, tokens=tokens, calls=calls)
 
-    monkeypatch.setattr(Workspace, "_check", interrupted)
+    monkeypatch.setattr(SearchSession, "_check", interrupted)
     result = invoke("solve", "-m", tiny_model.path, "--n", 4, "-n", 30, "--json", "hello")
     assert result.exit_code == 130
     report: dict[str, Any] = json.loads(result.stdout)

@@ -9,7 +9,7 @@ from gpt2edge import Engine
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.search import Arm, Harvest, Policy, Tree
+from gpt2edge.runtime.search import Allocation, Policy, SolutionFile, Tree
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.cli.running import error, output_json
 
@@ -62,7 +62,7 @@ def as_windows_saves(path: Path) -> None:
 def test_json_files(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "hf")
     Tree("root").save(tmp_path / "tree")
-    Policy(arms=(Arm(method="majority", n=4),)).save(tmp_path / "policy")
+    Policy(arms=(Allocation(method="majority", n=4),)).save(tmp_path / "policy")
     row = {"prompt": "he", "completion": "llo", "answer": None, "score": None}
     (tmp_path / "harvest").write_text(json.dumps(row) + "\n")
     for name in ("hf/config.json", "tree", "policy", "harvest"):
@@ -70,10 +70,10 @@ def test_json_files(tmp_path: Path) -> None:
     assert export_checkpoint(tmp_path / "hf", tmp_path / "out").config.n_layer == SMALL["n_layer"]
     assert Tree.load(tmp_path / "tree").root.text == "root"
     assert Policy.load(tmp_path / "policy").arms[0].n == 4
-    assert Harvest(tmp_path / "harvest").prompts == {"he"}
+    assert SolutionFile(tmp_path / "harvest").prompts == {"he"}
     (tmp_path / "harvest").write_bytes(b"\xff\n")
     with pytest.raises(Gpt2EdgeError, match="holds no harvested solutions: it is not UTF-8 text"):
-        Harvest(tmp_path / "harvest")
+        SolutionFile(tmp_path / "harvest")
 
 
 def test_utf16_is_named(tiny_model: ModelDir) -> None:

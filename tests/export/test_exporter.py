@@ -15,8 +15,8 @@ from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ExportError, MissingExtraError, ModelDirError, ParityError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.verify import parity as verify
 from gpt2edge.export.verify import reference
-from gpt2edge.export.verify.parity import parity as verify
 from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.model_dir import ModelDir
 from tests.checkpoints import SMALL, save_tensors, write_checkpoint

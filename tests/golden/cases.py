@@ -19,14 +19,14 @@ from gpt2edge.runtime.search import (
     MCTS,
     BestOfN,
     Budget,
-    Likeliest,
+    LineBeam,
     Loom,
     MajorityVote,
-    Request,
     SampledSteps,
+    SearchPrompt,
+    SearchSession,
     StepBeam,
     TreeOfThoughts,
-    Workspace,
 )
 from tests.runtime.models import KEYS, make_engine
 
@@ -98,7 +98,7 @@ def decoding_calls(engine: Engine, folder: Path) -> Calls:
         return Engine(model, RuntimeOptions(threads=1, **options))
 
     def twice(**arguments: Any) -> Any:
-        host = opened(prefix_cache_bytes=1 << 24)
+        host = opened(prompt_cache_bytes=1 << 24)
         first = one(host, **arguments)
         return [first, one(host, COPYING + "pond", **arguments), first == one(host, **arguments)]
 
@@ -145,7 +145,7 @@ def search_calls(engine: Engine) -> Calls:
         ]
 
     def tree(method: Any) -> Any:
-        request = Request(prompt="hello", sampling=sampling, max_new_tokens=24)
+        request = SearchPrompt(prompt="hello", sampling=sampling, max_new_tokens=24)
         task = SampledSteps(engine=engine, request=request, verifier=grade, step=steps)
         found = method.run(engine, task)
         cost = found.cost
@@ -158,8 +158,8 @@ def search_calls(engine: Engine) -> Calls:
         return [[node.parent, list(node.token_ids)] for node in grown.tree.nodes]
 
     def lines() -> Any:
-        beam = Likeliest(k=9, end="9", max_new_tokens=4)
-        found = beam(["the", "he saw", "a", "the cat"], Workspace(engine))
+        beam = LineBeam(k=9, end="9", max_new_tokens=4)
+        found = beam(["the", "he saw", "a", "the cat"], SearchSession(engine))
         return [[line.text for line in each] for each in found]
 
     steps = _every(8)

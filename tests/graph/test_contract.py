@@ -18,7 +18,7 @@ from gpt2edge.graph import names
 from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import RECIPES, QuantRecipe, quantize
-from gpt2edge.runtime.ort.graph_edits import as_loaded
+from gpt2edge.runtime.ort.graph_edits import edit_for_engine
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.graph.conftest import Written
 from tests.graph.listing import listing
@@ -79,7 +79,7 @@ def graph_of(model: ModelDir) -> GraphProto:
 
 
 def loaded(model: ModelDir) -> GraphProto:
-    return onnx.load_from_string(as_loaded(model.graph_path.read_bytes())).graph
+    return onnx.load_from_string(edit_for_engine(model.graph_path.read_bytes())).graph
 
 
 def outputs(graph: GraphProto) -> list[str]:

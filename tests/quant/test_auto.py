@@ -9,7 +9,7 @@ import pytest
 from gpt2edge.errors import ModelDirError, QuantizationError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8, QuantRecipe, quantize
-from gpt2edge.quant.auto import Candidate, Speed, choose, quantize_auto, speed
+from gpt2edge.quant.auto import MeasuredRecipe, Speed, choose, quantize_auto, speed
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.results import Timing
 
@@ -17,8 +17,8 @@ PLAIN = QuantRecipe(name="plain", bits=4)
 FAITHFUL = QuantRecipe(name="faithful", bits=8)
 
 
-def _candidate(name: str, seconds: float, kl: float) -> Candidate:
-    return Candidate(name, 100, 1000, 100, request_s=seconds, kl=kl)
+def _candidate(name: str, seconds: float, kl: float) -> MeasuredRecipe:
+    return MeasuredRecipe(name, 100, 1000, 100, request_s=seconds, kl=kl)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from gpt2edge.quant import (
 from gpt2edge.quant.calibration import kv_cache_scales as kv_cache
 from gpt2edge.quant.calibration.equalization import EqualizedTensors
 from gpt2edge.quant.calibration.kv_cache_scales import expected_range, measure_cache_scales
-from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.ort.library import ort
 
 pytestmark = pytest.mark.usefixtures("int8_cache")
@@ -162,7 +162,7 @@ def test_every_way_into_the_cache_gives_the_same_logits(engine: gpt2edge.Engine)
     decoder.cache.truncate(0, 40)
     decoder.prefill(0, TOKENS[40:-1])
     decoder.cache.fork(0, [1, 2])
-    parked = PrefixCache(1 << 20)
+    parked = PrefixTree(1 << 20)
     parked.store(decoder.cache, 2, TOKENS[:-1])
     decoder.cache.select([0, 1, 2, 1])
     assert parked.restore(decoder.cache, 2, TOKENS) == len(TOKENS) - 1

@@ -114,7 +114,7 @@ def test_beams_use_the_prompt_cache(engine: Engine) -> None:
     prompt = "hello hell, he said, and hello again"
     params = SamplingParams(num_beams=3)
     expected = engine.generate(prompt, max_new_tokens=9, sampling=params)
-    options = RuntimeOptions(prefix_cache_bytes=1 << 20)
+    options = RuntimeOptions(prompt_cache_bytes=1 << 20)
     with Engine(engine.model.path, options) as cached:
         first, again = (
             cached.generate(prompt, max_new_tokens=9, sampling=params) for _ in range(2)

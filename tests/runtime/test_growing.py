@@ -10,7 +10,7 @@ import pytest
 from gpt2edge import Engine, ModelDir
 from gpt2edge.errors import ModelDirError, QuantizationError
 from gpt2edge.quant import INT8, quantize
-from gpt2edge.runtime.decoding.concat_decoder import GrowingCache, GrowingDecoder
+from gpt2edge.runtime.decoding.concat_decoder import ConcatCache, ConcatDecoder
 from gpt2edge.runtime.decoding.decoder import Decoder
 from tests.runtime.models import make_engine
 
@@ -38,8 +38,8 @@ def optimum(growing: Engine, tmp_path: Path) -> Path:
 def test_which_cache_a_graph_gets(in_place: Engine, growing: Engine) -> None:
     assert type(in_place.decoder(rows=1, max_length=8)) is Decoder
     decoder = growing.decoder(rows=1, max_length=8)
-    assert type(decoder) is GrowingDecoder
-    assert isinstance(decoder.cache, GrowingCache)
+    assert type(decoder) is ConcatDecoder
+    assert isinstance(decoder.cache, ConcatCache)
 
 
 def test_logits_are_those_of_the_cache_in_place(in_place: Engine, growing: Engine) -> None:
@@ -99,7 +99,7 @@ def test_a_step_does_not_bring_the_cache_home(
     decoder.prefill(0, [1, 2, 3])
     decoder.cache.fork(0, [1])
     decoder.decode([4, 5])
-    monkeypatch.setattr(GrowingCache, "_store", None)  # any copy would fail
+    monkeypatch.setattr(ConcatCache, "_store", None)  # any copy would fail
     decoder.decode([6, 7])
     decoder.decode([8, 9])
 

@@ -33,7 +33,7 @@ def test_thirty_two_threads_write_what_one_writes(engine: Engine) -> None:
 
 def test_threads_share_a_prompt_cache(engine: Engine) -> None:
     expected = [call(engine) for call in calls()]
-    options = RuntimeOptions(prefix_cache_bytes=60_000)  # room for a few prompts: some must go
+    options = RuntimeOptions(prompt_cache_bytes=60_000)  # room for a few prompts: some must go
     with Engine(engine.model.path, options) as shared, ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda seed: rounds(shared, random.Random(seed), 3), range(16)))
     for results in found:
@@ -119,10 +119,10 @@ def test_a_pickled_engine_is_loaded_anew(engine: Engine, monkeypatch: pytest.Mon
 
 
 def test_a_closed_engine_says_so_and_lets_its_session_go(engine: Engine) -> None:
-    options = RuntimeOptions(prefix_cache_bytes=1 << 20, speculation=PromptLookup())
+    options = RuntimeOptions(prompt_cache_bytes=1 << 20, speculation=PromptLookup())
     with Engine(engine.model.path, options) as closed:
         closed.generate("hello hello")
-        prefixes = weakref.ref(closed.prefixes)
+        prefixes = weakref.ref(closed.prompt_cache)
         stream = closed.stream("he", max_new_tokens=9, sampling=GREEDY)
         next(stream)
         session = weakref.ref(closed._session._session)

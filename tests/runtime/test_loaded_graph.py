@@ -11,8 +11,8 @@ from gpt2edge import Engine
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
-from gpt2edge.runtime.ort.graph_edits import as_loaded, calls_itself
 from gpt2edge.runtime.ort import session
+from gpt2edge.runtime.ort.graph_edits import calls_itself, edit_for_engine
 
 LENGTHS = ("seqlens_k", "total_sequence_length")
 GRAPH = (BUNDLED_MODEL / "model.onnx").read_bytes()
@@ -27,7 +27,7 @@ def folder(request: pytest.FixtureRequest, tiny_model: ModelDir) -> Path:
 
 def test_lengths_come_in_and_positions_are_always_chosen(folder: Path) -> None:
     before = onnx.load_from_string((folder / "model.onnx").read_bytes()).graph
-    after = onnx.load_from_string(as_loaded((folder / "model.onnx").read_bytes())).graph
+    after = onnx.load_from_string(edit_for_engine((folder / "model.onnx").read_bytes())).graph
     (asking,) = (node for node in before.node if node.op_type == "If")
     (choosing,) = (part.g for part in asking.attribute if part.name == "then_branch")
     choosing.node[-1].output[0] = asking.output[0]
@@ -49,7 +49,9 @@ def test_lengths_come_in_and_positions_are_always_chosen(folder: Path) -> None:
 
 def test_the_head_comes_first_and_the_others_stay_in_order() -> None:
     before = [node.output[0] for node in onnx.load_from_string(GRAPH).graph.node]
-    head, *others = (node.output[0] for node in onnx.load_from_string(as_loaded(GRAPH)).graph.node)
+    head, *others = (
+        node.output[0] for node in onnx.load_from_string(edit_for_engine(GRAPH)).graph.node
+    )
     assert head.startswith("lm_head")
     assert [name for name in others if name in before] == [
         name for name in before if name in others
@@ -83,7 +85,7 @@ def test_the_logits_are_the_file_s_to_the_bit(
 
 @pytest.mark.parametrize("damaged", [b"", b"no model at all", GRAPH[:-1], GRAPH[1:], b"\xff" * 99])
 def test_what_is_no_model_stays_as_it_is(damaged: bytes) -> None:
-    assert as_loaded(damaged) == damaged
+    assert edit_for_engine(damaged) == damaged
 
 
 @pytest.mark.parametrize("output", ["mask/last", "kept/size"])
@@ -92,7 +94,7 @@ def test_an_operator_that_the_exporter_did_not_write_stays(output: str) -> None:
     model = onnx.load_from_string(GRAPH)
     (node,) = (node for node in model.graph.node if node.output[0] == output)
     node.op_type = "Damaged"
-    after = onnx.load_from_string(as_loaded(model.SerializeToString()))
+    after = onnx.load_from_string(edit_for_engine(model.SerializeToString()))
     assert "Damaged" in {node.op_type for node in after.graph.node}
 
 
@@ -103,7 +105,7 @@ def test_parts_that_the_exporter_did_not_write_stay(missing: str) -> None:
     nodes = [node for node in model.graph.node if missing and missing not in node.output[0]]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    after = onnx.load_from_string(as_loaded(model.SerializeToString())).graph
+    after = onnx.load_from_string(edit_for_engine(model.SerializeToString())).graph
     names = {node.output[0] for node in after.node}
     left = names ^ {node.output[0] for node in nodes}
     assert all(name.startswith("kept/") or name in COUNTED for name in left)

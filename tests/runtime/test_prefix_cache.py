@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2edge.runtime.cache.kv_cache import CacheLayout, KVCache
-from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 
 LAYOUT = CacheLayout(n_layer=1, n_head=1, head_dim=2)
 TEXTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=12)
@@ -24,7 +24,7 @@ def fill(cache: KVCache, text: list[int]) -> None:
 def test_what_comes_back_is_what_was_stored(texts: list[list[int]], room: int | None) -> None:
     cache = KVCache(2, 8, LAYOUT)
     token_bytes = LAYOUT.token_bytes
-    prefixes = PrefixCache(1 << 20 if room is None else room * token_bytes)
+    prefixes = PrefixTree(1 << 20 if room is None else room * token_bytes)
     known: set[tuple[int, ...]] = set()
     for text in texts:
         fill(cache, text)

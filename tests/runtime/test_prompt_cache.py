@@ -18,12 +18,12 @@ QUESTIONS = ("the hen", "the well", "the")
 
 @pytest.fixture
 def caching(engine: Engine) -> Engine:
-    return Engine(engine.model.path, RuntimeOptions(prefix_cache_bytes=1 << 24))
+    return Engine(engine.model.path, RuntimeOptions(prompt_cache_bytes=1 << 24))
 
 
 def saved(engine: Engine) -> PromptCache:
-    assert engine.prefixes is not None
-    return engine.prefixes
+    assert engine.prompt_cache is not None
+    return engine.prompt_cache
 
 
 def logprobs(engine: Engine, prompt: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -44,7 +44,7 @@ def test_a_repeated_beginning_changes_no_bit(engine: Engine, caching: Engine) ->
 
 def test_no_bit_depends_on_where_a_prompt_was_cut(engine: Engine) -> None:
     """Nor on chunks: one token left over would be rounded as a decode step rounds it."""
-    caching = Engine(engine.model.path, RuntimeOptions(prefix_cache_bytes=1 << 24))
+    caching = Engine(engine.model.path, RuntimeOptions(prompt_cache_bytes=1 << 24))
     token_ids = engine.encode(SYSTEM)[:300]
     for length in (1, 2, 3, 4, 5, 31, 32, 33, 257, 258, 259, 300):
         prompt = token_ids[:length]
@@ -54,7 +54,7 @@ def test_no_bit_depends_on_where_a_prompt_was_cut(engine: Engine) -> None:
 
 
 def test_a_prompt_over_the_budget_is_not_kept(engine: Engine) -> None:
-    small = Engine(engine.model.path, RuntimeOptions(prefix_cache_bytes=1000))
+    small = Engine(engine.model.path, RuntimeOptions(prompt_cache_bytes=1000))
     assert logprobs(small, SYSTEM) == logprobs(engine, SYSTEM)
     assert saved(small).nbytes == 0
 
@@ -67,7 +67,7 @@ def test_saved_and_loaded(engine: Engine, caching: Engine, tmp_path: Path) -> No
     saved(caching).save(path)  # replaces its own
     assert path.stat().st_mode & 0o077 == 0
     assert [item.name for item in tmp_path.iterdir()] == ["prompts"]
-    other = Engine(engine.model.path, RuntimeOptions(prefix_cache_bytes=1 << 24))
+    other = Engine(engine.model.path, RuntimeOptions(prompt_cache_bytes=1 << 24))
     saved(other).load(path)
     assert saved(other).nbytes == saved(caching).nbytes
     for question in QUESTIONS:
@@ -82,7 +82,7 @@ def test_a_smaller_budget_forgets_what_is_longest_unused(caching: Engine, tmp_pa
         caching.generate(text, max_new_tokens=1)
     saved(caching).save(tmp_path / "prompts")
     budget = len(caching.encode("hell hid")) * caching._session.cache_layout.token_bytes
-    small = Engine(caching.model.path, RuntimeOptions(prefix_cache_bytes=budget))
+    small = Engine(caching.model.path, RuntimeOptions(prompt_cache_bytes=budget))
     saved(small).load(tmp_path / "prompts")
     assert saved(small).nbytes <= budget
     assert saved(small).matched(caching.encode("hell hid")) > 0
@@ -142,7 +142,7 @@ def test_other_models_and_files_are_left_alone(
     saved(caching).save(tmp_path / "prompts")
     other = replace(saved(caching)._key(), model=("0" * 64,))
     with monkeypatch.context() as patch:
-        patch.setattr(caching.prefixes, "_key", lambda: other)
+        patch.setattr(caching.prompt_cache, "_key", lambda: other)
         with pytest.raises(Gpt2EdgeError, match="another model"):
             saved(caching).load(tmp_path / "prompts")
     notes = tmp_path / "notes.txt"
@@ -158,4 +158,4 @@ def test_other_models_and_files_are_left_alone(
 
 
 def test_without_a_budget_there_is_none(engine: Engine) -> None:
-    assert engine.prefixes is None
+    assert engine.prompt_cache is None

@@ -8,7 +8,7 @@ import numpy as np
 
 import gpt2edge
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
-from gpt2edge.runtime.cache.buffer_pool import SpareMemory
+from gpt2edge.runtime.cache.buffer_pool import BufferPool
 from gpt2edge.runtime.sampling.params import GREEDY
 
 FLOAT: Final = np.dtype(np.float32)
@@ -24,7 +24,7 @@ def _address(array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> int:
 
 
 def test_the_next_cache_gets_the_memory_of_the_last() -> None:
-    spare, owner = SpareMemory(), Owner()
+    spare, owner = BufferPool(), Owner()
     first = spare.array(owner, (4, 1000), FLOAT)
     address = _address(first)
     second = Owner()
@@ -38,7 +38,7 @@ def test_the_next_cache_gets_the_memory_of_the_last() -> None:
 
 
 def test_too_small_or_too_large() -> None:
-    spare = SpareMemory(most_bytes=8000)
+    spare = BufferPool(most_bytes=8000)
     for shape in ((10,), (3000,)):
         owner = Owner()
         spare.array(owner, shape, FLOAT)
@@ -47,7 +47,7 @@ def test_too_small_or_too_large() -> None:
 
 
 def test_nothing_is_kept_behind_the_end() -> None:
-    spare, owner = SpareMemory(), Owner()
+    spare, owner = BufferPool(), Owner()
     spare.array(owner, (10,), FLOAT)
     spare.clear()
     del owner

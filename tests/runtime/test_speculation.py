@@ -12,7 +12,7 @@ from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.options import DraftModel, PromptLookup, RuntimeOptions
 from gpt2edge.runtime.sampling.log_probs import log_softmax
 from gpt2edge.runtime.sampling.sampler import Sampler
-from gpt2edge.runtime.speculative.cost_model import Costs, Widths
+from gpt2edge.runtime.speculative.cost_model import CallCosts, DraftLength
 from gpt2edge.runtime.speculative.drafters import LookupDrafter, ModelDrafter
 from tests.checkpoints import SMALL, write_checkpoint
 from tests.runtime.models import KEYS, make_engine
@@ -40,7 +40,7 @@ def guessing(request: pytest.FixtureRequest, engine: Engine, draft: Path) -> Eng
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many guesses as there is room for, so that the clock decides nothing."""
-    monkeypatch.setattr(Widths, "best", lambda _self, _kind, most, **_: most)
+    monkeypatch.setattr(DraftLength, "best", lambda _self, _kind, most, **_: most)
 
 
 @pytest.mark.usefixtures("always")
@@ -175,7 +175,7 @@ def test_lookup_copies_what_followed(engine: Engine, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         Sampler, "__call__", lambda _self, _logits, text, _banned: text[len(text) % 7]
     )
-    monkeypatch.setattr(Widths, "best", lambda _self, _kind, most, **_: most)
+    monkeypatch.setattr(DraftLength, "best", lambda _self, _kind, most, **_: most)
 
     options = RuntimeOptions(speculation=PromptLookup())
     prompt = [target, 1, 2, 3, 4, 5, 6] * 3
@@ -183,18 +183,18 @@ def test_lookup_copies_what_followed(engine: Engine, monkeypatch: pytest.MonkeyP
     assert done.timing.accepted_tokens == done.timing.guessed_tokens == 45  # 1 + 3 calls of 16
 
 
-def warm(plain_s: float = 0.004) -> Costs:
+def warm(plain_s: float = 0.004) -> CallCosts:
     """Costs after some plain steps."""
-    costs = Costs()
+    costs = CallCosts()
     for _ in range(3):
         costs.saw_plain(plain_s)
     return costs
 
 
 def test_widths_follow_acceptance_and_cost() -> None:
-    assert Widths(Costs()).best(5, 15, free=True) == 0  # nothing is known of the costs yet
+    assert DraftLength(CallCosts()).best(5, 15, free=True) == 0  # nothing is known of the costs yet
     costs = warm()
-    widths = Widths(costs)
+    widths = DraftLength(costs)
     for _ in range(30):
         widths.saw(4, 15, 15)
     assert widths.best(4, 15, free=True) == 15
@@ -224,7 +224,7 @@ def test_one_interrupted_call_changes_little() -> None:
 
 def test_draft_costs_count() -> None:
     costs = warm()
-    widths = Widths(costs, rates={0: 0.8})
+    widths = DraftLength(costs, rates={0: 0.8})
     assert widths.best(0, 7, free=False) > 1
     for _ in range(60):
         costs.saw_guess(4, 0.016)
@@ -234,13 +234,13 @@ def test_draft_costs_count() -> None:
 def test_what_does_not_pay_is_tried_ever_less_often() -> None:
     costs = warm()
     costs.draft = 2.0
-    widths = Widths(costs)
+    widths = DraftLength(costs)
     tried = [step for step in range(500) if widths.best(0, 7, free=False)]
     assert tried == [31, 95, 223, 479]
     costs.draft = 0.1
     assert widths.best(0, 7, free=False) > 1
     assert widths.patience == 32
-    assert not any(Widths(costs, rates={2: 0.1}).best(2, 7, free=True) for _ in range(99))
+    assert not any(DraftLength(costs, rates={2: 0.1}).best(2, 7, free=True) for _ in range(99))
 
 
 def test_a_draft_model_with_another_tokenizer_is_refused(engine: Engine, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer as Library
 from gpt2edge import Completion, Engine
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.sampling.params import SamplingParams
-from gpt2edge.runtime.search.search_session import Workspace
-from gpt2edge.runtime.search.strategies.step_path import Path as Growing
+from gpt2edge.runtime.search.search_session import SearchSession
+from gpt2edge.runtime.search.strategies.step_path import StepPath as Growing
 from gpt2edge.runtime.search.strategies.step_path import advance
 from gpt2edge.runtime.search.trees import line_beam as likeliest
 from gpt2edge.runtime.text.stopping import StopMatcher, StopParams
@@ -180,14 +180,14 @@ def test_a_search_s_lines_may_end_with_one(engine: Engine, monkeypatch: pytest.M
         return logprobs
 
     monkeypatch.setattr(likeliest, "log_softmax", dictating)
-    (lines,) = likeliest.Likeliest(k=1, end=STOP)(["h"], Workspace(engine))
+    (lines,) = likeliest.Likeliest(k=1, end=STOP)(["h"], SearchSession(engine))
     assert [line.text for line in lines] == ["ab" + STOP]
 
 
 def test_a_step_may_end_with_one(engine: Engine) -> None:
     dictation = Dictation(engine, "ab" + STOP + "cd" + STOP + "ef")
     request = engine.request("h", max_new_tokens=12, processors=[dictation])
-    path, work = Growing(request.generations[0], (0,)), Workspace(engine)
+    path, work = Growing(request.generations[0], (0,)), SearchSession(engine)
     with work:
         advance(work, [path], STOP, steps=2)
     assert path.marks == [4, 8]

@@ -16,7 +16,7 @@ from gpt2edge import Engine
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.sampling.params import SamplingParams
-from gpt2edge.runtime.search import Likelihood, Loom
+from gpt2edge.runtime.search import LikelihoodVerifier, Loom
 from gpt2edge.runtime.text.tokenizer import Tokenizer
 from tests.checkpoints import write_checkpoint
 from tests.cli.running import error, output_json
@@ -160,7 +160,7 @@ def test_perplexity_begins_with_it_once(engine: Engine, bare: Engine) -> None:
 
 def test_verifiers_and_trees_read_it_before_the_prompt_alone(engine: Engine) -> None:
     (score,) = engine.score("hello", [" hell"])
-    (likelihood,) = Likelihood(engine).score("hello", [" hell"])
+    (likelihood,) = LikelihoodVerifier(engine).score("hello", [" hell"])
     assert likelihood == pytest.approx(np.exp(np.mean(score.logprobs)), rel=1e-4)
     loom = Loom(engine, "hello", tokens=2, sampling=SamplingParams(temperature=1.0, seed=1))
     loom.grow(loom.tree.root, n=2, depth=1)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpt2edge._checks import instance
+from gpt2edge._checks import check_type
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.budget import Candidate, SearchResult
-from gpt2edge.runtime.search.candidates import Request, gather, whole_first
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.candidates import SearchPrompt, candidates_of, whole_first
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.steps import StepEnd
 from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, pick
-from gpt2edge.runtime.search.strategies.compute_policy import Arm, Policy
+from gpt2edge.runtime.search.strategies.compute_policy import Allocation, Policy
 from gpt2edge.runtime.search.strategies.step_beam import StepBeam
 from gpt2edge.runtime.search.strategies.strategy import Strategy
 from gpt2edge.runtime.search.verifiers.verifier import Aggregate, AnyVerifier
@@ -27,7 +27,7 @@ class Adaptive(Strategy):
     finds is chosen from together with them.
     """
 
-    policy: Policy = field(default_factory=lambda: Policy.usual(16, verified=False))
+    policy: Policy = field(default_factory=lambda: Policy.default(16, verified=False))
     verifier: AnyVerifier | None = None
     aggregate: Aggregate = "last"
     step: StepEnd = "\n\n"
@@ -35,18 +35,18 @@ class Adaptive(Strategy):
 
     def __post_init__(self) -> None:
         check_arguments(self)
-        instance("policy", self.policy, Policy, "a Policy")
+        check_type("policy", self.policy, Policy, "a Policy")
         if self.verifier is None and self.policy.needs_verifier:
             raise ValueError("this policy asks a verifier: give one")
 
-    def search(self, work: Workspace, request: Request) -> SearchResult:
+    def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
         """Probe, then do as the policy says; ``candidates`` are those of both."""
         arms = [arm.n for arm in self.policy.arms if not arm.samples_steps]
         group = request.begin(work.engine, max([self.policy.probe, *arms]))
         candidates = self._sample(work, group[: self.policy.probe])
         choose: Any = "majority"
         if work.stopped == "done":
-            arm = self.policy.arm(self.policy.ease(candidates))
+            arm = self.policy.arm(self.policy.easiness(candidates))
             choose = arm.choose if arm.needs_verifier else "majority"
             if arm.samples_steps:
                 candidates += self._beam(arm).search(work, request).candidates
@@ -60,17 +60,17 @@ class Adaptive(Strategy):
             stopped=work.stopped,
         )
 
-    def _sample(self, work: Workspace, group: Sequence[Any]) -> list[Candidate]:
+    def _sample(self, work: SearchSession, group: Sequence[Any]) -> list[Candidate]:
         with work:
             for _ in work.grow(group, keep=False):
                 pass
-        candidates = gather(group, self.answer)
+        candidates = candidates_of(group, self.answer)
         if self.verifier is None:
             return candidates
         judge = BestOfN(verifier=self.verifier, aggregate=self.aggregate, step=self.step)
         return judge.judge(work, candidates)
 
-    def _beam(self, arm: Arm) -> StepBeam:
+    def _beam(self, arm: Allocation) -> StepBeam:
         assert self.verifier is not None
         return StepBeam(
             verifier=self.verifier,

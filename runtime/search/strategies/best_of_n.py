@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gpt2edge._checks import one_of, whole
+from gpt2edge._checks import check_int, check_one_of
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.arguments import CHOICES, check_arguments, check_verifier
 from gpt2edge.runtime.search.budget import Candidate, SearchResult
-from gpt2edge.runtime.search.candidates import Judge, Request, gather, highest
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.candidates import CandidateScorer, SearchPrompt, candidates_of, highest
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.steps import StepEnd
 from gpt2edge.runtime.search.strategies.majority_vote import tally, winner
 from gpt2edge.runtime.search.strategies.strategy import Strategy
@@ -42,15 +42,15 @@ class BestOfN(Strategy):
         check_arguments(self, n=1)
         check_verifier("verifier", self.verifier)
         if self.top_k is not None:
-            whole("top_k", self.top_k, 1, 2**31)
+            check_int("top_k", self.top_k, 1, 2**31)
 
-    def search(self, work: Workspace, request: Request) -> SearchResult:
+    def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
         """Sample, score, choose. Those cut off by the budget are scored only among themselves."""
         group = request.begin(work.engine, self.n)
         with work:
             for _ in work.grow(group, keep=False):
                 pass
-        candidates = self.judge(work, gather(group, self.answer))
+        candidates = self.judge(work, candidates_of(group, self.answer))
         judged = [candidate for candidate in candidates if candidate.score is not None]
         return SearchResult(
             best=pick(judged or candidates, self.choose, self.top_k),
@@ -59,10 +59,10 @@ class BestOfN(Strategy):
             stopped=work.stopped,
         )
 
-    def judge(self, work: Workspace, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def judge(self, work: SearchSession, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates, those with scores that are whole, unless Ctrl-C came before."""
         complete = [candidate for candidate in candidates if candidate.is_whole]
-        judge = Judge(self.verifier, self.aggregate, self.step)
+        judge = CandidateScorer(self.verifier, self.aggregate, self.step)
         judged: list[Candidate] = []
         with work, work.verifying(self.verifier, len(complete)):
             judged = judge(candidates[0].completion.prompt, complete)
@@ -78,7 +78,7 @@ def pick(candidates: Sequence[Candidate], choose: Choice, top_k: int | None = No
     """
     if choose == "best":
         return highest(candidates)
-    one_of("choose", choose, CHOICES)
+    check_one_of("choose", choose, CHOICES)
     ranked = sorted(candidates, key=lambda c: -(c.score or 0.0))[:top_k]
     voters = [candidate for candidate in candidates if any(c is candidate for c in ranked)]
     lowest = min(candidate.score or 0.0 for candidate in voters)
@@ -96,9 +96,9 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 
     1 - C(samples - correct, k) / C(samples, k), as a product (Chen et al. 2021, section 2.1).
     """
-    whole("samples", samples, 1, 2**31)
-    whole("k", k, 1, samples)
-    whole("correct", correct, 0, samples)
+    check_int("samples", samples, 1, 2**31)
+    check_int("k", k, 1, samples)
+    check_int("correct", correct, 0, samples)
     wrong = 1.0
     for place in range(samples - correct + 1, samples + 1):
         wrong *= max(0.0, 1 - k / place)

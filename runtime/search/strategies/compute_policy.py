@@ -14,7 +14,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from gpt2edge._checks import boolean, instance, listed, one_of, path_like, real, whole, written
+from gpt2edge._checks import (
+    check_bool,
+    check_float,
+    check_int,
+    check_list,
+    check_one_of,
+    check_path,
+    check_text,
+    check_type,
+)
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
@@ -32,7 +41,7 @@ _HALVINGS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class Allocation:
     """A method with its size: ``n`` candidates, and for steps ``width`` samples of each."""
 
     method: Literal["majority", "best-of-n", "beam", "dvts"]
@@ -41,10 +50,10 @@ class Arm:
     choose: Choice = "weighted"
 
     def __post_init__(self) -> None:
-        one_of("method", self.method, _METHODS)
-        one_of("choose", self.choose, CHOICES)
-        whole("n", self.n, 1, 16_384, part="an arm's ")
-        whole("width", self.width, 1, 16_384, part="an arm's ")
+        check_one_of("method", self.method, _METHODS)
+        check_one_of("choose", self.choose, CHOICES)
+        check_int("n", self.n, 1, 16_384, part="an arm's ")
+        check_int("width", self.width, 1, 16_384, part="an arm's ")
         if self.samples_steps and self.n % self.width:
             raise ValueError(
                 f"an arm has n {self.n} and width {self.width}; n must be a multiple of it"
@@ -68,18 +77,18 @@ class Policy:
     The ease of a problem is that of its first ``probe`` samples, by ``measure``.
     """
 
-    arms: tuple[Arm, ...]
+    arms: tuple[Allocation, ...]
     edges: tuple[float, ...] = ()
     measure: Measure = "agreement"
     probe: int = 4
 
     def __post_init__(self) -> None:
-        one_of("measure", self.measure, ("agreement", "score"))
-        whole("probe", self.probe, 1, 16_384)
-        for edge in listed("edges", self.edges, "a tuple of numbers"):
-            real("edges", edge, -math.inf, math.inf, part="a number in ")
-        for arm in listed("arms", self.arms, "a tuple of Arm"):
-            instance("arms", arm, Arm, "a tuple of Arm")
+        check_one_of("measure", self.measure, ("agreement", "score"))
+        check_int("probe", self.probe, 1, 16_384)
+        for edge in check_list("edges", self.edges, "a tuple of numbers"):
+            check_float("edges", edge, -math.inf, math.inf, part="a number in ")
+        for arm in check_list("arms", self.arms, "a tuple of Allocation"):
+            check_type("arms", arm, Allocation, "a tuple of Allocation")
         if len(self.arms) != len(self.edges) + 1 or list(self.edges) != sorted(set(self.edges)):
             raise ValueError(
                 f"a policy has {len(self.arms)} arms and the edges {list(self.edges)}; there must "
@@ -87,19 +96,21 @@ class Policy:
             )
 
     @classmethod
-    def usual(cls, n: int, *, verified: bool) -> "Policy":
+    def default(cls, n: int, *, verified: bool) -> "Policy":
         """What to do where nothing was measured: up to ``n`` samples, by how far four agree.
 
         All four: no more are drawn. Three: a quarter of ``n``. Fewer: all ``n``. A verifier
         weighs the votes where there is one. ``fit`` makes a better policy of measured rows.
         """
-        whole("n", n, 1, 16_384)
-        boolean("verified", verified)
+        check_int("n", n, 1, 16_384)
+        check_bool("verified", verified)
         probe = min(4, n)
         method: Any = "best-of-n" if verified else "majority"
         sizes = (n, max(probe, n // 4), probe)
         return cls(
-            arms=tuple(Arm(method=method, n=size) for size in sizes), edges=(0.6, 0.9), probe=probe
+            arms=tuple(Allocation(method=method, n=size) for size in sizes),
+            edges=(0.6, 0.9),
+            probe=probe,
         )
 
     @property
@@ -107,15 +118,15 @@ class Policy:
         """Whether a verifier is asked, for the ease or by an arm."""
         return self.measure == "score" or any(arm.needs_verifier for arm in self.arms)
 
-    def ease(self, candidates: Sequence[Candidate]) -> float:
+    def easiness(self, candidates: Sequence[Candidate]) -> float:
         """How easy the problem of these samples looks."""
         if self.measure == "score":
             return math.fsum(c.score or 0.0 for c in candidates) / len(candidates)
         return agreement([candidate.answer for candidate in candidates])
 
-    def arm(self, ease: float) -> Arm:
+    def arm(self, easiness: float) -> Allocation:
         """The arm for a problem of this ease."""
-        return self.arms[bisect_right(self.edges, ease)]
+        return self.arms[bisect_right(self.edges, easiness)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the policy as JSON."""
@@ -125,12 +136,12 @@ class Policy:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
         """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
-        path_like("path", path)
+        check_path("path", path)
         try:
             keys = json.loads(text_of(Path(path).read_bytes(), "it"))
             if keys.pop("format") != FORMAT:
                 raise ValueError(f"its format is not {FORMAT!r}")
-            arms = tuple(Arm(**arm) for arm in keys.pop("arms"))
+            arms = tuple(Allocation(**arm) for arm in keys.pop("arms"))
             return cls(arms=arms, edges=tuple(keys.pop("edges")), **keys)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Gpt2EdgeError(f"{os.fspath(path)} is not a saved policy: {error}") from None
@@ -147,17 +158,17 @@ class Trial:
     """What one arm did on one problem: how often it was right, and the tokens that took."""
 
     problem: str
-    ease: float
-    arm: Arm
+    easiness: float
+    arm: Allocation
     accuracy: float
     tokens: float
 
     def __post_init__(self) -> None:
-        written("problem", self.problem)
-        instance("arm", self.arm, Arm, "an Arm")
-        real("ease", self.ease, -math.inf, math.inf)
-        real("accuracy", self.accuracy, 0, 1)
-        real("tokens", self.tokens, 0, math.inf)
+        check_text("problem", self.problem)
+        check_type("arm", self.arm, Allocation, "an Allocation")
+        check_float("easiness", self.easiness, -math.inf, math.inf)
+        check_float("accuracy", self.accuracy, 0, 1)
+        check_float("tokens", self.tokens, 0, math.inf)
 
 
 def fit(
@@ -175,23 +186,23 @@ def fit(
     what hard ones have more use for. Every bin must have all arms. Judge a policy on problems
     other than these. Raises ValueError where even the cheapest arms cost more.
     """
-    for trial in listed("trials", trials, "a list of Trial"):
-        instance("trials", trial, Trial, "a list of Trial")
+    for trial in check_list("trials", trials, "a list of Trial"):
+        check_type("trials", trial, Trial, "a list of Trial")
     if tokens is not None:
-        real("tokens", tokens, 0, math.inf)
-    eases = {trial.problem: trial.ease for trial in trials}
-    edges = _quantiles(sorted(eases.values()), whole("bins", bins, 1, 1024))
+        check_float("tokens", tokens, 0, math.inf)
+    eases = {trial.problem: trial.easiness for trial in trials}
+    edges = _quantiles(sorted(eases.values()), check_int("bins", bins, 1, 1024))
     table = _means(trials, edges)
 
-    sizes = Counter(bisect_right(edges, ease) for ease in eases.values())
+    sizes = Counter(bisect_right(edges, easiness) for easiness in eases.values())
 
-    def chosen(price: float) -> list[Arm]:
+    def chosen(price: float) -> list[Allocation]:
         return [
             max(arms, key=lambda arm: (arms[arm][0] - price * arms[arm][1], -arms[arm][1]))
             for arms in table
         ]
 
-    def cost(arms: Sequence[Arm]) -> float:
+    def cost(arms: Sequence[Allocation]) -> float:
         spent = [sizes[at] * table[at][arm][1] for at, arm in enumerate(arms)]
         return math.fsum(spent) / len(eases)
 
@@ -216,11 +227,11 @@ def _quantiles(ascending: Sequence[float], bins: int) -> tuple[float, ...]:
 
 def _means(
     trials: Sequence[Trial], edges: tuple[float, ...]
-) -> list[Mapping[Arm, tuple[float, float]]]:
+) -> list[Mapping[Allocation, tuple[float, float]]]:
     """Of each bin, each arm's mean accuracy and tokens."""
-    table: list[dict[Arm, list[Trial]]] = [{} for _ in range(len(edges) + 1)]
+    table: list[dict[Allocation, list[Trial]]] = [{} for _ in range(len(edges) + 1)]
     for trial in trials:
-        table[bisect_right(edges, trial.ease)].setdefault(trial.arm, []).append(trial)
+        table[bisect_right(edges, trial.easiness)].setdefault(trial.arm, []).append(trial)
     every = {trial.arm for trial in trials}
     if any(set(found) != every for found in table):
         raise ValueError("some bins lack some arms: measure every arm on every problem")

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from gpt2edge._checks import one_of
+from gpt2edge._checks import check_one_of
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.budget import Candidate, SearchResult
-from gpt2edge.runtime.search.candidates import Request, gather, whole_first
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.candidates import SearchPrompt, candidates_of, whole_first
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.strategies.strategy import Strategy
 
 Weight: TypeAlias = Literal["count", "probability"]
@@ -55,21 +55,21 @@ class MajorityVote(Strategy):
 
     def __post_init__(self) -> None:
         check_arguments(self, n=1)
-        one_of("weight", self.weight, get_args(Weight))
+        check_one_of("weight", self.weight, get_args(Weight))
 
-    def search(self, work: Workspace, request: Request) -> SearchResult:
+    def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
         """Sample and vote; ``best`` is the first candidate, or the likeliest, of the winner."""
         logprobs = 0 if self.weight == "probability" else None
         group = request.begin(work.engine, self.n, logprobs=logprobs)
         with work:
             ballots: list[tuple[str | None, float]] = []
             for generation in work.grow(group, keep=False):
-                ballots += self._ballots(gather([generation], self.answer))
+                ballots += self._ballots(candidates_of([generation], self.answer))
                 remaining = self.n - len(ballots)
                 if self.early_stop and remaining and is_decided(tally(ballots), remaining):
                     work.stopped = "decided"
                     break
-        candidates = gather(group, self.answer)
+        candidates = candidates_of(group, self.answer)
         return SearchResult(
             best=self._best(whole_first(candidates)),
             candidates=tuple(candidates),

@@ -8,17 +8,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gpt2edge._checks import real
+from gpt2edge._checks import check_float
 from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.answers import Extract, extract_answer
 from gpt2edge.runtime.search.arguments import check_arguments, check_verifier
 from gpt2edge.runtime.search.budget import SearchResult
-from gpt2edge.runtime.search.candidates import Request, spread, whole_first
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.candidates import SearchPrompt, default_sampling, whole_first
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.steps import StepEnd
 from gpt2edge.runtime.search.strategies.best_of_n import Choice, pick
-from gpt2edge.runtime.search.strategies.step_path import Path, advance, score_paths
+from gpt2edge.runtime.search.strategies.step_path import StepPath, advance, score_paths
 from gpt2edge.runtime.search.strategies.strategy import Strategy
 from gpt2edge.runtime.search.verifiers.verifier import Aggregate, AnyVerifier
 
@@ -51,7 +51,7 @@ class StepBeam(Strategy):
         check_arguments(self, n=1, width=1, lookahead=0, max_steps=1)
         check_verifier("verifier", self.verifier)
         if self.prune_below is not None:
-            real("prune_below", self.prune_below, -math.inf, math.inf)
+            check_float("prune_below", self.prune_below, -math.inf, math.inf)
         if self.n % self.width:
             n, width = Argument("n"), Argument("width")
             raise ArgumentError(
@@ -59,9 +59,11 @@ class StepBeam(Strategy):
                 *(" must be a multiple of ", width),
             )
 
-    def search(self, work: Workspace, request: Request) -> SearchResult:
+    def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
         """Search; ``candidates`` are the paths that ended, or were the last when it had to end."""
-        roots = [Path(item, (at,)) for at, item in enumerate(request.begin(work.engine, self.n))]
+        roots = [
+            StepPath(item, (at,)) for at, item in enumerate(request.begin(work.engine, self.n))
+        ]
         size = self.width if self.diverse else self.n
         pools = [_Pool(self, roots[at : at + size]) for at in range(0, self.n, size)]
         with work:
@@ -70,7 +72,7 @@ class StepBeam(Strategy):
                 if not growing:
                     break
                 advance(work, growing, self.step)
-                self._judge(work, growing, request.sampling or spread(work.engine))
+                self._judge(work, growing, request.sampling or default_sampling(work.engine))
                 for pool in pools:
                     if pool.growing:
                         pool.select()
@@ -83,7 +85,9 @@ class StepBeam(Strategy):
             stopped=work.stopped,
         )
 
-    def _judge(self, work: Workspace, paths: Sequence[Path], sampling: SamplingParams) -> None:
+    def _judge(
+        self, work: SearchSession, paths: Sequence[StepPath], sampling: SamplingParams
+    ) -> None:
         """Score paths, those that go on by what they come to after ``lookahead`` greedy steps."""
         if not self.lookahead:
             score_paths(work, paths, self.verifier, self.aggregate)
@@ -101,13 +105,13 @@ class StepBeam(Strategy):
 class _Pool:
     """Paths that compete with one another: the whole beam, or one subtree of DVTS."""
 
-    def __init__(self, beam: StepBeam, roots: Sequence[Path]) -> None:
+    def __init__(self, beam: StepBeam, roots: Sequence[StepPath]) -> None:
         self._beam = beam
         self._slots = len(roots)
         self._keep = 1 if beam.diverse else beam.n // beam.width
-        self._parents: list[Path] = []
+        self._parents: list[StepPath] = []
         self._origins = [root.branch(0) for root in roots]
-        self._ended: list[Path] = []
+        self._ended: list[StepPath] = []
         self._attempt = 0
         self.growing = list(roots)
 
@@ -132,14 +136,14 @@ class _Pool:
             self._parents = sorted(going, key=_value, reverse=True)[: self._keep]
         self.growing = self._branches()
 
-    def results(self) -> list[Path]:
+    def results(self) -> list[StepPath]:
         """The paths that ended, the best of too many; where none did those in the making."""
         if self._beam.diverse or len(self._ended) <= self._slots:
             return self._ended or self.growing
         best = sorted(self._ended, key=_value, reverse=True)[: self._slots]
         return [path for path in self._ended if path in best]
 
-    def _branches(self) -> list[Path]:
+    def _branches(self) -> list[StepPath]:
         """The kept paths, so often that the slots are full; the best has what is left over."""
         parents = self._parents
         if not parents:
@@ -159,11 +163,11 @@ class _Pool:
         else:
             self.growing = [origin.branch(0, self._attempt) for origin in self._origins]
 
-    def _is_pruned(self, path: Path) -> bool:
+    def _is_pruned(self, path: StepPath) -> bool:
         limit = self._beam.prune_below
         return limit is not None and path.scores[-1] < limit
 
 
-def _value(path: Path) -> float:
+def _value(path: StepPath) -> float:
     assert path.value is not None
     return path.value

@@ -8,7 +8,7 @@ from gpt2edge.runtime.decoding.generation import Generation
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.answers import Extract
 from gpt2edge.runtime.search.budget import Candidate
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.steps import StepEnd, is_complete
 from gpt2edge.runtime.search.verifiers.verifier import (
     Aggregate,
@@ -22,7 +22,7 @@ from gpt2edge.runtime.search.verifiers.verifier import (
 _ATTEMPTS: Final = 1 << 16
 
 
-class Path:
+class StepPath:
     """A generation with its steps and their scores.
 
     ``key`` names its random stream: sample i of the prompt has (i,), as in ``generate_batch``. A
@@ -43,17 +43,17 @@ class Path:
         """Whether its text has come to its own end."""
         return self.generation.finish_reason is not None
 
-    def branch(self, child: int, attempt: int = 0) -> "Path":
+    def branch(self, child: int, attempt: int = 0) -> "StepPath":
         """Child number ``child``; another ``attempt`` draws all of them afresh."""
         number = child + _ATTEMPTS * attempt
         key = (*self.key, len(self.marks), number) if number else self.key
         return self._twin(self.generation.fork(key if number else None), key)
 
-    def rollout(self, sampling: SamplingParams) -> "Path":
+    def rollout(self, sampling: SamplingParams) -> "StepPath":
         """A twin that goes on as ``sampling`` says."""
         return self._twin(self.generation.fork(sampling=sampling), self.key)
 
-    def steps(self, work: Workspace) -> list[str]:
+    def steps(self, work: SearchSession) -> list[str]:
         """The text by steps, the one in the making included; a stop string is no part of it."""
         token_ids = self.generation.token_ids
         decode = work.tokenizer.decode
@@ -75,15 +75,20 @@ class Path:
             answer=extract(completion.text),
         )
 
-    def _twin(self, generation: Generation, key: tuple[int, ...]) -> "Path":
-        twin = Path(generation, key)
+    def _twin(self, generation: Generation, key: tuple[int, ...]) -> "StepPath":
+        twin = StepPath(generation, key)
         twin.marks, twin.scores, twin.value = list(self.marks), self.scores, self.value
         twin._ends = list(self._ends)
         return twin
 
 
 def advance(
-    work: Workspace, paths: Sequence[Path], step: StepEnd, *, steps: int = 1, keep: bool = True
+    work: SearchSession,
+    paths: Sequence[StepPath],
+    step: StepEnd,
+    *,
+    steps: int = 1,
+    keep: bool = True,
 ) -> None:
     """Grow every unfinished path by so many steps, all of them together."""
     by_generation = {id(path.generation): path for path in paths}
@@ -107,7 +112,7 @@ def advance(
 
 
 def score_paths(
-    work: Workspace, paths: Sequence[Path], verifier: AnyVerifier, aggregate: Aggregate
+    work: SearchSession, paths: Sequence[StepPath], verifier: AnyVerifier, aggregate: Aggregate
 ) -> None:
     """Give every path the scores of its steps, and their aggregate as its value.
 

@@ -7,8 +7,8 @@ from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.budget import Budget, SearchResult
-from gpt2edge.runtime.search.candidates import Request
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.candidates import SearchPrompt
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.text.stopping import StopParams
 
 
@@ -31,11 +31,11 @@ class Strategy(ABC):
 
         Without ``sampling`` it is the model's default, or temperature 0.8 where that is greedy.
         """
-        request = Request(
+        request = SearchPrompt(
             prompt=prompt, sampling=sampling, max_new_tokens=max_new_tokens, stop=stop
         )
-        return self.search(Workspace(engine, budget), request)
+        return self.search(SearchSession(engine, budget), request)
 
     @abstractmethod
-    def search(self, work: Workspace, request: Request) -> SearchResult:
+    def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
         """What ``run`` does, in a workspace: its cost and its budget go on where they were."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
-from gpt2edge.runtime.search.trees.text import Line, lines
+from gpt2edge.runtime.search.trees.text import DrawnNode, lines
 from gpt2edge.runtime.search.trees.tree import Node, Tree
 
 _OPEN_LEVELS: Final = 2
@@ -72,7 +72,7 @@ def _elements(tree: Tree, marked: set[int]) -> Iterator[str]:
     yield from ["</details>"] * len(opened)
 
 
-def _label(line: Line) -> str:
+def _label(line: DrawnNode) -> str:
     node, meter = line.node, ""
     if node.value is not None and 0 <= node.value <= 1:
         meter = f'<meter value="{node.value:.4g}" aria-label="value"></meter> '

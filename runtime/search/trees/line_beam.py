@@ -10,21 +10,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import real, whole, written
+from gpt2edge._checks import check_float, check_int, check_text
 from gpt2edge.runtime.decoding.branching import Branch, common_length
 from gpt2edge.runtime.decoding.generation import Generation
 from gpt2edge.runtime.sampling.log_probs import log_softmax
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.search_session import SearchSession
 
 
-class Line(NamedTuple):
+class ScoredLine(NamedTuple):
     """What a model would write next, and how likely."""
 
     text: str
     probability: float
 
 
-class _Path(NamedTuple):
+class _GrowingLine(NamedTuple):
     """One line so far: of which prompt, and how likely. ``text`` once it has ended."""
 
     prompt: int
@@ -34,7 +34,7 @@ class _Path(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeliest:
+class LineBeam:
     """The ``k`` likeliest texts up to ``end`` that follow a prompt, each with its probability.
 
     Unlike samples they all differ, as tokens, need no seed and cost a row each. A line below the
@@ -48,22 +48,22 @@ class Likeliest:
     max_new_tokens: int = 64
 
     def __post_init__(self) -> None:
-        whole("k", self.k, 1, 2**31)
-        whole("max_new_tokens", self.max_new_tokens, 1, 2**31)
-        real("least", self.least, 0, math.nextafter(1, 0))
-        written("end", self.end, empty=False)
+        check_int("k", self.k, 1, 2**31)
+        check_int("max_new_tokens", self.max_new_tokens, 1, 2**31)
+        check_float("least", self.least, 0, math.nextafter(1, 0))
+        check_text("end", self.end, empty=False)
 
-    def __call__(self, prompts: Sequence[str], work: Workspace) -> list[list[Line]]:
+    def __call__(self, prompts: Sequence[str], work: SearchSession) -> list[list[ScoredLine]]:
         """The lines of each prompt, the likeliest first. Raises OutOfBudget."""
         encoded = [work.engine.encode(prompt) for prompt in prompts]
         longest = max(map(len, encoded), default=1) + self.max_new_tokens
         longest = min(longest, work.engine.config.n_positions)
         together = max(1, work.engine.affordable_rows(longest) // self.k)
-        found: list[list[Line]] = []
+        found: list[list[ScoredLine]] = []
         for start in range(0, len(encoded), together):
             group = encoded[start : start + together]
             decoder = work.decoder(self.k * len(group), longest)
-            search = _Search(self, work, group, decoder.cache.max_length)
+            search = _LineSearch(self, work, group, decoder.cache.max_length)
             scheduler = work.scheduler(decoder)
             scheduler.add_search(search)
             for _ in scheduler.run():
@@ -72,13 +72,13 @@ class Likeliest:
         return found
 
 
-class _Search:
+class _LineSearch:
     """Some prompts whose lines grow together, on rows of a scheduler (``Branching``)."""
 
     def __init__(
         self,
-        knobs: Likeliest,
-        work: Workspace,
+        knobs: LineBeam,
+        work: SearchSession,
         prompts: Sequence[Sequence[int]],
         max_length: int,
     ) -> None:
@@ -88,15 +88,15 @@ class _Search:
         self._knobs, self._work = knobs, work
         self._floor = math.log(knobs.least) if knobs.least else -math.inf
         self._eos_ids = sorted(work.engine.defaults.eos_ids)
-        self._ended: list[_Path] = []
+        self._ended: list[_GrowingLine] = []
         self._steps_left = min(knobs.max_new_tokens, max_length - max(map(len, prompts)))
 
     def begin(self, logits: NDArray[np.float32], reused: Sequence[int]) -> list[Branch]:  # noqa: ARG002
         """Take the first step from ``logits`` [prompts, vocab_size]."""
-        roots = [_Path(place, (), 0.0) for place in range(len(logits))]
+        roots = [_GrowingLine(place, (), 0.0) for place in range(len(logits))]
         return self.advance(roots, logits)
 
-    def advance(self, members: Sequence[_Path], logits: NDArray[np.float32]) -> list[Branch]:
+    def advance(self, members: Sequence[_GrowingLine], logits: NDArray[np.float32]) -> list[Branch]:
         """Grow every line by a token, until all have ended or are too unlikely."""
         self._steps_left -= 1
         kept = self._likeliest(self._ended, members, logits)
@@ -105,7 +105,7 @@ class _Search:
         self.is_done = not growing or self._steps_left < 1
         return growing
 
-    def common(self, member: _Path, other: _Path) -> int:
+    def common(self, member: _GrowingLine, other: _GrowingLine) -> int:
         """Return how many tokens two lines have in common in the cache."""
         if member.prompt != other.prompt:
             return 0
@@ -116,16 +116,19 @@ class _Search:
         """Return no generations: the result is in ``lines``."""
         return iter(())
 
-    def lines(self) -> list[list[Line]]:
+    def lines(self) -> list[list[ScoredLine]]:
         """Return the lines of each prompt that have ended, the likeliest first."""
-        found: list[list[Line]] = [[] for _ in self.prompts]
+        found: list[list[ScoredLine]] = [[] for _ in self.prompts]
         for path in self._ended:
-            found[path.prompt].append(Line(path.text or "", math.exp(path.logprob)))
+            found[path.prompt].append(ScoredLine(path.text or "", math.exp(path.logprob)))
         return found
 
     def _likeliest(
-        self, ended: Sequence[_Path], growing: Sequence[_Path], logits: NDArray[np.float32]
-    ) -> list[tuple[_Path, int]]:
+        self,
+        ended: Sequence[_GrowingLine],
+        growing: Sequence[_GrowingLine],
+        logits: NDArray[np.float32],
+    ) -> list[tuple[_GrowingLine, int]]:
         """The k likeliest of each prompt, ended or grown by a token, and the places of the
         latters' parents; ties by age."""
         options: list[list[tuple[float, int, int | None]]] = [[] for _ in self.prompts]
@@ -153,7 +156,7 @@ class _Search:
             likely = likely[np.argpartition(-logprobs[likely], self._knobs.k - 1)[: self._knobs.k]]
         return likely.tolist(), logprobs[likely].tolist()
 
-    def _grown(self, path: _Path, token_id: int, logprob: float) -> _Path:
+    def _grown(self, path: _GrowingLine, token_id: int, logprob: float) -> _GrowingLine:
         token_ids = (*path.token_ids, token_id)
         return path._replace(token_ids=token_ids, logprob=logprob, text=self._line_of(token_ids))
 

@@ -4,16 +4,16 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from gpt2edge._checks import instance, listed, optional, whole
+from gpt2edge._checks import check_int, check_list, check_optional, check_type
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.decoding.generation import Generation
 from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.budget import Budget, Cost, StopReason
-from gpt2edge.runtime.search.candidates import spread
-from gpt2edge.runtime.search.search_session import Workspace
-from gpt2edge.runtime.search.trees.tree import Edge, Node, Tree
+from gpt2edge.runtime.search.candidates import default_sampling
+from gpt2edge.runtime.search.search_session import SearchSession
+from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeEdge
 
 
 class Loom:
@@ -40,12 +40,12 @@ class Loom:
         tree: Tree | None = None,
         budget: Budget | None = None,
     ) -> None:
-        self._work = Workspace(engine, budget)
+        self._work = SearchSession(engine, budget)
         self._engine = engine
-        self.tokens = whole("tokens", tokens, 1, engine.config.n_positions)
-        self._sampling = spread(engine) if sampling is None else sampling
-        instance("sampling", self._sampling, SamplingParams, "SamplingParams, or None")
-        optional("tree", tree, Tree, "a Tree")
+        self.tokens = check_int("tokens", tokens, 1, engine.config.n_positions)
+        self._sampling = default_sampling(engine) if sampling is None else sampling
+        check_type("sampling", self._sampling, SamplingParams, "SamplingParams, or None")
+        check_optional("tree", tree, Tree, "a Tree")
         if self._sampling.is_greedy:
             raise ValueError(
                 "greedy continuations would all be the same: give a temperature above 0"
@@ -68,9 +68,9 @@ class Loom:
         Nodes that have come to an end of their own, or to that of the context, have none. Where
         the budget ends or Ctrl-C is pressed, pieces that are not whole are left out.
         """
-        whole("n", n, 1, 1024)
-        for node in listed("nodes", nodes, "a list of nodes"):
-            instance("nodes", node, Node, "a list of nodes")
+        check_int("n", n, 1, 1024)
+        for node in check_list("nodes", nodes, "a list of nodes"):
+            check_type("nodes", node, Node, "a list of nodes")
         open_nodes = [node for node in nodes if not node.is_terminal]
         families = {node.id: self._draws(node, n) for node in open_nodes}
         before = len(self.tree.nodes)
@@ -88,9 +88,9 @@ class Loom:
 
     def grow(self, node: Node, *, n: int = 3, depth: int = 1) -> list[Node]:
         """Branch ``node``, what comes of it, and so on: ``depth`` levels; all the new nodes."""
-        instance("node", node, Node, "a node of the tree")
+        check_type("node", node, Node, "a node of the tree")
         level, found = [node], []
-        for _ in range(whole("depth", depth, 1, 64)):
+        for _ in range(check_int("depth", depth, 1, 64)):
             level = self.branch(level, n)
             found += level
             if self.stopped != "done":
@@ -187,6 +187,6 @@ class Loom:
         for edge, logprob in zip(parent.children, logprobs, strict=True):
             edge.prior = math.exp(logprob - top) / mass
 
-    def _logprob(self, edge: Edge) -> float:
+    def _logprob(self, edge: TreeEdge) -> float:
         node = self.tree.nodes[edge.child]
         return len(node.token_ids) * math.log(max(node.value or 0.0, 1e-300))

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from gpt2edge._checks import one_of, real
+from gpt2edge._checks import check_float, check_one_of
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.budget import Budget
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.task import Task, tree_of
-from gpt2edge.runtime.search.trees.tree import Edge, Node, Tree, TreeResult
+from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeEdge, TreeResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +41,16 @@ class MCTS:
 
     def __post_init__(self) -> None:
         check_arguments(self, simulations=1, batch=1, max_depth=1)
-        one_of("rule", self.rule, ("uct", "puct"))
+        check_one_of("rule", self.rule, ("uct", "puct"))
         for name in ("c", "first_play", "accept"):
-            real(name, getattr(self, name), -math.inf, math.inf)
+            check_float(name, getattr(self, name), -math.inf, math.inf)
 
     def run(self, engine: Engine, task: Task, *, budget: Budget | None = None) -> TreeResult:
         """Search; ``best`` is the end of the highest value, or else that of the most visited."""
-        work = Workspace(engine, budget)
+        work = SearchSession(engine, budget)
         tree = tree_of(task)
         tree.root.is_terminal = task.is_terminal(task.root)
-        search = _Search(self, task, tree, work)
+        search = _TreeSearch(self, task, tree, work)
         with search.work:
             done = 0
             while done < self.simulations and not search.is_over():
@@ -62,10 +62,10 @@ class MCTS:
         )
 
 
-class _Search:
+class _TreeSearch:
     """One run: the tree, and the states that it holds at each level."""
 
-    def __init__(self, knobs: MCTS, task: Task, tree: Tree, work: Workspace) -> None:
+    def __init__(self, knobs: MCTS, task: Task, tree: Tree, work: SearchSession) -> None:
         self.work = work
         self._knobs = knobs
         self._task = task
@@ -117,11 +117,11 @@ class _Search:
             path.append(node)
         return path
 
-    def _select(self, parent: Node) -> Edge:
+    def _select(self, parent: Node) -> TreeEdge:
         total = sum(edge.visits for edge in parent.children)
         return max(parent.children, key=lambda edge: self._bound(edge, total))
 
-    def _bound(self, edge: Edge, total: int) -> float:
+    def _bound(self, edge: TreeEdge, total: int) -> float:
         knobs, mean = self._knobs, self._tree.nodes[edge.child].mean
         if knobs.rule == "uct":
             if not edge.visits:

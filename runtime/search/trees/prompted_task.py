@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from gpt2edge._checks import optional, whole
+from gpt2edge._checks import check_int, check_optional
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.search.arguments import check_arguments
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.task import Thought
 from gpt2edge.runtime.text.stopping import StopParams
 
@@ -28,11 +28,11 @@ class Ask:
     def __post_init__(self) -> None:
         check_arguments(self, n=1)
         if self.max_new_tokens is not None:
-            whole("max_new_tokens", self.max_new_tokens, 1, 2**31)
-        optional("sampling", self.sampling, SamplingParams, "SamplingParams")
+            check_int("max_new_tokens", self.max_new_tokens, 1, 2**31)
+        check_optional("sampling", self.sampling, SamplingParams, "SamplingParams")
         StopParams.of(self.stop)
 
-    def __call__(self, prompts: Sequence[str], work: Workspace) -> list[list[str]]:
+    def __call__(self, prompts: Sequence[str], work: SearchSession) -> list[list[str]]:
         """The texts of the completions of each prompt."""
         groups = work.sample(
             prompts,
@@ -47,7 +47,7 @@ class Ask:
 class Evaluate(Protocol):
     """How good states are, with a model's help."""
 
-    def __call__(self, states: Sequence[str], work: Workspace) -> list[float]:
+    def __call__(self, states: Sequence[str], work: SearchSession) -> list[float]:
         """One number a state."""
         ...
 
@@ -60,7 +60,7 @@ class WordValues:
     words: Mapping[str, float] = field(default_factory=lambda: GAME24_WORDS)
     ask: Ask = field(default_factory=lambda: Ask(n=3))
 
-    def __call__(self, states: Sequence[str], work: Workspace) -> list[float]:
+    def __call__(self, states: Sequence[str], work: SearchSession) -> list[float]:
         """The sums; an answer without any of the words adds nothing."""
         pattern = re.compile("|".join(map(re.escape, self.words)), re.IGNORECASE)
         answers = self.ask([self.prompt(state) for state in states], work)
@@ -81,7 +81,7 @@ class Votes:
     read: Callable[[str], int | None]
     ask: Ask = field(default_factory=lambda: Ask(n=5))
 
-    def __call__(self, states: Sequence[str], work: Workspace) -> list[float]:
+    def __call__(self, states: Sequence[str], work: SearchSession) -> list[float]:
         """The shares."""
         (answers,) = self.ask([self.prompt(states)], work)
         work.count_verified(len(states))
@@ -108,7 +108,7 @@ class PromptedThoughts:
         """What ``ends`` says."""
         return self.ends(state)
 
-    def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:
+    def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:
         """What the model proposes; the prior is a proposal's share of all."""
         answers = self.ask([self.prompt(state) for state in states], work)
         return [
@@ -116,7 +116,7 @@ class PromptedThoughts:
             for state, texts in zip(states, answers, strict=True)
         ]
 
-    def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:
+    def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
         """What ``values`` says."""
         return self.values(states, work)
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from gpt2edge._checks import instance, refuse
+from gpt2edge._checks import argument_error, check_type
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.search.arguments import check_arguments, check_verifier
-from gpt2edge.runtime.search.candidates import Request
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.candidates import SearchPrompt
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.steps import StepEnd
-from gpt2edge.runtime.search.strategies.step_path import Path, advance, score_paths
+from gpt2edge.runtime.search.strategies.step_path import StepPath, advance, score_paths
 from gpt2edge.runtime.search.trees.tree import Tree
 from gpt2edge.runtime.search.verifiers.verifier import (
     Aggregate,
@@ -47,11 +47,11 @@ class Task(Protocol):
         """Whether nothing follows."""
         ...
 
-    def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:
+    def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:
         """The next thoughts of each state, none at a dead end. Priors add up to 1 over siblings."""
         ...
 
-    def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:
+    def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
         """How good each state is; for Monte Carlo tree search a number in [0, 1]."""
         ...
 
@@ -66,20 +66,20 @@ class SampledSteps:
     """
 
     engine: Engine
-    request: Request
+    request: SearchPrompt
     verifier: AnyVerifier
     branches: int = 4
     step: StepEnd = "\n\n"
     aggregate: Aggregate = "last"
-    _paths: dict[str, Path] = field(default_factory=dict)
+    _paths: dict[str, StepPath] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        instance("engine", self.engine, Engine, "an Engine, such as load returns")
-        instance("request", self.request, Request, "a Request")
+        check_type("engine", self.engine, Engine, "an Engine, such as load returns")
+        check_type("request", self.request, SearchPrompt, "a SearchPrompt")
         check_arguments(self, branches=1)
         check_verifier("verifier", self.verifier)
         (generation,) = self.request.begin(self.engine, 1, logprobs=0)
-        self._paths[""] = Path(generation, (0,))
+        self._paths[""] = StepPath(generation, (0,))
 
     @property
     def root(self) -> str:
@@ -90,7 +90,7 @@ class SampledSteps:
         """Whether the text has come to its own end."""
         return state.endswith(END)
 
-    def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:
+    def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:
         """Samples of each state's next step."""
         families = [self._family(state) for state in states]
         advance(work, [path for family in families for path in family], self.step)
@@ -99,7 +99,7 @@ class SampledSteps:
             for state, family in zip(states, families, strict=True)
         ]
 
-    def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:
+    def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
         """The verifier's score of each text, aggregated over its steps."""
         paths = [self._paths[state] for state in states]
         begun = [path for path in paths if path.generation.token_ids]
@@ -110,15 +110,17 @@ class SampledSteps:
         """The text of a state."""
         return state.removesuffix(END)
 
-    def _family(self, state: str) -> list[Path]:
+    def _family(self, state: str) -> list[StepPath]:
         """Children of a state that draw from streams of their own."""
         parent = self._paths[state]
         if state:
             return [parent.branch(child) for child in range(self.branches)]
-        roots = [Path(parent.generation.fork((at,)), (at,)) for at in range(self.branches)]
+        roots = [StepPath(parent.generation.fork((at,)), (at,)) for at in range(self.branches)]
         return [parent.branch(0), *roots[1:]]
 
-    def _thoughts(self, state: str, family: Sequence[Path], work: Workspace) -> list[Thought]:
+    def _thoughts(
+        self, state: str, family: Sequence[StepPath], work: SearchSession
+    ) -> list[Thought]:
         found: dict[str, tuple[str, float]] = {}
         before = len(self._paths[state].generation.token_ids)
         for path in family:
@@ -139,5 +141,5 @@ def tree_of(task: Task) -> Tree:
     """A tree of the task's root alone. Raises ArgumentError for what is no task."""
     methods = ("is_terminal", "propose", "evaluate")
     if isinstance(task, type) or not all(callable(getattr(task, name, None)) for name in methods):
-        raise refuse("task", task, f"a task, with root, {', '.join(methods)}")
+        raise argument_error("task", task, f"a task, with root, {', '.join(methods)}")
     return Tree(task.root)

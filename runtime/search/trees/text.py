@@ -10,7 +10,7 @@ _WIDTH: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DrawnNode:
     """A node in its place below a parent.
 
     ``lasts`` says of each level down to it whether it is the last there; ``prior`` is that of the
@@ -41,9 +41,9 @@ class Line:
         return facts + ["end"] * node.is_terminal + ["pruned"] * node.is_pruned
 
 
-def lines(tree: Tree) -> Iterator[Line]:
+def lines(tree: Tree) -> Iterator[DrawnNode]:
     """The nodes from the root on, each before its children."""
-    waiting = [Line(tree.root, 1.0)]
+    waiting = [DrawnNode(tree.root, 1.0)]
     drawn: set[int] = set()
     while waiting:
         line = waiting.pop()
@@ -54,7 +54,7 @@ def lines(tree: Tree) -> Iterator[Line]:
         edges = [] if line.repeat else line.node.children
         for place in reversed(range(len(edges))):
             edge, lasts = edges[place], (*line.lasts, place == len(edges) - 1)
-            waiting.append(Line(tree.nodes[edge.child], edge.prior, lasts))
+            waiting.append(DrawnNode(tree.nodes[edge.child], edge.prior, lasts))
 
 
 def render_text(tree: Tree) -> str:
@@ -69,7 +69,7 @@ def _branches(lasts: tuple[bool, ...]) -> str:
     return stems + ("└── " if lasts[-1] else "├── ")
 
 
-def _label(line: Line) -> str:
+def _label(line: DrawnNode) -> str:
     if line.repeat:
         return f"see #{line.node.id}"
     return "  ".join([f"#{line.node.id}", line.text, *line.facts])

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gpt2edge._checks import path_like, real, whole, written
+from gpt2edge._checks import check_float, check_int, check_path, check_text
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
 from gpt2edge.errors import Gpt2EdgeError
@@ -17,7 +17,7 @@ FORMAT: Final = "gpt2edge-tree-1"
 
 
 @dataclass(slots=True, kw_only=True)
-class Edge:
+class TreeEdge:
     """From a node to its child: the policy's ``prior``, and how often it was taken."""
 
     child: int
@@ -44,7 +44,7 @@ class Node:
     is_terminal: bool = False
     is_pruned: bool = False
     is_expanded: bool = False
-    children: list[Edge] = field(default_factory=list)
+    children: list[TreeEdge] = field(default_factory=list)
     token_ids: tuple[int, ...] = ()
 
     @property
@@ -57,7 +57,7 @@ class Tree:
     """Nodes by number, the root first. A node may have several parents where states are shared."""
 
     def __init__(self, root: str) -> None:
-        written("root", root)
+        check_text("root", root)
         self.nodes = [Node(id=0, state=root, text=root)]
 
     @property
@@ -70,14 +70,14 @@ class Tree:
         depth = parent.depth + 1
         node = Node(id=len(self.nodes), state=state, text=text, depth=depth, parent=parent.id)
         self.nodes.append(node)
-        parent.children.append(Edge(child=node.id, prior=prior))
+        parent.children.append(TreeEdge(child=node.id, prior=prior))
         return node
 
     def link(self, parent: Node, child: Node, prior: float = 1.0) -> None:
         """Make a node that is there a child of ``parent`` too. Raises ValueError for a cycle."""
         if child.depth != parent.depth + 1:
             raise ValueError(f"node {child.id} is not one level below node {parent.id}")
-        parent.children.append(Edge(child=child.id, prior=prior))
+        parent.children.append(TreeEdge(child=child.id, prior=prior))
 
     def children(self, node: Node) -> list[Node]:
         """The children, in the order in which they were proposed."""
@@ -101,7 +101,7 @@ class Tree:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tree":
         """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
-        path_like("path", path)
+        check_path("path", path)
         try:
             value = json.loads(text_of(Path(path).read_bytes(), "it"))
             if value["format"] != FORMAT:
@@ -143,8 +143,8 @@ class TreeResult:
 
 def _node(keys: dict[str, Any]) -> Node:
     """A node of a file. Raises ValueError, KeyError or TypeError for anything else."""
-    edges = [Edge(**edge) for edge in keys["children"]]
-    token_ids = tuple(whole("a token id", item, 0, 2**31) for item in keys.get("token_ids", ()))
+    edges = [TreeEdge(**edge) for edge in keys["children"]]
+    token_ids = tuple(check_int("a token id", item, 0, 2**31) for item in keys.get("token_ids", ()))
     node = Node(**{**keys, "children": edges, "token_ids": token_ids})
     if not isinstance(node.text, str) or not isinstance(node.state, str):
         raise ValueError(f"node {node.id} has no text")
@@ -154,7 +154,7 @@ def _node(keys: dict[str, Any]) -> Node:
         numbers.append(edge.prior)
         counts += [edge.child, edge.visits]
     for number in numbers:
-        real(f"a number of node {node.id}", number, -math.inf, math.inf)
+        check_float(f"a number of node {node.id}", number, -math.inf, math.inf)
     for count in counts:
-        whole(f"a number of node {node.id}", count, 0, 2**31)
+        check_int(f"a number of node {node.id}", count, 0, 2**31)
     return node

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gpt2edge._checks import one_of, real
+from gpt2edge._checks import check_float, check_one_of
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.budget import Budget
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.task import Task, tree_of
 from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeResult
 
@@ -33,18 +33,18 @@ class TreeOfThoughts:
 
     def __post_init__(self) -> None:
         check_arguments(self, breadth=1, max_depth=1, max_nodes=1)
-        one_of("order", self.order, ("bfs", "dfs"))
+        check_one_of("order", self.order, ("bfs", "dfs"))
         for name in ("threshold", "accept"):
-            real(name, getattr(self, name), -math.inf, math.inf)
+            check_float(name, getattr(self, name), -math.inf, math.inf)
 
     def run(self, engine: Engine, task: Task, *, budget: Budget | None = None) -> TreeResult:
         """Search; ``best`` is the end of the highest value, or where none was met the best state.
 
         States below the threshold are in the tree, marked as pruned.
         """
-        work = Workspace(engine, budget)
+        work = SearchSession(engine, budget)
         tree = tree_of(task)
-        search = _Search(self, task, tree, work)
+        search = _ThoughtSearch(self, task, tree, work)
         with search.work:
             search.breadth_first() if self.order == "bfs" else search.depth_first()
         return TreeResult(
@@ -55,10 +55,10 @@ class TreeOfThoughts:
         )
 
 
-class _Search:
+class _ThoughtSearch:
     """One run: the tree, and the states that it holds."""
 
-    def __init__(self, knobs: TreeOfThoughts, task: Task, tree: Tree, work: Workspace) -> None:
+    def __init__(self, knobs: TreeOfThoughts, task: Task, tree: Tree, work: SearchSession) -> None:
         self.work = work
         self._knobs = knobs
         self._task = task

@@ -7,9 +7,9 @@ from typing import Final, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import instance, one_of, written
+from gpt2edge._checks import check_one_of, check_text, check_type
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.scoring import token_logprobs
 from gpt2edge.runtime.engine import Engine
@@ -22,11 +22,11 @@ _Logprobs: TypeAlias = dict[int, tuple[float, "_Logprobs"]]
 _VALUES: Final = 1 << 16
 
 
-class _Reader:
+class _ModelReader:
     """A model that reads texts, each beginning of a text only once; ``reading`` counts it."""
 
     def __init__(self, engine: Engine, task: str) -> None:
-        instance("engine", engine, Engine, "an Engine, such as load returns")
+        check_type("engine", engine, Engine, "an Engine, such as load returns")
         if engine.model.manifest.task != task:
             raise Gpt2EdgeError(
                 f"{type(self).__name__} reads a model for {task}; this model's task is "
@@ -34,7 +34,7 @@ class _Reader:
             )
         self.engine = engine
         self.reading = Reading()
-        self._prefixes = PrefixCache(engine.options.cache_bytes)
+        self._prefixes = PrefixTree(engine.options.cache_bytes)
         self._decoder: Decoder | None = None
 
     def _read(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
@@ -63,12 +63,12 @@ class _Reader:
         return self._decoder, self._prefixes.restore(self._decoder.cache, 0, known)
 
 
-class _ValueModel(_Reader):
+class _ValueModel(_ModelReader):
     """A token-classification model with one label: a value after every token."""
 
     def __init__(self, engine: Engine, *, activation: Activation = "sigmoid") -> None:
         super().__init__(engine, "token-classification")
-        one_of("activation", activation, get_args(Activation))
+        check_one_of("activation", activation, get_args(Activation))
         self._activation = activation
         self._values: dict[tuple[int, ...], float] = {}
 
@@ -130,7 +130,7 @@ class ProcessModel(_ValueModel):
         return scores
 
 
-class AskedModel(_Reader):
+class GenerativeVerifier(_ModelReader):
     """A language model that is asked whether a completion is right: P(yes) / (P(yes) + P(no)).
 
     The idea is generative verification (Zhang et al. 2024, "GenRM", arXiv 2408.15240), here with
@@ -147,7 +147,7 @@ class AskedModel(_Reader):
     ) -> None:
         super().__init__(engine, "text-generation")
         for name, value in (("question", question), ("yes", yes), ("no", no)):
-            written(name, value, empty=False)
+            check_text(name, value, empty=False)
         self._question = _continuation(engine, question)
         self._yes, self._no = (_continuation(engine, word)[0] for word in (yes, no))
         if self._yes == self._no:
@@ -168,7 +168,7 @@ class AskedModel(_Reader):
         return scores
 
 
-class Likelihood(_Reader):
+class LikelihoodVerifier(_ModelReader):
     """The language model's own opinion: the geometric mean of a completion's token probabilities.
 
     It is length-normalized, so that a long completion is not punished for its length. An empty

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
-from gpt2edge._checks import listed, one_of, real, refuse
+from gpt2edge._checks import argument_error, check_float, check_list, check_one_of
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.budget import Reading
 
@@ -34,7 +34,7 @@ class StepVerifier(Protocol):
 
 
 @runtime_checkable
-class Reader(Protocol):
+class ReadsTokens(Protocol):
     """A verifier that is a model, and counts what it reads."""
 
     @property
@@ -56,13 +56,13 @@ class Weighted:
 
     def __post_init__(self) -> None:
         allowed = "a list of weights with their verifiers, such as [(0.5, check)]"
-        for part in listed("parts", self.parts, allowed):
+        for part in check_list("parts", self.parts, allowed):
             if not isinstance(part, tuple | list) or len(part) != 2:
-                raise refuse("parts", self.parts, allowed)
+                raise argument_error("parts", self.parts, allowed)
             weight, verifier = part
-            real("parts", weight, -math.inf, math.inf, part="a weight in ")
+            check_float("parts", weight, -math.inf, math.inf, part="a weight in ")
             if not isinstance(verifier, Verifier) and not callable(verifier):
-                raise refuse("parts", self.parts, allowed)
+                raise argument_error("parts", self.parts, allowed)
 
     def score(self, prompt: str, completions: Sequence[str]) -> list[float]:
         """The weighted sums."""
@@ -80,7 +80,7 @@ class Weighted:
 
 def reading_of(verifier: object) -> Reading:
     """What a verifier has read so far; nothing where it is no model."""
-    return verifier.reading if isinstance(verifier, Reader) else Reading()
+    return verifier.reading if isinstance(verifier, ReadsTokens) else Reading()
 
 
 def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
@@ -91,8 +91,8 @@ def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
     sum of logarithms, so that a long solution does not underflow on its way.
     """
     scores = [
-        real("scores", score, -math.inf, math.inf, part="a number in ")
-        for score in listed("scores", scores, "a list of numbers")
+        check_float("scores", score, -math.inf, math.inf, part="a number in ")
+        for score in check_list("scores", scores, "a list of numbers")
     ]
     if not scores:
         raise ValueError("there are no step scores to aggregate; a solution has at least one step")
@@ -102,7 +102,7 @@ def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
         return min(scores)
     if how == "mean":
         return math.fsum(scores) / len(scores)
-    one_of("how", how, get_args(Aggregate))
+    check_one_of("how", how, get_args(Aggregate))
     if min(scores) < 0:
         raise ValueError(f"a step score is {min(scores)}; a product needs scores of 0 or more")
     return math.exp(math.fsum(map(math.log, scores))) if min(scores) > 0 else 0.0

@@ -22,7 +22,7 @@ from lm_eval.api.registry import get_model, register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
-from gpt2edge._checks import whole
+from gpt2edge._checks import check_int
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
@@ -65,10 +65,10 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         self.batch_size = int(batch_size)
         context = self._engine.config.n_positions
         self.max_length = (
-            context if max_length is None else whole("max_length", max_length, 2, context)
+            context if max_length is None else check_int("max_length", max_length, 2, context)
         )
         limit = min(_HARNESS_LIMIT, self.max_length // 2) if max_gen_toks is None else max_gen_toks
-        self.max_gen_toks = whole("max_gen_toks", limit, 1, context)
+        self.max_gen_toks = check_int("max_gen_toks", limit, 1, context)
         self._seed = seed
 
     @property

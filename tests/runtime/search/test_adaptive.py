@@ -13,7 +13,7 @@ from gpt2edge import Engine, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search import (
     Adaptive,
-    Arm,
+    Allocation,
     BestOfN,
     Budget,
     MajorityVote,
@@ -36,21 +36,21 @@ def first(text: str) -> str | None:
     return str(len(text) % 2)
 
 
-def only(arm: Arm, probe: int = 4) -> Policy:
+def only(arm: Allocation, probe: int = 4) -> Policy:
     return Policy(arms=(arm,), probe=probe)
 
 
 def test_one_sample_is_plain_sampling(engine: Engine) -> None:
     plain = engine.generate("he", **TEXT)
     for verifier in (None, letters):
-        policy = Policy.usual(1, verified=verifier is not None)
+        policy = Policy.default(1, verified=verifier is not None)
         result = Adaptive(policy=policy, verifier=verifier).run(engine, "he", **TEXT)
         assert result.best.completion.token_ids == plain.token_ids
         assert len(result.candidates) == 1
 
 
 def test_the_probe_is_a_part_of_the_samples(engine: Engine) -> None:
-    arm = Arm(method="best-of-n", n=8, choose="best")
+    arm = Allocation(method="best-of-n", n=8, choose="best")
     result = Adaptive(policy=only(arm), verifier=letters).run(engine, "he", **TEXT)
     plain = BestOfN(n=8, verifier=letters).run(engine, "he", **TEXT)
     assert result.best == replace(plain.best, completion=result.best.completion)
@@ -58,14 +58,14 @@ def test_the_probe_is_a_part_of_the_samples(engine: Engine) -> None:
     assert result.cost.generated_tokens == plain.cost.generated_tokens
     assert result.cost.prefilled_tokens == plain.cost.prefilled_tokens
     assert result.cost.verifier_calls == 8
-    vote = Adaptive(policy=only(Arm(method="majority", n=8)), answer=first)
+    vote = Adaptive(policy=only(Allocation(method="majority", n=8)), answer=first)
     voted = MajorityVote(n=8, answer=first, early_stop=False).run(engine, "he", **TEXT)
     assert vote.run(engine, "he", **TEXT).best.text == voted.best.text
 
 
 @pytest.mark.parametrize("method", ["beam", "dvts"])
 def test_steps_go_on_in_the_same_workspace(engine: Engine, method: Any) -> None:
-    arm = Arm(method=method, n=4, width=2, choose="best")
+    arm = Allocation(method=method, n=4, width=2, choose="best")
     strategy = Adaptive(policy=only(arm, 3), verifier=letters, step=" ")
     result = strategy.run(engine, "he", **TEXT)
     assert len(result.candidates) > 3
@@ -74,14 +74,14 @@ def test_steps_go_on_in_the_same_workspace(engine: Engine, method: Any) -> None:
 
 
 def test_ease_by_score_is_the_mean(engine: Engine) -> None:
-    arm = Arm(method="best-of-n", n=4)
+    arm = Allocation(method="best-of-n", n=4)
     scores = iter([0.5, 1.0, 0.25, 0.25])
     found = BestOfN(n=4, verifier=lambda *_: next(scores)).run(engine, "he", **TEXT).candidates
-    assert Policy(arms=(arm,), measure="score").ease(found) == 0.5
+    assert Policy(arms=(arm,), measure="score").easiness(found) == 0.5
 
 
 def test_difficulty_chooses_the_arm(engine: Engine) -> None:
-    arms = tuple(Arm(method="majority", n=n) for n in (16, 8, 4))
+    arms = tuple(Allocation(method="majority", n=n) for n in (16, 8, 4))
     policy = Policy(arms=arms, edges=(0.6, 0.9))
     sizes = set()
     for number in range(12):
@@ -94,7 +94,7 @@ def test_difficulty_chooses_the_arm(engine: Engine) -> None:
 
 
 def test_scores_are_a_measure_too(engine: Engine) -> None:
-    arms = (Arm(method="best-of-n", n=6), Arm(method="majority", n=4))
+    arms = (Allocation(method="best-of-n", n=6), Allocation(method="majority", n=4))
     for edge, count in ((0.0, 4), (1.0, 6)):
         policy = Policy(arms=arms, edges=(edge,), measure="score")
         result = Adaptive(policy=policy, verifier=letters).run(engine, "he", **TEXT)
@@ -105,7 +105,9 @@ def test_scores_are_a_measure_too(engine: Engine) -> None:
 
 @pytest.mark.parametrize("limit", [5, 40, 90])
 def test_it_stays_inside_the_budget(engine: Engine, limit: int) -> None:
-    strategy = Adaptive(policy=only(Arm(method="beam", n=4, width=2)), verifier=letters, step=" ")
+    strategy = Adaptive(
+        policy=only(Allocation(method="beam", n=4, width=2)), verifier=letters, step=" "
+    )
     result = strategy.run(engine, "he", **TEXT, budget=Budget(tokens=limit))
     assert result.stopped == "tokens"
     assert result.cost.generated_tokens <= limit
@@ -119,8 +121,8 @@ def measured(
     return [
         Trial(
             problem=str(number),
-            ease=ease,
-            arm=Arm(method="majority", n=at + 1),
+            easiness=ease,
+            arm=Allocation(method="majority", n=at + 1),
             accuracy=accuracy,
             tokens=cost,
         )
@@ -150,9 +152,9 @@ def test_fit_is_the_best_there_is_at_its_cost(seed: int) -> None:
     trials = measured(problems, costs)
     policy = fit(trials, bins=3, tokens=4)
 
-    def value(arms: Sequence[Arm]) -> tuple[float, float]:
+    def value(arms: Sequence[Allocation]) -> tuple[float, float]:
         chosen = Policy(arms=tuple(arms), edges=policy.edges)
-        own = [trial for trial in trials if chosen.arm(trial.ease) == trial.arm]
+        own = [trial for trial in trials if chosen.arm(trial.easiness) == trial.arm]
         assert len(own) == 12
         return sum(t.accuracy for t in own) / 12, sum(t.tokens for t in own) / 12
 
@@ -173,8 +175,8 @@ def test_fit_with_bad_trials() -> None:
 
 def test_a_policy_is_saved_and_read(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
-    beam = Arm(method="beam", n=16, width=4, choose="best")
-    policy = Policy(arms=(beam, Arm(method="majority", n=4)), edges=(0.5,), measure="score")
+    beam = Allocation(method="beam", n=16, width=4, choose="best")
+    policy = Policy(arms=(beam, Allocation(method="majority", n=4)), edges=(0.5,), measure="score")
     policy.save(path)
     assert Policy.load(path) == policy
     good = path.read_text()
@@ -196,7 +198,7 @@ def test_a_policy_is_saved_and_read(tmp_path: Path) -> None:
     ],
 )
 def test_policies_that_are_none(keys: dict[str, Any], words: str) -> None:
-    arms = (Arm(method="majority", n=1),) * 3
+    arms = (Allocation(method="majority", n=1),) * 3
     with pytest.raises(ValueError, match=words):
         Policy(**{"arms": arms, "edges": (0.1, 0.5), **keys})
 

@@ -8,7 +8,7 @@ import pytest
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.search.budget import Budget, Candidate
-from gpt2edge.runtime.search.candidates import gather
+from gpt2edge.runtime.search.candidates import candidates_of
 from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, pass_at_k, pick
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
@@ -21,7 +21,7 @@ def is_right(_prompt: str, text: str) -> bool:
 
 def blank(engine: Engine, answers: str, scores: list[float]) -> list[Candidate]:
     group = engine.request("he", n=len(answers), sampling=WARM).generations
-    (stem,) = gather(group, lambda text: text)
+    (stem,) = candidates_of(group, lambda text: text)
     return [
         replace(stem, answer=None if answer == "-" else answer, score=score)
         for answer, score in zip(answers, scores, strict=True)

@@ -16,8 +16,8 @@ from gpt2edge.runtime.search import (
     WrittenGame24,
 )
 from gpt2edge.runtime.search.game24_steps import is_solved, prompt_of, read_step
-from gpt2edge.runtime.search.search_session import Workspace
-from gpt2edge.runtime.search.trees.line_beam import Likeliest, Line
+from gpt2edge.runtime.search.search_session import SearchSession
+from gpt2edge.runtime.search.trees.line_beam import LineBeam, ScoredLine
 from gpt2edge.runtime.search.trees.tree import TreeResult
 from tests.conftest import ROOT
 
@@ -64,14 +64,14 @@ def test_a_model_of_a_tenth_of_a_million_solves_by_search(
 
 
 def test_nothing_is_a_state_that_the_model_did_not_write(solver: Engine) -> None:
-    moves = Likeliest(k=6, least=0.01)
+    moves = LineBeam(k=6, least=0.01)
     result = TreeOfThoughts(breadth=2).run(solver, WrittenGame24(numbers=TEST[0], moves=moves))
     tree = result.tree
     for node in tree.nodes:
         if not node.is_expanded:
             continue
         numbers = tuple(map(int, node.state.split()))
-        (lines,) = moves([prompt_of(numbers)], Workspace(solver))
+        (lines,) = moves([prompt_of(numbers)], SearchSession(solver))
         steps = [read_step(numbers, line.text) for line in lines]
         proposed = {" ".join(map(str, step.left)) for step in steps if step is not None}
         assert {child.state for child in tree.children(node)} <= proposed
@@ -100,8 +100,8 @@ class Written:
 
     table: Mapping[str, Sequence[tuple[str, float]]]
 
-    def __call__(self, prompts: Sequence[str], work: Workspace) -> list[list[Line]]:  # noqa: ARG002
-        return [[Line(*line) for line in self.table.get(prompt, ())] for prompt in prompts]
+    def __call__(self, prompts: Sequence[str], work: SearchSession) -> list[list[ScoredLine]]:  # noqa: ARG002
+        return [[ScoredLine(*line) for line in self.table.get(prompt, ())] for prompt in prompts]
 
 
 def task(table: Mapping[str, Sequence[tuple[str, float]]]) -> WrittenGame24:
@@ -117,13 +117,13 @@ def test_what_is_no_move_is_dropped_and_equal_states_are_joined(engine: Engine) 
         ("9 - 1 = 8 (left: 3 8)\n", 0.1),  # no such number
     ]
     game = task({"24: 1 3 8\n": lines})
-    (thoughts,) = game.propose([game.root], Workspace(engine))
+    (thoughts,) = game.propose([game.root], SearchSession(engine))
     assert [(thought.state, thought.text) for thought in thoughts] == [
         ("1 24", lines[0][0]),
         ("3 8", lines[2][0]),
     ]
     assert [thought.prior for thought in thoughts] == pytest.approx([4 / 7, 3 / 7])
-    assert game.evaluate(["1 24", "24", "3"], Workspace(engine)) == [0.5, 1.0, 0.0]
+    assert game.evaluate(["1 24", "24", "3"], SearchSession(engine)) == [0.5, 1.0, 0.0]
 
 
 def test_a_model_without_a_move_is_a_dead_end(engine: Engine) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.errors import Gpt2EdgeError
-from gpt2edge.runtime.search import Budget, Harvest, MajorityVote
+from gpt2edge.runtime.search import Budget, MajorityVote, SolutionFile
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
 
@@ -15,12 +15,12 @@ WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
 def test_each_solution_once_over_runs(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "solutions.jsonl"
     result = MajorityVote(n=6).run(engine, "he", max_new_tokens=9, sampling=WARM)
-    harvest = Harvest(path)
+    harvest = SolutionFile(path)
     assert harvest.add(result.candidates[:4]) == 4
     assert harvest.add(result.candidates[:4]) == 0
     with path.open("a") as file:
         file.write('{"prompt": "he", "compl')  # broken off
-    again = Harvest(path)
+    again = SolutionFile(path)
     assert (len(again), again.prompts) == (4, {"he"})
     assert again.add(result.candidates) == 2
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
@@ -31,7 +31,7 @@ def test_each_solution_once_over_runs(engine: Engine, tmp_path: Path) -> None:
 def test_what_was_cut_off_is_no_solution(engine: Engine, tmp_path: Path) -> None:
     budget = Budget(tokens=8)
     result = MajorityVote(n=4).run(engine, "he", max_new_tokens=9, sampling=WARM, budget=budget)
-    harvest = Harvest(tmp_path / "none.jsonl")
+    harvest = SolutionFile(tmp_path / "none.jsonl")
     assert harvest.add(result.candidates) == 0
     assert not harvest.path.exists()
 
@@ -41,5 +41,5 @@ def test_another_kind_of_file_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(text)
     with pytest.raises(Gpt2EdgeError, match="line 1: not a harvested solution"):
-        Harvest(path)
+        SolutionFile(path)
     assert path.read_text() == text

@@ -13,15 +13,15 @@ from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.ort.session import Binding
 from gpt2edge.runtime.search import (
-    AskedModel,
     BestOfN,
-    Likelihood,
+    GenerativeVerifier,
+    LikelihoodVerifier,
     OutcomeModel,
     ProcessModel,
     StepBeam,
     Weighted,
 )
-from gpt2edge.runtime.search.verifiers.reward_models import _Reader
+from gpt2edge.runtime.search.verifiers.reward_models import _ModelReader
 from tests.runtime.models import KEYS, make_engine
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
@@ -96,7 +96,7 @@ def test_only_a_model_of_one_label_is_a_verifier(engine: Engine, tmp_path: Path)
 
 
 def test_a_language_model_that_is_asked(engine: Engine) -> None:
-    model = AskedModel(engine, question="?", yes="y", no="n")
+    model = GenerativeVerifier(engine, question="?", yes="y", no="n")
     scores = model.score("one", [" two", " three"])
     for text, score in zip((" two", " three"), scores, strict=True):
         yes, no = engine.score(f"one{text}?", ["y", "n"])
@@ -106,18 +106,18 @@ def test_a_language_model_that_is_asked(engine: Engine) -> None:
     model.score("one", [" two and"])
     assert model.reading.tokens - before == len(engine.encode(" and")) + 1
     with pytest.raises(ValueError, match="begin with one token"):
-        AskedModel(engine, yes="no", no="now")
+        GenerativeVerifier(engine, yes="no", no="now")
 
 
 def test_likelihood_is_the_mean_token(engine: Engine) -> None:
     (found,) = engine.score("one", [" two"])
-    scores = Likelihood(engine).score("one", [" two", ""])
+    scores = LikelihoodVerifier(engine).score("one", [" two", ""])
     assert scores == [pytest.approx(math.exp(found.logprob / len(found.logprobs))), 0.0]
-    assert Likelihood(engine).score("one", [""]) == [0.0]
+    assert LikelihoodVerifier(engine).score("one", [""]) == [0.0]
 
 
 def test_likelihood_of_a_text_that_grows_costs_its_new_tokens(engine: Engine) -> None:
-    model = Likelihood(engine)
+    model = LikelihoodVerifier(engine)
     texts = [" two", " two and three", " two and four"]
     before = len(engine.encode("one")) - 1  # the last token of a text says nothing about it
     known: list[list[int]] = []
@@ -148,14 +148,14 @@ def test_what_a_verifier_reads_is_in_the_cost(
         "outcome": lambda: OutcomeModel(values),
         "process": lambda: ProcessModel(values),
         "weighted": lambda: Weighted(
-            [(1, OutcomeModel(values)), (1, lambda *_: 1.0), (1, Likelihood(engine))]
+            [(1, OutcomeModel(values)), (1, lambda *_: 1.0), (1, LikelihoodVerifier(engine))]
         ),
-        "likelihood": lambda: Likelihood(engine),
-        "asked": lambda: AskedModel(engine, question="?", yes="y", no="n"),
+        "likelihood": lambda: LikelihoodVerifier(engine),
+        "asked": lambda: GenerativeVerifier(engine, question="?", yes="y", no="n"),
     }
     model = makers[kind]()
     parts = [part for _, part in model.parts] if kind == "weighted" else [model]
-    decoders = [id(part._row([0])[0]) for part in parts if isinstance(part, _Reader)]
+    decoders = [id(part._row([0])[0]) for part in parts if isinstance(part, _ModelReader)]
     run, calls = Decoder._run, []
 
     def counted(self: Decoder, binding: Binding, first: int, count: int, tokens: int) -> None:
@@ -175,7 +175,7 @@ def test_what_a_verifier_reads_is_in_the_cost(
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [(Likelihood, {}), (AskedModel, {"yes": "y", "no": "n"})]
+    ("kind", "words"), [(LikelihoodVerifier, {}), (GenerativeVerifier, {"yes": "y", "no": "n"})]
 )
 def test_a_long_prompt_costs_its_chunks(
     engine: Engine, kind: Any, words: dict[str, str], monkeypatch: pytest.MonkeyPatch

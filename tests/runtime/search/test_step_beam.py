@@ -11,7 +11,7 @@ from gpt2edge import Engine, RuntimeOptions, SamplingParams
 from gpt2edge.runtime.search.budget import Budget, SearchResult
 from gpt2edge.runtime.search.steps import split_steps
 from gpt2edge.runtime.search.strategies.step_beam import StepBeam
-from gpt2edge.runtime.search.strategies.step_path import Path
+from gpt2edge.runtime.search.strategies.step_path import StepPath
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
 TOKENS = 26
@@ -72,14 +72,14 @@ def test_dvts_of_full_width_is_one_greedy_subtree(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parents = []
-    original = Path.branch
+    original = StepPath.branch
 
-    def counted(self: Path, child: int, attempt: int = 0) -> Path:
+    def counted(self: StepPath, child: int, attempt: int = 0) -> StepPath:
         if self.generation.token_ids:
             parents.append((len(self.marks), tuple(self.generation.token_ids)))
         return original(self, child, attempt)
 
-    monkeypatch.setattr(Path, "branch", counted)
+    monkeypatch.setattr(StepPath, "branch", counted)
     result = search(engine, n=4, width=4, diverse=True)
     assert len(result.candidates) == 4
     by_depth = {depth: {ids for at, ids in parents if at == depth} for depth, _ in parents}
@@ -96,14 +96,14 @@ def test_a_beam_keeps_n_over_m(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, n: int, width: int, beams: int
 ) -> None:
     rounds: dict[int, set[int]] = {}
-    original = Path.branch
+    original = StepPath.branch
 
-    def counted(self: Path, child: int, attempt: int = 0) -> Path:
+    def counted(self: StepPath, child: int, attempt: int = 0) -> StepPath:
         if self.generation.token_ids:
             rounds.setdefault(len(self.marks), set()).add(id(self))
         return original(self, child, attempt)
 
-    monkeypatch.setattr(Path, "branch", counted)
+    monkeypatch.setattr(StepPath, "branch", counted)
     result = search(engine, n=n, width=width)
     assert {len(parents) for parents in rounds.values()} == {beams}
     assert len(result.candidates) == n

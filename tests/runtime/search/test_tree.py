@@ -17,20 +17,20 @@ from gpt2edge.runtime.search import (
     Budget,
     Game24,
     PromptedThoughts,
-    Request,
     SampledSteps,
+    SearchPrompt,
+    SearchSession,
     Thought,
     Tree,
     TreeOfThoughts,
     Votes,
     WordValues,
-    Workspace,
 )
 from gpt2edge.runtime.search.trees.text import render_text
 from gpt2edge.runtime.search.trees.tree import Node
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
-REQUEST = Request(prompt="hello", sampling=WARM, max_new_tokens=24)
+REQUEST = SearchPrompt(prompt="hello", sampling=WARM, max_new_tokens=24)
 
 
 class Bandit:
@@ -48,7 +48,7 @@ class Bandit:
     def is_terminal(self, state: str) -> bool:
         return "/" in state
 
-    def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:  # noqa: ARG002
+    def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:  # noqa: ARG002
         arms = [Thought(str(arm), str(arm), prior) for arm, prior in enumerate(self._priors)]
         return [
             arms
@@ -57,7 +57,7 @@ class Bandit:
             for state in states
         ]
 
-    def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:  # noqa: ARG002
+    def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:  # noqa: ARG002
         self.batches.append(len(states))
         return [
             float(self._random.random() < self._chances[int(state.split("/")[0])])
@@ -110,7 +110,7 @@ def test_equal_states_are_one_node(engine: Engine) -> None:
         def is_terminal(self, state: str) -> bool:
             return int(state) >= 6
 
-        def propose(self, states: Sequence[str], work: Workspace) -> list[list[Thought]]:  # noqa: ARG002
+        def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:  # noqa: ARG002
             return [
                 [Thought(str(int(state) + way % 2), "+", 0.25) for way in range(4)]
                 if int(state) < 3
@@ -118,7 +118,7 @@ def test_equal_states_are_one_node(engine: Engine) -> None:
                 for state in states
             ]
 
-        def evaluate(self, states: Sequence[str], work: Workspace) -> list[float]:  # noqa: ARG002
+        def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:  # noqa: ARG002
             return [0.5] * len(states)
 
     shared = MCTS(simulations=40, transpositions=True, max_depth=4).run(engine, Counter())
@@ -171,7 +171,7 @@ def noise(_prompt: str, text: str) -> float:
     return zlib.crc32(text.encode()) / 2**32
 
 
-def steps(engine: Engine, request: Request = REQUEST, **knobs: Any) -> SampledSteps:
+def steps(engine: Engine, request: SearchPrompt = REQUEST, **knobs: Any) -> SampledSteps:
     return SampledSteps(
         engine=engine,
         request=request,
@@ -253,7 +253,7 @@ def test_thoughts_by_prompt(engine: Engine) -> None:
     again = TreeOfThoughts(breadth=2, accept=1e9).run(engine, task)
     assert again.tree.nodes == result.tree.nodes
 
-    work = Workspace(engine)
+    work = SearchSession(engine)
     votes = Votes(prompt="".join, read=lambda text: len(text) % 3, ask=Ask(n=5, max_new_tokens=4))
     shares = votes(["a", "b", "c"], work)
     assert sum(shares) == pytest.approx(1)

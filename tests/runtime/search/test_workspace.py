@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
-from gpt2edge.runtime.cache.prefix_tree import PrefixCache
+from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.search.budget import Budget, Cost
-from gpt2edge.runtime.search.search_session import Workspace
+from gpt2edge.runtime.search.search_session import SearchSession
 from tests.runtime.models import KEYS, make_engine
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
@@ -20,7 +20,7 @@ PROMPTS = ["Once upon a time", "he", "hello hello"]
 
 def test_it_grows_what_the_engine_generates(engine: Engine) -> None:
     expected = engine.generate_batch(PROMPTS, n=3, max_new_tokens=20, sampling=WARM)
-    work = Workspace(engine)
+    work = SearchSession(engine)
     groups = work.sample(PROMPTS, n=3, max_new_tokens=20, sampling=WARM)
     grown = [completion for group in groups for completion in group]
     assert [c.token_ids for c in grown] == [c.token_ids for c in expected]
@@ -34,9 +34,9 @@ def test_it_grows_what_the_engine_generates(engine: Engine) -> None:
 def test_pauses_and_few_rows_change_no_token(engine: Engine) -> None:
     """Pausing, parking and resuming give the same tokens for nothing but the new ones."""
     tight = Engine(engine.model.path, RuntimeOptions(threads=1, cache_bytes=60_000))
-    (expected,) = Workspace(engine).sample(["he"], n=7, max_new_tokens=25, sampling=WARM)
+    (expected,) = SearchSession(engine).sample(["he"], n=7, max_new_tokens=25, sampling=WARM)
     for host in (engine, tight):
-        work = Workspace(host)
+        work = SearchSession(host)
         group = host.request("he", n=7, max_new_tokens=25, sampling=WARM).generations
         for length in range(3, 30, 4):
             for paused in work.grow(group, lambda g, length=length: len(g.token_ids) >= length):  # type: ignore[misc]
@@ -51,7 +51,7 @@ def test_a_fork_goes_on_from_the_same_cache(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = engine.generate("Once upon", max_new_tokens=30, sampling=WARM)
-    work = Workspace(engine)
+    work = SearchSession(engine)
     (first,) = engine.request("Once upon", max_new_tokens=30, sampling=WARM).generations
     list(work.grow([first], lambda g: len(g.token_ids) == 10))
     same, other = first.fork(), first.fork([0, 1, 1])
@@ -70,7 +70,7 @@ def test_limits_are_never_exceeded(engine: Engine, limit: int) -> None:
         (Budget(tokens=limit), "generated_tokens"),
         (Budget(forward_calls=limit), "forward_calls"),
     ):
-        with Workspace(engine, budget) as work:
+        with SearchSession(engine, budget) as work:
             work.sample(PROMPTS, n=2, max_new_tokens=40, sampling=WARM)
         assert 0 < getattr(work.cost, field) <= limit
         assert work.stopped == ("tokens" if budget.tokens else "forward_calls")
@@ -78,18 +78,18 @@ def test_limits_are_never_exceeded(engine: Engine, limit: int) -> None:
 
 def test_a_deadline_by_the_clock_that_was_given(engine: Engine) -> None:
     ticks = iter(range(1000))
-    with Workspace(engine, Budget(seconds=10, clock=lambda: float(next(ticks)))) as work:
+    with SearchSession(engine, Budget(seconds=10, clock=lambda: float(next(ticks)))) as work:
         work.sample(["he"], max_new_tokens=200, sampling=WARM)
     assert work.stopped == "seconds"
     assert 5 <= work.cost.generated_tokens <= 10
 
 
 def test_ctrl_c_ends_the_block_and_other_errors_do_not(engine: Engine) -> None:
-    with Workspace(engine) as work:
+    with SearchSession(engine) as work:
         raise KeyboardInterrupt
     assert work.stopped == "interrupted"
     assert work.cost == Cost(wall_s=work.cost.wall_s) or work.cost.generated_tokens == 0
-    with pytest.raises(ZeroDivisionError), Workspace(engine):
+    with pytest.raises(ZeroDivisionError), SearchSession(engine):
         raise ZeroDivisionError
 
 
@@ -102,14 +102,14 @@ def test_a_budget_of_nothing_is_refused(field: str) -> None:
 def test_a_search_needs_a_tokenizer(tmp_path: Path) -> None:
     engine = make_engine(tmp_path, {**KEYS, "bos_token_id": None}, tokenizer=False)
     with pytest.raises(ValueError, match="has no tokenizer"):
-        Workspace(engine)
+        SearchSession(engine)
 
 
 def test_prefixes_come_back_to_the_bit_and_each_token_is_kept_once(engine: Engine) -> None:
     rng = np.random.default_rng(3)
     decoder = engine.decoder(rows=2, max_length=64)
     token_bytes = decoder.cache.layout.token_bytes
-    prefixes = PrefixCache(1 << 30)
+    prefixes = PrefixTree(1 << 30)
     stem = rng.integers(0, 250, 20).tolist()
     texts = [[*stem, 252 + at, *rng.integers(0, 250, 14)] for at in range(4)] + [
         stem[:12],
@@ -127,7 +127,7 @@ def test_prefixes_come_back_to_the_bit_and_each_token_is_kept_once(engine: Engin
         assert np.allclose(decoder.cache.read(1, 0, len(text)), row, atol=1e-5)
     assert prefixes.matched([251, *stem]) == 0
     assert prefixes.matched(stem[:9]) == 9
-    small = PrefixCache(40 * token_bytes)
+    small = PrefixTree(40 * token_bytes)
     for text in texts[:4]:
         decoder.cache.truncate(0, 0)
         decoder.prefill(0, text)
@@ -149,7 +149,7 @@ def test_a_stream_decoder_copies_half_a_character(engine: Engine) -> None:
 
 def test_an_edge_is_split_where_its_child_begins_with_the_new_token(engine: Engine) -> None:
     decoder = engine.decoder(rows=2, max_length=16)
-    prefixes = PrefixCache(1 << 30)
+    prefixes = PrefixTree(1 << 30)
     texts = [[1, 2, 3, 4], [1, 2, 3, 4, 9, 5], [1, 2, 3, 4, 8], [1, 2, 9, 5, 6], [1, 2]]
     rows = []
     for text in texts:
@@ -165,5 +165,5 @@ def test_an_edge_is_split_where_its_child_begins_with_the_new_token(engine: Engi
 
 def test_seconds_are_those_since_it_began(engine: Engine) -> None:
     times = iter([50.0, 52.5])
-    work = Workspace(engine, Budget(clock=lambda: next(times)))
+    work = SearchSession(engine, Budget(clock=lambda: next(times)))
     assert work.cost.wall_s == 2.5
