@@ -283,13 +283,13 @@ def files(tmp_path: Path) -> dict[Path, str]:
 def test_the_oldest_are_left_out(files: dict[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checksums, "_MOST_FILES", 3)
     for path, found in files.items():
-        assert checksums.damaged({path: found}) == []
-    assert set(checksums.unproven(files)) == set([*files][:-3])
+        assert checksums.find_damaged({path: found}) == []
+    assert set(checksums.not_yet_verified(files)) == set([*files][:-3])
 
 
 def test_many_at_once(files: dict[Path, str], record: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda item: checksums.damaged(dict([item])), files.items()))
+        list(pool.map(lambda item: checksums.find_damaged(dict([item])), files.items()))
     kept = json.loads(record.read_text())
     assert kept
     assert all(files[Path(name)] == facts[-1] for name, facts in kept.items())

@@ -76,7 +76,7 @@ def test_the_logits_are_the_file_s_to_the_bit(
             return found
 
     loaded = logits()
-    monkeypatch.setattr(session, "as_loaded", lambda model: model)
+    monkeypatch.setattr(session, "edit_for_engine", lambda model: model)
     with Engine(folder) as engine:
         assert not engine._session.takes_lengths
     for ours, file_s in zip(loaded, logits(), strict=True):

@@ -180,7 +180,7 @@ def test_a_search_s_lines_may_end_with_one(engine: Engine, monkeypatch: pytest.M
         return logprobs
 
     monkeypatch.setattr(likeliest, "log_softmax", dictating)
-    (lines,) = likeliest.Likeliest(k=1, end=STOP)(["h"], SearchSession(engine))
+    (lines,) = likeliest.LineBeam(k=1, end=STOP)(["h"], SearchSession(engine))
     assert [line.text for line in lines] == ["ab" + STOP]
 
 
