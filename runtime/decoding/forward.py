@@ -62,6 +62,8 @@ class CachedForward:
     def __init__(self, decoder: Decoder, prefixes: PrefixTree | None = None) -> None:
         self._decoder = decoder
         self._prefixes = prefixes
+        self.decode = decoder.decode
+        """Append ``token_ids[i]`` to row ``i``: the decoder's own, which spares a call a step."""
 
     def enter(self, row: int, token_ids: Sequence[int], draws: int = 1) -> Entered:  # noqa: ARG002
         """Make ``row`` hold ``token_ids``."""
@@ -80,7 +82,3 @@ class CachedForward:
     def resume(self, row: int, token_ids: Sequence[int]) -> Entered:
         """Make ``row`` hold ``token_ids``."""
         return self.enter(row, token_ids)
-
-    def decode(self, token_ids: Sequence[int]) -> Logits:
-        """Append ``token_ids[i]`` to row ``i``: logits [rows, vocab_size]."""
-        return self._decoder.decode(token_ids)

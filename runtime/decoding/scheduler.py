@@ -141,7 +141,7 @@ class Scheduler:
 
     def run(self) -> Iterator[Generation]:
         """Step until nothing is left; each generation comes back at every token that it takes."""
-        while self.is_busy:
+        while self._rows or self._entry is not None or self._waiting:
             yield from self.step()
 
     def step(self) -> Iterator[Generation]:
@@ -150,7 +150,8 @@ class Scheduler:
         Each generation comes back at every token that it takes, those of a beam search at its end.
         """
         self._free_rows()
-        yield from self._join()
+        if self._waiting or self._entry is not None:
+            yield from self._join()
         if not self._rows:
             return
         self._slide()
@@ -358,18 +359,19 @@ class Scheduler:
 
     def _free_rows(self) -> None:
         """Free the rows of what has ended; the last rows move into their places."""
-        for row in reversed(range(len(self._rows))):
-            member = self._rows[row]
-            if member is not None and (self._owners[row] is not None or self._goes_on(member)):
-                continue
-            last, owner = self._rows.pop(), self._owners.pop()
-            if row < len(self._rows):
-                self._rows[row], self._owners[row] = last, owner
-                self.decoder.cache.fork(len(self._rows), [row])
-        self._removed.clear()
-
-    def _goes_on(self, generation: Generation) -> bool:
-        """Whether a generation keeps its row."""
-        if generation.cancelled:
-            generation.cancel()
-        return generation.finish_reason is None and generation not in self._removed
+        rows, owners, removed = self._rows, self._owners, self._removed
+        for row in reversed(range(len(rows))):
+            member = rows[row]
+            if member is not None:
+                if owners[row] is not None:
+                    continue
+                if member.cancelled:
+                    member.cancel()
+                if member.finish_reason is None and not (removed and member in removed):
+                    continue
+            last, owner = rows.pop(), owners.pop()
+            if row < len(rows):
+                rows[row], owners[row] = last, owner
+                self.decoder.cache.fork(len(rows), [row])
+        if removed:
+            removed.clear()
