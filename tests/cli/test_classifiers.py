@@ -51,8 +51,14 @@ def classifier(
     ids=lambda args: " ".join(str(arg) for arg in args if arg != TEXT),
 )
 def test_what_needs_a_language_model_is_one_line(
-    args: list[object], classifier: ModelDir, tiny_model: ModelDir, tmp_path: Path
+    args: list[object],
+    classifier: ModelDir,
+    tiny_model: ModelDir,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if "--kv-cache" in args:
+        request.getfixturevalue("int8_cache")
     places = {"MODEL": classifier.path, "TINY": tiny_model.path, "OUT": tmp_path / "out"}
     line = error(*[places.get(str(arg), arg) for arg in args])
     assert str(classifier.path) in line

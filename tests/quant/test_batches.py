@@ -44,8 +44,14 @@ def written(completions: list[Completion]) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("name", EXACT)
 def test_alone_and_in_any_batch(
-    fp32: ModelDir, tmp_path: Path, name: str, sampling: SamplingParams
+    fp32: ModelDir,
+    tmp_path: Path,
+    name: str,
+    sampling: SamplingParams,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if name.endswith("int8-cache"):
+        request.getfixturevalue("int8_cache")
     engine = load(fp32, tmp_path, name)
     alone = [
         engine.generate(prompt, max_new_tokens=24, sampling=sampling, logprobs=0)
