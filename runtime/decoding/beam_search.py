@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.decoding.branching import Branch, common_length
 from gpt2edge.runtime.decoding.generation import Generation
+from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.truncation import top_k_indices
 
@@ -110,7 +111,7 @@ class BeamSearch:
         count = self._kept_per_beam * self.width
         found = []
         for place, beam in enumerate(members):
-            logprobs = _log_softmax(logits[place])
+            logprobs = log_softmax_float32(logits[place], np.float64)
             beam.generation.process(logprobs)
             for token_id in top_k_indices(logprobs[None], min(count, logprobs.size))[0]:
                 score = beam.score + float(logprobs[token_id])
@@ -145,10 +146,3 @@ class BeamSearch:
             beam.generation.cancel()
         self._keep(begun)
         self._beams = []
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-probabilities [n] in float32, their normalizer summed in float64."""
-    shifted: NDArray[np.float32] = logits - logits.max()
-    shifted -= np.float32(np.log(np.exp(shifted).sum(dtype=np.float64)))
-    return shifted

@@ -1,4 +1,6 @@
-"""Log-probabilities of logits."""
+"""Log-probabilities of logits, at the precisions that their users need."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,14 +9,28 @@ from gpt2edge.runtime.sampling.truncation import CELLS
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Log-probabilities over the last axis, in float64."""
+    """Return the log-probabilities over the last axis, in float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return result
 
 
+def log_softmax_float32(
+    logits: NDArray[np.float32], sums: type[np.floating] = np.float32
+) -> NDArray[np.float32]:
+    """Return the log-probabilities over the last axis, in float32.
+
+    Each row's normalizer is summed in ``sums``: float32 is quicker over whole texts, float64 is
+    exact where the results of many steps are added.
+    """
+    shifted = _shifted(logits)
+    totals = np.exp(shifted).sum(axis=-1, keepdims=True, dtype=sums)
+    shifted -= np.log(totals).astype(np.float32)
+    return shifted
+
+
 def log_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The logarithm of the sum of the exponentials of each row of ``logits`` [rows, vocab_size].
+    """Return the logarithm of the sum of the exponentials of each row [rows, vocab_size].
 
     A logit less that is the token's log-probability.
     """
@@ -27,3 +43,25 @@ def log_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
         total = np.exp(shifted, out=shifted).sum(axis=1)
         masses[first : first + size] = top[:, 0] + np.log(total)
     return masses
+
+
+def token_logprobs(
+    logits: NDArray[np.float32], token_ids: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the log-probability of ``token_ids`` [n] under ``logits`` [n, vocab_size].
+
+    The second result says which of them are the likeliest. Differences are taken in float32,
+    normalizers in float64.
+    """
+    shifted = _shifted(logits)
+    normalizer = np.log(np.exp(shifted).sum(axis=1, dtype=np.float64))
+    return (
+        shifted[np.arange(len(token_ids)), token_ids] - normalizer,
+        logits.argmax(axis=1) == token_ids,
+    )
+
+
+def _shifted(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return new logits less the largest of each row, so that no exponential overflows."""
+    shifted: NDArray[np.float32] = logits - logits.max(axis=-1, keepdims=True)
+    return shifted
