@@ -14,6 +14,7 @@ from gpt2edge.evaluate.divergence import paired_logits, token_divergences
 from gpt2edge.evaluate.probe import Probe
 from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 from gpt2edge.runtime.sampling.params import GREEDY
@@ -145,7 +146,7 @@ def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None
 
 def _paired(
     a: Engine, b: Engine, token_ids: Sequence[int], context: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]]:
+) -> Iterator[tuple[FloatArray, FloatArray, NDArray[np.int64]]]:
     """Logits of both models [chunk, vocab] with the tokens [chunk] that follow, by chunks."""
     ids = np.asarray(token_ids, np.int64)
     decoders = [engine.decoder(rows=1, max_length=context) for engine in (a, b)]
@@ -159,7 +160,7 @@ def _paired(
 
 
 def _row(
-    logits_a: NDArray[np.float32], logits_b: NDArray[np.float32], targets: NDArray[np.int64]
+    logits_a: FloatArray, logits_b: FloatArray, targets: NDArray[np.int64]
 ) -> tuple[Array, Array, Array, Array]:
     """Per position [n]: both losses, KL(A || B), whether the likeliest token is the same."""
     a, b = log_softmax_float32(logits_a), log_softmax_float32(logits_b)

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
-
-FloatArray = NDArray[np.float32]
 
 
 def token_divergences(a: FloatArray, b: FloatArray) -> NDArray[np.float64]:

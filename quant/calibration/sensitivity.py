@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from gpt2edge._checks import check_callable, check_float, check_optional
 from gpt2edge._progress import Progress, silent
@@ -22,9 +21,8 @@ from gpt2edge.quant.quantizer import opened
 from gpt2edge.quant.recipes import MIXED, QuantRecipe, recipe_of
 from gpt2edge.quant.rounding.blocks import fitting_block_size
 from gpt2edge.quant.rounding.gptq import round_with_search
+from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
-
-FloatArray = NDArray[np.float32]
 
 _TOKENS: Final = 512
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.results import Score
 from gpt2edge.runtime.sampling.log_probs import token_logprobs
@@ -34,7 +35,7 @@ def score_completions(
 
 
 def score_completion(
-    decoder: Decoder, prompt_logits: NDArray[np.float32], token_ids: Sequence[int]
+    decoder: Decoder, prompt_logits: Logits, token_ids: Sequence[int]
 ) -> tuple[list[float], bool]:
     """Log-probabilities of ``token_ids`` after the prompt in row 0, and whether all are greedy.
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.sampling.truncation import CELLS
 
 
@@ -15,9 +16,7 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return result
 
 
-def log_softmax_float32(
-    logits: NDArray[np.float32], sums: type[np.floating] = np.float32
-) -> NDArray[np.float32]:
+def log_softmax_float32(logits: Logits, sums: type[np.floating] = np.float32) -> Logits:
     """Return the log-probabilities over the last axis, in float32.
 
     Each row's normalizer is summed in ``sums``: float32 is quicker over whole texts, float64 is
@@ -29,7 +28,7 @@ def log_softmax_float32(
     return shifted
 
 
-def log_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_masses(logits: Logits) -> NDArray[np.float64]:
     """Return the logarithm of the sum of the exponentials of each row [rows, vocab_size].
 
     A logit less that is the token's log-probability.
@@ -46,7 +45,7 @@ def log_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def token_logprobs(
-    logits: NDArray[np.float32], token_ids: Sequence[int]
+    logits: Logits, token_ids: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the log-probability of ``token_ids`` [n] under ``logits`` [n, vocab_size].
 
@@ -61,7 +60,7 @@ def token_logprobs(
     )
 
 
-def _shifted(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def _shifted(logits: Logits) -> Logits:
     """Return new logits less the largest of each row, so that no exponential overflows."""
-    shifted: NDArray[np.float32] = logits - logits.max(axis=-1, keepdims=True)
+    shifted: Logits = logits - logits.max(axis=-1, keepdims=True)
     return shifted
