@@ -10,6 +10,7 @@ from gpt2edge.runtime.search.answers import extract_answer
 from gpt2edge.runtime.search.arguments import check_arguments
 from gpt2edge.runtime.search.budget import Budget, Candidate, Cost, StopReason
 from gpt2edge.runtime.search.candidates import SearchPrompt
+from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.strategies.adaptive import Adaptive
 from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, Choice
 from gpt2edge.runtime.search.strategies.compute_policy import Policy
@@ -84,14 +85,7 @@ class NamedSearch:
             request = replace(request, sampling=replace(sampling, temperature=0.0))
         if self.method in TREES:
             return self._search_tree(engine, request, budget)
-        result = self._strategy().run(
-            engine,
-            request.prompt,
-            sampling=request.sampling,
-            max_new_tokens=request.max_new_tokens,
-            stop=request.stop,
-            budget=budget,
-        )
+        result = self._strategy().search(SearchSession(engine, budget), request)
         best = result.best
         return Outcome(
             prompt=request.prompt,
