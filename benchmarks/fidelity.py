@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 import gpt2edge
 from benchmarks.fingerprint import ROOT
 from benchmarks.systems import installed_environment, worker_command
-from gpt2edge.evaluate.compare import log_softmax
+from gpt2edge.evaluate.divergence import token_divergences
+from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]
 """Logits after every token of a window, [tokens, vocab]."""
@@ -97,10 +98,10 @@ class Fidelity:
         self, expected: NDArray[np.float32], logits: NDArray[np.float32], targets: Sequence[int]
     ) -> None:
         """One window: log-probabilities of the reference, logits, the tokens that follow."""
-        found, rows = log_softmax(logits), np.arange(len(targets))
+        found, rows = log_softmax_float32(logits), np.arange(len(targets))
         self.reference.append(-expected[rows, targets].astype(np.float64))
         self.found.append(-found[rows, targets].astype(np.float64))
-        self.kl.append((np.exp(expected) * (expected - found)).sum(-1, dtype=np.float64))
+        self.kl.append(token_divergences(expected, found))
         self.same.append((expected.argmax(-1) == found.argmax(-1)).astype(np.float64))
 
     def figures(self) -> dict[str, Any]:
@@ -132,7 +133,7 @@ class Reference:
 
     def __init__(self, logits: Logits, windows: Iterable[Window]) -> None:
         self._windows = list(windows)
-        self._expected = [log_softmax(found) for found in self._scored(logits)]
+        self._expected = [log_softmax_float32(found) for found in self._scored(logits)]
 
     def compare(self, logits: Logits) -> dict[str, Any]:
         """The figures of another model on the same tokens."""
@@ -176,7 +177,7 @@ class MinimalPairs:
 
     def _right(self, logits: Logits) -> NDArray[np.float64]:
         def likelihood(ids: list[int]) -> float:
-            found = log_softmax(logits(ids[:-1]))
+            found = log_softmax_float32(logits(ids[:-1]))
             return float(found[np.arange(len(ids) - 1), ids[1:]].sum())
 
         found = [[likelihood(ids) for ids in pair] for pair in self._pairs]

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from gpt2edge.runtime.system.cpu import cpu_flags, cpu_name
 from gpt2edge.runtime.system.threads import allowed_cpus, cgroup_quota, physical_cores
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -32,10 +33,9 @@ def provenance(command: str, threads: int) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """CPU, cores, governor, memory, system, Python."""
-    info = _cpuinfo()
-    flags = set(info.get("flags", info.get("Features", "")).split())
+    flags = cpu_flags() or frozenset()
     return {
-        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cpu": cpu_name(),
         "cpu_features": [flag for flag in (*_FLAGS, *_ARM_FLAGS) if flag in flags],
         "cores": len(physical_cores(allowed_cpus())),
         "cgroup_quota": cgroup_quota(),
@@ -105,13 +105,6 @@ def versions(*packages: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _cpuinfo() -> dict[str, str]:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    pairs = [line.split(":", 1) for line in lines if ":" in line]
-    return {key.strip(): value.strip() for key, value in pairs}
 
 
 def _governor() -> str | None:

@@ -61,7 +61,7 @@ def run(
                 answers.setdefault((at, place), []).extend(own)
                 speed = test.tokens / median([test.sample_s(answer) for answer in own])
                 label = workers[place].label
-                print(f"{start + 1} {test.name:14s} {label:18s} {speed:8.1f} t/s", file=sys.stderr)
+                print(f"{start + 1} {test.label:14s} {label:18s} {speed:8.1f} t/s", file=sys.stderr)
         for worker in workers:
             worker.close()
     return [
@@ -79,7 +79,7 @@ def _row(test: Test, worker: Worker, own: Sequence[Any], first: Sequence[Any]) -
         "label": worker.label,
         **facts,
         "perplexity_increase": quality_of(facts["system"], facts.get("recipe", facts["variant"])),
-        "test": test.name,
+        "test": test.label,
         **sizes,
         "batch": test.batch,
         "samples": test.samples,
@@ -114,8 +114,8 @@ def main() -> None:
     )
     if args.peers is not None:
         command += f" --peers {' '.join(args.peers)}"
-    if tuple(test.name for test in args.tests) != tuple(DEFAULT_TESTS):
-        command += f" --tests {' '.join(test.name for test in args.tests)}"
+    if tuple(test.label for test in args.tests) != tuple(DEFAULT_TESTS):
+        command += f" --tests {' '.join(test.label for test in args.tests)}"
     shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}
     figures = run(systems, args.tests, vocab=vocab, starts=args.starts, repeats=args.repeats)
     rows = [{**shared, **row} for row in figures]

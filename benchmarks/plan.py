@@ -7,48 +7,45 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from gpt2edge.evaluate.speed import percentile
+from gpt2edge.evaluate.speed import BenchmarkTest, percentile
 
-_TEST: Final = re.compile(
-    r"(?P<kind>pp|tg)(?P<count>\d+)(?:@d(?P<depth>\d+))?(?:/b(?P<batch>\d+)|/n(?P<samples>\d+))?"
-)
 DEFAULT_TESTS: Final = ("pp512", "tg64@d32", "tg64@d944", "tg64@d32/b8", "tg64@d200/n16")
 _WARM_UP_STEPS: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Test:
+@dataclass(frozen=True, kw_only=True)
+class Test(BenchmarkTest):
     """``pp512``: prefill 512 tokens; ``tg64@d32/b8``: 64 steps after 32 tokens, 8 rows at once.
 
-    ``tg64@d200/n16`` draws 16 completions of one prompt of 200, its prefill in the time.
+    ``tg64@d200/n16`` draws 16 completions of one prompt of 200, its prefill in the time. ``label``
+    is the test as it was written, under which rows of results are kept.
     """
 
-    name: str
-    n_prompt: int
-    n_gen: int
-    n_depth: int
-    batch: int
-    samples: int
+    label: str
+    samples: int = 0
 
     @classmethod
     def of(cls, name: str) -> "Test":
         """Read a test's name. Raises ValueError for one that says nothing."""
-        match = _TEST.fullmatch(name)
-        if match is None:
-            raise ValueError(f"test is {name!r}; write pp512, tg64@d512, tg64@d32/b8 or tg64@d9/n4")
-        count, prefill = int(match["count"]), match["kind"] == "pp"
+        base, mark, samples = name.partition("/n")
+        test = BenchmarkTest.of(base)
+        if mark and (test.n_prompt or test.batch > 1 or not re.fullmatch(r"[1-9]\d*", samples)):
+            raise ValueError(f"test is {name!r}; samples of one prompt are written tg64@d9/n4")
+        if test.n_prompt and test.n_depth:
+            raise ValueError(f"test is {name!r}; peers prefill from an empty cache, as in pp512")
+        depth = test.n_depth or int(test.n_gen > 0)  # a decode starts from one token at least
         return cls(
-            name=name,
-            n_prompt=count if prefill else 0,
-            n_gen=0 if prefill else count,
-            n_depth=0 if prefill else int(match["depth"] or 1),
-            batch=int(match["batch"] or 1),
-            samples=int(match["samples"] or 0),
+            label=name,
+            n_prompt=test.n_prompt,
+            n_gen=test.n_gen,
+            n_depth=depth,
+            batch=test.batch,
+            samples=int(samples or 0),
         )
 
     def request(self, vocab_size: int, *, warm_up: bool = False) -> dict[str, Any]:
         """The same random token ids for every system; end-of-text, the last id, is not drawn."""
-        draw, length = random.Random(self.name), self.n_prompt or self.n_depth
+        draw, length = random.Random(self.label), self.prompt_length
         rows = range(self.batch)
         prompts = [[draw.randrange(vocab_size - 1) for _ in range(length)] for _ in rows]
         new = min(self.n_gen, _WARM_UP_STEPS) if warm_up else self.n_gen
@@ -64,7 +61,7 @@ class Test:
     @property
     def tokens(self) -> int:
         """The tokens that those seconds made or read."""
-        return self.batch * max(1, self.samples) * (self.n_gen or self.n_prompt)
+        return max(1, self.samples) * super().tokens
 
 
 def summary(test: Test, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:

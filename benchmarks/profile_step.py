@@ -217,7 +217,7 @@ def figures(label: str, folder: Path, test: Test, threads: int, bus: Bus) -> lis
     rows.append({"part": "Python", "seconds": step - run})
     read = sum(row.get("bytes", 0) for row in rows)
     rows.append({"part": "step", "seconds": step, "bytes": read})
-    shared = {"label": label, "test": test.name, "batch": test.batch}
+    shared = {"label": label, "test": test.label, "batch": test.batch}
     shared["bus_bytes_per_s"] = median(speeds)
     return [{**shared, **row} for row in rows]
 

@@ -23,12 +23,13 @@ from benchmarks.fingerprint import ROOT, add_publish, provenance
 from benchmarks.report import publish, shortcuts_table
 from benchmarks.result_files import Row, folder_name, write_rows
 from benchmarks.variants import prepare
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.decoding.scheduler import Scheduler
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import DraftModel, PromptLookup, RuntimeOptions
 from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
-from gpt2edge.runtime.sampling.processors import Logits, LogitsProcessor
+from gpt2edge.runtime.sampling.processors import LogitsProcessor
 from gpt2edge.runtime.system.threads import available_threads
 from gpt2edge.runtime.text.stopping import StopParams
 

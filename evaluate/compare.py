@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from gpt2edge._checks import check_callable, check_int, check_list, check_type
 from gpt2edge._progress import Progress, silent
+from gpt2edge.evaluate.divergence import paired_logits, token_divergences
 from gpt2edge.evaluate.probe import Probe
 from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 from gpt2edge.runtime.sampling.params import GREEDY
 
 Array = NDArray[np.float64]
@@ -73,7 +76,7 @@ def compare(
     rows, done = [], 0
     for logits_a, logits_b, targets in _paired(a, b, token_ids, context):
         tell("comparing", done, len(token_ids))
-        rows.append(_divergence(logits_a, logits_b, targets))
+        rows.append(_row(logits_a, logits_b, targets))
         done += len(targets)
     tell("completing prompts with both", 0, 0)
     nll_a, nll_b, kl, same = (np.concatenate(column) for column in zip(*rows, strict=True))
@@ -91,21 +94,6 @@ def compare(
         greedy_agreement=_estimate(agreed),
         greedy_length=length,
     )
-
-
-def kl_divergence(a: Engine, b: Engine, windows: Sequence[Sequence[int]]) -> float:
-    """Mean KL(A || B) in nats a token, after every token of every window."""
-    longest = max(map(len, windows))
-    decoders = [engine.decoder(rows=1, max_length=longest) for engine in (a, b)]
-    sums = []
-    for window in windows:
-        for decoder in decoders:
-            decoder.cache.truncate(0, 0)
-        passes = (decoder.prefill_all(0, window) for decoder in decoders)
-        for pair in zip(*passes, strict=True):
-            p, q = map(log_softmax, pair)
-            sums.append((np.exp(p) * (p - q)).sum(axis=-1, dtype=np.float64))
-    return float(np.concatenate(sums).mean())
 
 
 def layer_errors(
@@ -134,13 +122,6 @@ def layer_errors(
     }
 
 
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-probabilities along the last axis."""
-    shifted: NDArray[np.float32] = logits - logits.max(axis=-1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return shifted
-
-
 def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None:
     for name, engine in (("a", a), ("b", b)):
         check_type(name, engine, Engine, "an Engine, such as load returns")
@@ -165,7 +146,7 @@ def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None
 
 def _paired(
     a: Engine, b: Engine, token_ids: Sequence[int], context: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]]:
+) -> Iterator[tuple[FloatArray, FloatArray, NDArray[np.int64]]]:
     """Logits of both models [chunk, vocab] with the tokens [chunk] that follow, by chunks."""
     ids = np.asarray(token_ids, np.int64)
     decoders = [engine.decoder(rows=1, max_length=context) for engine in (a, b)]
@@ -173,23 +154,20 @@ def _paired(
         window, done = ids[start : start + context], 0
         if len(window) < 2:
             return
-        for decoder in decoders:
-            decoder.cache.truncate(0, 0)
-        passes = (decoder.prefill_all(0, window[:-1].tolist()) for decoder in decoders)
-        for la, lb in zip(*passes, strict=True):
+        for la, lb in paired_logits(decoders, window[:-1].tolist()):
             yield la, lb, window[done + 1 : done + 1 + len(la)]
             done += len(la)
 
 
-def _divergence(
-    logits_a: NDArray[np.float32], logits_b: NDArray[np.float32], targets: NDArray[np.int64]
+def _row(
+    logits_a: FloatArray, logits_b: FloatArray, targets: NDArray[np.int64]
 ) -> tuple[Array, Array, Array, Array]:
     """Per position [n]: both losses, KL(A || B), whether the likeliest token is the same."""
-    a, b = log_softmax(logits_a), log_softmax(logits_b)
+    a, b = log_softmax_float32(logits_a), log_softmax_float32(logits_b)
     rows = np.arange(len(targets))
-    kl = (np.exp(a) * (a - b)).sum(axis=-1, dtype=np.float64)
     same = (a.argmax(axis=-1) == b.argmax(axis=-1)).astype(np.float64)
-    return -a[rows, targets].astype(np.float64), -b[rows, targets].astype(np.float64), kl, same
+    losses_a, losses_b = (-each[rows, targets].astype(np.float64) for each in (a, b))
+    return losses_a, losses_b, token_divergences(a, b), same
 
 
 def _greedy_agreement(

@@ -12,6 +12,7 @@ from onnx.helper import make_tensor_value_info
 
 from gpt2edge.graph import names
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.system.threads import available_threads
 
 
@@ -39,8 +40,8 @@ class Probe:
         self,
         window: Sequence[int],
         values: Sequence[str],
-        weights: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> list[NDArray[np.float32]]:
+        weights: Mapping[str, FloatArray] | None = None,
+    ) -> list[FloatArray]:
         """The values that one pass over ``window`` gives, each as [tokens, width].
 
         ``logits`` are those of every position. ``weights`` take the place of the model's own.
@@ -51,8 +52,8 @@ class Probe:
         self,
         windows: Sequence[Sequence[int]],
         values: Sequence[str],
-        weights: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> list[NDArray[np.float32]]:
+        weights: Mapping[str, FloatArray] | None = None,
+    ) -> list[FloatArray]:
         """``run`` for ``windows`` of one length, whose tokens follow one another."""
         feed = {**self._feed(windows), **(weights or {})}
         if names.LOGITS not in values:

@@ -6,6 +6,7 @@ in and come out, so tokenizers are in neither. Every repetition has random promp
 """
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,14 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from gpt2edge._checks import check_callable, check_int, check_list, check_optional, check_type
+from gpt2edge._checks import (
+    check_callable,
+    check_int,
+    check_list,
+    check_optional,
+    check_text,
+    check_type,
+)
 from gpt2edge.errors import Argument, ArgumentError, ContextLengthError, Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.engine import Engine
@@ -29,6 +37,9 @@ from gpt2edge.runtime.text.stopping import StopParams
 Clock: TypeAlias = Callable[[], float]
 
 _WARM_UP_STEPS: Final = 8
+_NAME: Final = re.compile(
+    r"(?P<kind>pp|tg)(?P<count>\d+)(?: ?@ ?d(?P<depth>\d+))?(?:/b(?P<batch>\d+))?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +60,20 @@ class BenchmarkTest:
         check_int("batch", self.batch, 1, 2**31)
         if (self.n_prompt == 0) == (self.n_gen == 0):
             raise ValueError("a test prefills n_prompt tokens or decodes n_gen; set one of them")
+
+    @classmethod
+    def of(cls, name: str) -> "BenchmarkTest":
+        """Read ``pp512``, ``tg128 @ d512`` or ``tg64@d32/b8``, where b is the batch.
+
+        Raises ValueError for another name.
+        """
+        check_text("name", name)
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise ValueError(f"test is {name!r}; write pp512, tg128@d512 or tg64@d32/b8")
+        kind = "n_prompt" if match["kind"] == "pp" else "n_gen"
+        sizes = {kind: match["count"], "n_depth": match["depth"], "batch": match["batch"]}
+        return cls(**{key: int(size) for key, size in sizes.items() if size})
 
     @property
     def name(self) -> str:

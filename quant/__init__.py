@@ -6,6 +6,7 @@ require("quant", "onnx")  # before the modules below import it
 
 from gpt2edge.evaluate.compare import Comparison, Estimate, compare, layer_errors  # noqa: E402
 from gpt2edge.quant.auto import Choice, MeasuredRecipe, quantize_auto  # noqa: E402
+from gpt2edge.quant.by_name import quantize_by_name  # noqa: E402
 from gpt2edge.quant.calibration.calibration import Calibration  # noqa: E402
 from gpt2edge.quant.calibration.sensitivity import mixed_recipe  # noqa: E402
 from gpt2edge.quant.quantizer import quantize  # noqa: E402
@@ -43,4 +44,5 @@ __all__ = [
     "named_recipe",
     "quantize",
     "quantize_auto",
+    "quantize_by_name",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 from gpt2edge._checks import check_callable, check_float, check_list
 from gpt2edge._progress import Progress, silent, under
 from gpt2edge.errors import QuantizationError
-from gpt2edge.evaluate.compare import kl_divergence
+from gpt2edge.evaluate.divergence import kl_divergence
 from gpt2edge.model_dir import ModelDir, staged_folder
 from gpt2edge.quant.calibration.calibration import Calibration, own_text
 from gpt2edge.quant.quantizer import opened, quantize

@@ -1,17 +1,14 @@
 """The keyword arguments of a call that generates, typed once for all methods that take them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from inspect import Parameter, Signature, signature
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
-
-from gpt2edge._checks import check_int
-from gpt2edge.runtime.sampling.params import MAX_BEAMS, SamplingParams
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpt2edge.runtime.decoding.context_window import Overflow, Policy
+    from gpt2edge.runtime.sampling.params import SamplingParams
     from gpt2edge.runtime.sampling.processors import LogitsProcessor
     from gpt2edge.runtime.text.stopping import StopParams
 
@@ -57,37 +54,12 @@ class GenerateArguments(SamplingArguments, total=False):
     """
 
     max_new_tokens: int | None
-    sampling: SamplingParams | None
+    sampling: "SamplingParams | None"
     stop: "StopParams | str | Sequence[str] | None"
     logprobs: int | None
     processors: "Sequence[LogitsProcessor]"
     overflow: "Overflow | Policy"
     skip_special_tokens: bool | None
-
-
-SAMPLING_FIELDS: Final = tuple(field.name for field in fields(SamplingParams))
-_ONLY_TO_SAMPLE: Final = ("top_k", "top_p", "min_p", "typical_p", "seed")
-_NO_DRAW: Final = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
-
-
-def merge_sampling(
-    defaults: SamplingParams, given: Mapping[str, Any]
-) -> tuple[SamplingParams, dict[str, str]]:
-    """Return ``defaults`` with the fields in ``given`` changed, and those that follow from them.
-
-    A field that only sampling uses implies temperature 1 over greedy defaults. Beams imply the
-    values with which nothing is drawn. The second result names, for each implied field, the given
-    one that it follows from.
-    """
-    implied: dict[str, Any] = {}
-    cause = next((name for name in _ONLY_TO_SAMPLE if name in given), "")
-    if check_int("num_beams", given.get("num_beams", 1), 1, MAX_BEAMS) > 1:
-        cause = "num_beams"
-        implied = {name: value for name, value in _NO_DRAW.items() if name not in given}
-        implied = {name: v for name, v in implied.items() if getattr(defaults, name) != v}
-    elif cause and "temperature" not in given and defaults.temperature == 0:
-        implied = {"temperature": 1.0}
-    return replace(defaults, **{**implied, **given}), dict.fromkeys(implied, cause)
 
 
 def check_names(method: str, given: Mapping[str, Any]) -> None:

@@ -244,6 +244,20 @@ CALLEES: Final[Mapping[str, Callee]] = {
             "progress": (1, "a"),
         },
     ),
+    "quantize_by_name": Callee(
+        lambda _: quant.quantize_by_name,
+        lambda world: {"model": world.model, "out": world.out, "name": "int8"},
+        {
+            "model": (None, *PATHS),
+            "out": (None, *PATHS),
+            "name": TEXTS,
+            "changes": (["bits"], "bits", 1),
+            "calibration": ("a text", [1, 2], 1),
+            "check": (1, "a"),
+            "overwrite": FLAGS,
+            "progress": (1, "a"),
+        },
+    ),
     "mixed_recipe": Callee(
         lambda _: quant.mixed_recipe,
         lambda world: {"model": world.model, "base": quant.INT4, "mean_bits": 5},

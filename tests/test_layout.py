@@ -100,7 +100,7 @@ WITHOUT_ONNX: Final = {"names.py", "protobuf.py"}
 
 
 FLOORS: Final = (
-    ("results", "options", "bundled", "system", "cache", "sampling"),
+    ("arrays", "results", "options", "bundled", "system", "cache", "sampling"),
     ("text", "ort"),
     ("arguments", "decoding"),
     ("speculative",),

@@ -61,14 +61,14 @@ def doctor(as_json: bool) -> None:
         raise ModelDirError(f"the bundled model: {report['bundled_model']['problem']}")
 
 
-def cpu_facts(listing: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+def cpu_facts(listing: Path | None = None) -> dict[str, Any]:
     """The processor's name, and those of its features that matter to matrix products."""
-    text = listing.read_text(encoding="utf-8", errors="replace") if listing.is_file() else ""
-    lines = [line.partition(":")[::2] for line in text.split("\n\n")[0].splitlines()]
-    keys = {name.strip(): value.strip() for name, value in lines}
-    flags = set((keys.get("flags") or keys.get("Features") or "").split())
+    from gpt2edge.runtime.system import cpu
+
+    listing = listing or cpu.CPUINFO
+    flags = cpu.cpu_flags(listing) or frozenset()
     return {
-        "model": keys.get("model name") or platform.processor() or platform.machine(),
+        "model": cpu.cpu_name(listing),
         "architecture": platform.machine(),
         "system": platform.platform(),
         "features": [name for name in _FEATURES if name in flags],

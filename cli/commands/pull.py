@@ -8,8 +8,6 @@ from gpt2edge.cli.display.output import note, size
 from gpt2edge.cli.display.progress import watched
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gpt2edge._progress import Progress
     from gpt2edge.export.sources.hub import Snapshot
     from gpt2edge.model_dir import ModelDir
@@ -48,7 +46,9 @@ def pull(name: str, revision: str | None, recipe: str | None) -> None:
 
     stored_path(name, recipe or FP32)
     if recipe is not None:
-        _check_recipe(recipe)
+        from gpt2edge.quant.by_name import check_recipe_name
+
+        check_recipe_name(recipe)
     with watched("") as progress:  # silent beside the bars of the Hub's client
         snapshot = fetch(name, revision=revision, progress=progress)
         if recipe is None:
@@ -78,6 +78,7 @@ def _exported(snapshot: "Snapshot", progress: "Progress | None") -> "ModelDir":
 
 def _quantized(snapshot: "Snapshot", recipe: str, progress: "Progress | None") -> "ModelDir":
     """The quantized model in the store; a float32 one made on the way does not stay."""
+    from gpt2edge.quant.by_name import quantize_by_name
     from gpt2edge.store import find_model, remove_model, stored_path
 
     present = _present(snapshot, recipe)
@@ -87,40 +88,12 @@ def _quantized(snapshot: "Snapshot", recipe: str, progress: "Progress | None") -
     source = _exported(snapshot, progress)
     target = stored_path(snapshot.name, recipe)
     try:
-        return _quantize(source, target, recipe, progress)
+        return quantize_by_name(
+            source, target, recipe, overwrite=target.exists(), progress=progress
+        )[0]
     finally:
         if not had:
             remove_model(find_model(f"{snapshot.name}:{FP32}"))
-
-
-def _check_recipe(name: str) -> None:
-    from gpt2edge.quant import AUTO, MIXED, named_recipe
-
-    if name not in (AUTO, MIXED):
-        named_recipe(name)
-
-
-def _quantize(
-    source: "ModelDir", target: "Path", name: str, progress: "Progress | None"
-) -> "ModelDir":
-    from gpt2edge.quant import (
-        AUTO,
-        INT4,
-        MIXED,
-        mixed_recipe,
-        named_recipe,
-        quantize,
-        quantize_auto,
-    )
-
-    overwrite = target.exists()
-    if name == AUTO:
-        return quantize_auto(source, target, overwrite=overwrite, progress=progress)[0]
-    if name == MIXED:
-        recipe = mixed_recipe(source, INT4, mean_bits=5, progress=progress)
-    else:
-        recipe = named_recipe(name)
-    return quantize(source, target, recipe=recipe, overwrite=overwrite, progress=progress)
 
 
 def _present(snapshot: "Snapshot", variant: str) -> "ModelDir | None":

@@ -1,6 +1,6 @@
 """``gpt2edge quantize``."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from gpt2edge.cli.options.common import Decorator, bundled, json_option, read_fi
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
-    from gpt2edge.quant import Calibration, Choice, QuantRecipe
+    from gpt2edge.quant import Calibration, Choice
     from gpt2edge.quant.recipes import CacheType, Rounding
 
 
@@ -111,10 +111,10 @@ class QuantizeWork:
         )
         return bundled("wanted", QuantizeWork, recipe, calibrate, rounding, kv_cache)
 
-    def adapted(self, recipe: "QuantRecipe") -> "QuantRecipe":
-        """The recipe with the changes."""
-        rounding = self.rounding or recipe.rounding
-        return replace(recipe, rounding=rounding, kv_cache=self.kv_cache)
+    def changes(self) -> dict[str, Any]:
+        """The fields of the recipe that the options set."""
+        rounding = {} if self.rounding is None else {"rounding": self.rounding}
+        return {**rounding, "kv_cache": self.kv_cache}
 
     def calibration(self, source: "ModelDir") -> "Calibration | None":
         """The text as tokens. Raises QuantizationError where the model cannot read it."""
@@ -163,6 +163,7 @@ def quantize(
       gpt2edge quantize models/gpt2 models/gpt2-small --recipe auto --json
     """
     from gpt2edge.model_dir import ModelDir
+    from gpt2edge.quant.by_name import quantize_by_name
 
     judging.check_usage()
     source = ModelDir.open(model)
@@ -170,32 +171,19 @@ def quantize(
         source.require_language_model()
     judge = _Comparison(source, judging)
     with watched("reading the model") as progress:
-        result, choice = _run(
-            source, out, wanted, check=judge, overwrite=overwrite, progress=progress
+        result, choice = quantize_by_name(
+            source,
+            out,
+            wanted.recipe,
+            changes=wanted.changes(),
+            calibration=wanted.calibration(source),
+            check=judge,
+            overwrite=overwrite,
+            progress=progress,
         )
     if choice:
         _explain(choice)
     _show(source, result, judge.measured, choice, as_json)
-
-
-def _run(
-    source: "ModelDir", out: Path, wanted: QuantizeWork, **options: Any
-) -> "tuple[ModelDir, Choice | None]":
-    from gpt2edge.quant import AUTO, INT4, MIXED, mixed_recipe, named_recipe, quantize_auto
-    from gpt2edge.quant import quantize as run
-    from gpt2edge.quant.auto import CANDIDATES
-
-    options["calibration"] = calibration = wanted.calibration(source)
-    if wanted.recipe == AUTO:
-        candidates = [wanted.adapted(recipe) for recipe in CANDIDATES]
-        return quantize_auto(source, out, candidates=candidates, **options)
-    if wanted.recipe == MIXED:
-        recipe = mixed_recipe(
-            source, INT4, mean_bits=5, calibration=calibration, progress=options["progress"]
-        )
-    else:
-        recipe = named_recipe(wanted.recipe)
-    return run(source, out, recipe=wanted.adapted(recipe), **options), None
 
 
 def _explain(choice: "Choice") -> None:

@@ -23,15 +23,16 @@ from gpt2edge.cli.options.search import (
     METHODS,
     TREES,
     UNVERIFIED,
-    Outcome,
     SearchFlags,
     Solver,
     open_verifier,
+    outcome_report,
 )
 from gpt2edge.cli.options.settings import resolve
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.search import TreeResult
+    from gpt2edge.runtime.search.methods import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +208,7 @@ def solve(
     engine = target.load()
     settings = resolve(sampling, ending, engine)
     verifier = open_verifier(search, engine, target)
-    solver = Solver(search, engine, settings, verifier, sampling, early_stop=harvest is None)
+    solver = Solver(search, engine, settings, verifier, early_stop=harvest is None)
     if view.verbose:
         note("\n".join(aligned(settings.lines())))
     right = 0
@@ -247,12 +248,12 @@ def _check(search: SearchFlags, keep: HarvestFlags, view: SolveView) -> None:
         raise click.UsageError("--tree and --html save one tree: give one PROMPT, not --problems.")
 
 
-def _show(outcome: Outcome, problem: Problem, view: SolveView) -> bool:
+def _show(outcome: "Outcome", problem: Problem, view: SolveView) -> bool:
     """Print one problem's outcome; whether its answer is the expected one."""
     right = problem.answer is not None and outcome.answer == problem.answer
     if view.as_json:
         known = {} if problem.answer is None else {"expected": problem.answer, "right": right}
-        print_json({**outcome.report(), **known})
+        print_json({**outcome_report(outcome), **known})
     elif view.problems:
         mark = "" if problem.answer is None else "right  " if right else "wrong  "
         click.echo(f"{mark}{outcome.answer or '(no answer)'}")
@@ -275,7 +276,7 @@ def _keep(found: "TreeResult", view: SolveView) -> None:
         show_tree(found.tree, best=found.best, err=True)
 
 
-def _lines(outcome: Outcome) -> list[str]:
+def _lines(outcome: "Outcome") -> list[str]:
     """Candidates with their scores and answers, and what the search cost."""
     rows = [
         (

@@ -6,26 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpt2edge.cli.options.common import Target
-from gpt2edge.cli.options.sampling import SamplingFlags
 from gpt2edge.cli.options.settings import Settings
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.decoding.request import Prompt
     from gpt2edge.runtime.engine import Engine
-    from gpt2edge.runtime.search import (
-        Budget,
-        Candidate,
-        Cost,
-        Policy,
-        SearchPrompt,
-        Strategy,
-        TreeResult,
-    )
+    from gpt2edge.runtime.sampling.params import SamplingParams
+    from gpt2edge.runtime.search import Candidate
+    from gpt2edge.runtime.search.methods import Outcome
     from gpt2edge.runtime.search.verifiers.verifier import AnyVerifier
 
 METHODS: Final = ("greedy", "majority", "best-of-n", "beam", "dvts", "adaptive", "tot", "mcts")
 UNVERIFIED: Final = ("greedy", "majority")
 TREES: Final = ("tot", "mcts")
+"""As runtime/search/methods.py has them, which a start for ``--help`` need not load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,25 +39,64 @@ class SearchFlags:
     budget_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One problem's result, of whatever method."""
+class Solver:
+    """The search that the options name, over one engine."""
 
-    prompt: "Prompt"
-    text: str
-    answer: str | None
-    score: float | None
-    candidates: "tuple[Candidate, ...]"
-    cost: "Cost"
-    stopped: str
-    tree: "TreeResult | None" = None
+    def __init__(
+        self,
+        flags: SearchFlags,
+        engine: "Engine",
+        settings: Settings,
+        verifier: "AnyVerifier | None",
+        *,
+        early_stop: bool,
+    ) -> None:
+        from gpt2edge.runtime.search import Budget, Policy
+        from gpt2edge.runtime.search.methods import NamedSearch
 
-    def report(self) -> dict[str, Any]:
-        """What ``--json`` prints of it."""
-        names = ("prompt", "text", "answer", "score", "stopped")
-        values = {name: getattr(self, name) for name in names}
-        candidates = [_fields(candidate) for candidate in self.candidates]
-        return {**values, "candidates": candidates, "cost": asdict(self.cost)}
+        aggregate: Any = flags.aggregate or "last"
+        choose: Any = flags.choose
+        self._engine = engine
+        self._settings = settings
+        self._budget = Budget(tokens=flags.budget_tokens, seconds=flags.budget_seconds)
+        self._search = NamedSearch(
+            method=flags.method,
+            n=flags.n,
+            width=flags.width,
+            verifier=verifier,
+            aggregate=aggregate,
+            policy=None if flags.policy is None else Policy.load(flags.policy),
+            choose=choose,
+            step=flags.step,
+            lookahead=flags.lookahead,
+            early_stop=early_stop,
+        )
+        given: SamplingParams | None = settings.sampling
+        if flags.method != "greedy" and settings.sampling.is_greedy:
+            if settings.origins["temperature"] == "flag":
+                raise ValueError("greedy candidates would all be the same: pass --temperature 0.8")
+            given = None
+        self._sampling = given
+
+    def __call__(self, prompt: "Prompt") -> "Outcome":
+        """Solve one problem."""
+        from gpt2edge.runtime.search import SearchPrompt
+
+        request = SearchPrompt(
+            prompt=prompt,
+            sampling=self._sampling,
+            max_new_tokens=self._settings.max_new_tokens,
+            stop=self._settings.stop,
+        )
+        return self._search.run(self._engine, request, budget=self._budget)
+
+
+def outcome_report(outcome: "Outcome") -> dict[str, Any]:
+    """What ``--json`` prints of one problem's outcome."""
+    names = ("prompt", "text", "answer", "score", "stopped")
+    values = {name: getattr(outcome, name) for name in names}
+    candidates = [_fields(candidate) for candidate in outcome.candidates]
+    return {**values, "candidates": candidates, "cost": asdict(outcome.cost)}
 
 
 def _fields(candidate: "Candidate") -> dict[str, Any]:
@@ -77,125 +110,6 @@ def _fields(candidate: "Candidate") -> dict[str, Any]:
         "finish_reason": completion.finish_reason,
         "seed": completion.seed,
     }
-
-
-class Solver:
-    """One method over one engine."""
-
-    def __init__(
-        self,
-        flags: SearchFlags,
-        engine: "Engine",
-        settings: Settings,
-        verifier: "AnyVerifier | None",
-        sampling: SamplingFlags,
-        *,
-        early_stop: bool,
-    ) -> None:
-        self._early_stop = early_stop
-        self._flags = flags
-        self._engine = engine
-        self._settings = settings
-        self._verifier = verifier
-        given = settings.sampling
-        if flags.method == "greedy":
-            given = replace(given, temperature=0.0)
-        elif given.is_greedy and sampling.temperature is not None:
-            raise ValueError("greedy candidates would all be the same: pass --temperature 0.8")
-        self._sampling = None if given.is_greedy and flags.method != "greedy" else given
-
-    def __call__(self, prompt: "Prompt") -> Outcome:
-        """Solve one problem."""
-        from gpt2edge.runtime.search import Budget, SearchPrompt
-
-        flags = self._flags
-        budget = Budget(tokens=flags.budget_tokens, seconds=flags.budget_seconds)
-        if flags.method in TREES:
-            request = SearchPrompt(
-                prompt=prompt,
-                sampling=self._sampling,
-                max_new_tokens=self._settings.max_new_tokens,
-                stop=self._settings.stop,
-            )
-            return self._search_tree(request, budget)
-        result = self._strategy().run(
-            self._engine,
-            prompt,
-            sampling=self._sampling,
-            max_new_tokens=self._settings.max_new_tokens,
-            stop=self._settings.stop,
-            budget=budget,
-        )
-        best = result.best
-        return Outcome(
-            prompt=prompt,
-            text=best.text,
-            answer=best.answer,
-            score=best.score,
-            candidates=result.candidates,
-            cost=result.cost,
-            stopped=result.stopped,
-        )
-
-    def _strategy(self) -> "Strategy":
-        from gpt2edge.runtime.search import Adaptive, BestOfN, MajorityVote, StepBeam
-
-        flags = self._flags
-        if flags.method in UNVERIFIED:
-            n = 1 if flags.method == "greedy" else flags.n
-            return MajorityVote(n=n, early_stop=self._early_stop)
-        judged: dict[str, Any] = {
-            "verifier": self._verifier,
-            "aggregate": flags.aggregate or "last",
-            "step": flags.step,
-        }
-        if flags.method == "adaptive":
-            return Adaptive(policy=self._policy(), **judged)
-        judged["choose"] = flags.choose
-        if flags.method == "best-of-n":
-            return BestOfN(n=flags.n, **judged)
-        return StepBeam(
-            n=flags.n,
-            width=min(flags.width, flags.n),
-            diverse=flags.method == "dvts",
-            lookahead=flags.lookahead,
-            **judged,
-        )
-
-    def _policy(self) -> "Policy":
-        from gpt2edge.runtime.search import Policy
-
-        if self._flags.policy is not None:
-            return Policy.load(self._flags.policy)
-        return Policy.default(self._flags.n, verified=self._verifier is not None)
-
-    def _search_tree(self, request: "SearchPrompt", budget: "Budget") -> Outcome:
-        from gpt2edge.runtime.search import MCTS, SampledSteps, TreeOfThoughts, extract_answer
-
-        flags = self._flags
-        assert self._verifier is not None
-        task = SampledSteps(
-            engine=self._engine,
-            request=request,
-            verifier=self._verifier,
-            branches=flags.width,
-            step=flags.step,
-            aggregate=flags.aggregate or "last",  # type: ignore[arg-type]
-        )
-        bfs, mcts = TreeOfThoughts(breadth=flags.n), MCTS(simulations=flags.n)
-        method = bfs if flags.method == "tot" else mcts
-        result = method.run(self._engine, task, budget=budget)
-        text = task.text(result.best.state)
-        return Outcome(
-            prompt=request.prompt,
-            text=text,
-            answer=extract_answer(text),
-            score=result.best.value,
-            candidates=(),
-            cost=result.cost,
-            stopped=result.stopped,
-            tree=result,
-        )
 
 
 def open_verifier(flags: SearchFlags, engine: "Engine", target: Target) -> "AnyVerifier | None":

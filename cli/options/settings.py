@@ -1,7 +1,7 @@
 """What the options of generation become over a model's own defaults."""
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from gpt2edge.runtime.sampling.params import SamplingParams
     from gpt2edge.runtime.text.stopping import StopParams
 
-_SAMPLES_ONLY: Final = ("top_k", "top_p", "min_p", "typical_p", "seed")
-_NO_DRAW: Final = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
 _EARLY_STOPPING: Final = {"true": True, "false": False, "never": "never"}
 
 
@@ -46,12 +44,11 @@ def resolve(
     A command without beams and overflow gives no ``extent``.
     """
     from gpt2edge.runtime.decoding.context_window import Overflow
-    from gpt2edge.runtime.sampling.params import SamplingParams
 
     read = partial(checked, escape=ending.escape)
     given = _given(sampling, extent, engine, read)
-    values, origins = _sampling(given, engine, beams=extent is not None)
-    params = SamplingParams(**values)
+    params, origins = _merged(given, engine, beams=extent is not None)
+    values = {name: getattr(params, name) for name in origins}
     stop = _stop(ending, extent, engine, read)
     ends, end_origins = _ends(stop, ending, extent, engine)
     values |= ends
@@ -142,29 +139,21 @@ def _given(
     return given
 
 
-def _sampling(
+def _merged(
     given: Mapping[str, Any], engine: "Engine", *, beams: bool
-) -> tuple[dict[str, Any], dict[str, str]]:
+) -> "tuple[SamplingParams, dict[str, str]]":
+    """The model's sampling with what is given, and the origin of every field."""
     from gpt2edge.runtime.decoding.defaults import READ_ALWAYS, READ_TO_SAMPLE
+    from gpt2edge.runtime.sampling.merge import merge_sampling
 
     keys = engine.model.generation_config
     read = [*READ_ALWAYS, *(READ_TO_SAMPLE if keys.get("do_sample") else ())]
-    defaults = asdict(engine.defaults.sampling)
-    if not beams:
-        defaults["num_beams"] = 1
-    values = {**defaults, **given}
-    origins = {name: _origin(name, read, keys, given.get(name)) for name in values}
-    implied: dict[str, Any] = {}
-    cause = next((name for name in _SAMPLES_ONLY if name in given), None)
-    if given.get("num_beams", 1) > 1:
-        cause = "num_beams"
-        implied = {name: value for name, value in _NO_DRAW.items() if values[name] != value}
-    elif defaults["temperature"] == 0 and cause:
-        implied = {"temperature": 1.0}
-    for name in implied.keys() - given.keys():
-        values[name] = implied[name]
-        origins[name] = f"implied by --{str(cause).replace('_', '-')}"
-    return values, origins
+    defaults = engine.defaults.sampling
+    params, implied = merge_sampling(defaults if beams else replace(defaults, num_beams=1), given)
+    names = [field.name for field in fields(params)]
+    origins = {name: _origin(name, read, keys, given.get(name)) for name in names}
+    causes = {name: cause.replace("_", "-") for name, cause in implied.items()}
+    return params, origins | {name: f"implied by --{cause}" for name, cause in causes.items()}
 
 
 def _origin(name: str, read: Container[str], keys: Mapping[str, Any], given: object) -> str:

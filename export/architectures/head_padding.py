@@ -7,13 +7,11 @@ scale of the scores is given to the operator, so the padded model computes the s
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpt2edge.config import ModelConfig
 from gpt2edge.export.architectures.model_graph import Weights
 from gpt2edge.graph import names
-
-FloatArray = NDArray[np.float32]
+from gpt2edge.runtime.arrays import FloatArray
 
 _STEP: Final = 8
 

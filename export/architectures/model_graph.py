@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import ValueInfoProto
 
 from gpt2edge.config import ModelConfig
@@ -12,8 +10,9 @@ from gpt2edge.export.sources.tensor_layout import Head
 from gpt2edge.graph import names
 from gpt2edge.graph.builder import Graph, floats, integers
 from gpt2edge.graph.weights_file import WeightsFile
+from gpt2edge.runtime.arrays import FloatArray
 
-Weights: TypeAlias = Callable[[str], NDArray[np.float32]]
+Weights: TypeAlias = Callable[[str], FloatArray]
 """Reads a tensor by upstream's name."""
 
 IDS_SHAPE = ("batch_size", "sequence_length")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpt2edge._progress import Progress
 from gpt2edge.config import ModelConfig, with_own_names
@@ -25,6 +24,7 @@ from gpt2edge.export.sources.tensor_layout import (
     unknown_architecture,
 )
 from gpt2edge.graph import names
+from gpt2edge.runtime.arrays import FloatArray
 
 _WTE: Final = names.weight(names.WTE)
 _LM_HEAD: Final = names.weight(names.LM_HEAD)
@@ -74,7 +74,7 @@ class Checkpoint:
         names = [*transformer_shapes(self.config), self.head.weight, self.head.bias]
         return [name for name in dict.fromkeys(names) if name is not None]
 
-    def tensor(self, name: str) -> NDArray[np.float32]:
+    def tensor(self, name: str) -> FloatArray:
         """The tensor of this name (without ``transformer.``), read from disk, as float32.
 
         Raises ExportError where it holds NaN or infinity.
@@ -84,11 +84,11 @@ class Checkpoint:
             raise ExportError(f"tensor {name!r} holds NaN or infinite values: the model is broken")
         return tensor
 
-    def reader(self, stage: str, progress: Progress) -> Callable[[str], NDArray[np.float32]]:
+    def reader(self, stage: str, progress: Progress) -> Callable[[str], FloatArray]:
         """``tensor``, which tells ``progress`` of each one that it reads in this ``stage``."""
         total, numbers = len(self.parameter_names), count()
 
-        def read(name: str) -> NDArray[np.float32]:
+        def read(name: str) -> FloatArray:
             progress(stage, min(next(numbers), total), total)
             return self.tensor(name)
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from gpt2edge.errors import ExportError
 from gpt2edge.export.sources.json_files import read_source_json
 from gpt2edge.export.sources.tensor_names import own_names
+from gpt2edge.runtime.arrays import FloatArray
 
 SINGLE_FILE: Final = "model.safetensors"
 INDEX_FILE: Final = "model.safetensors.index.json"
@@ -45,7 +45,7 @@ class StoredTensor:
     dtype: str
     offset: int
 
-    def read(self) -> NDArray[np.float32]:
+    def read(self) -> FloatArray:
         """The tensor as float32, of ``shape``; a double too large for that becomes infinite.
 
         Raises ExportError where the file is too short.

@@ -17,6 +17,7 @@ from gpt2edge.errors import ExportError, ModelDirError, ParityError
 from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.export.verify import reference
 from gpt2edge.graph import names
+from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.system.threads import available_threads
 
@@ -24,8 +25,6 @@ TOLERANCE: Final = 1e-4  # largest difference, where logits are of the order of 
 _TOKENS: Final = 32
 _DECODED: Final = 4  # of those, one at a time
 _SEED: Final = 20190214
-
-FloatArray = NDArray[np.float32]
 
 
 def verify_graph(

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from gpt2edge._checks import check_int, check_list
 from gpt2edge._progress import Progress, silent
@@ -15,12 +14,11 @@ from gpt2edge.evaluate.probe import Probe
 from gpt2edge.graph.products import find_products
 from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.text.stopping import StopParams
-
-FloatArray = NDArray[np.float32]
 
 _WINDOW: Final = 256  # tokens
 _PASS: Final = 512  # tokens read at once: products of fewer rows take twice the time for moments

@@ -25,8 +25,7 @@ from gpt2edge.graph import names
 from gpt2edge.graph.names import Block
 from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.quant.calibration.calibration import InputStatistics
-
-FloatArray = NDArray[np.float32]
+from gpt2edge.runtime.arrays import FloatArray
 
 _HOMOGENEOUS: Final = ("relu", "leaky_relu", "linear")
 _LARGEST: Final = 10  # powers of two

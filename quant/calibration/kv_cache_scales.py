@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from gpt2edge._progress import Progress, silent
@@ -21,8 +20,7 @@ from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant.calibration.equalization import EqualizedTensors
 from gpt2edge.quant.rewriting.operators import CacheScales
-
-FloatArray = NDArray[np.float32]
+from gpt2edge.runtime.arrays import FloatArray
 
 # KL of the bundled model in windows of 512: 1.02e-4 without a margin, 0.94e-4 with 1.1, 1.13e-4
 # with 1.25; 3.8e-4 with 0.9, which cuts off too much.

@@ -7,11 +7,10 @@ from typing import Final
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from gpt2edge._checks import check_callable, check_float, check_optional
 from gpt2edge._progress import Progress, silent
-from gpt2edge.evaluate.compare import log_softmax
+from gpt2edge.evaluate.divergence import token_divergences
 from gpt2edge.evaluate.probe import Probe
 from gpt2edge.graph import names
 from gpt2edge.graph.products import Product, find_products
@@ -22,8 +21,8 @@ from gpt2edge.quant.quantizer import opened
 from gpt2edge.quant.recipes import MIXED, QuantRecipe, recipe_of
 from gpt2edge.quant.rounding.blocks import fitting_block_size
 from gpt2edge.quant.rounding.gptq import round_with_search
-
-FloatArray = NDArray[np.float32]
+from gpt2edge.runtime.arrays import FloatArray
+from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 
 _TOKENS: Final = 512
 
@@ -68,7 +67,7 @@ def sensitivities(
     reader = TensorReader(
         onnx.load(model.graph_path, load_external_data=False).graph.initializer, model.path
     )
-    expected = [log_softmax(logits) for logits in _logits(probe, windows, {})]
+    expected = [log_softmax_float32(logits) for logits in _logits(probe, windows, {})]
     losses = {}
     for done, product in enumerate(products):
         progress("rounding each weight alone", done, len(products))
@@ -78,7 +77,7 @@ def sensitivities(
         fed = {product.weight: np.ascontiguousarray(rounded.dequantized(product.k).T)}
         found = _logits(probe, windows, fed)
         pairs = zip(expected, found, strict=True)
-        kl = [(np.exp(p) * (p - log_softmax(logits))).sum(axis=-1) for p, logits in pairs]
+        kl = [token_divergences(p, log_softmax_float32(logits)) for p, logits in pairs]
         losses[product.weight] = float(np.concatenate(kl).mean())
     return losses
 

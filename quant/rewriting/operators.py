@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 from onnx.helper import make_attribute
 
@@ -15,6 +14,7 @@ from gpt2edge.graph.weights_file import WeightsFile
 from gpt2edge.quant.recipes import QuantRecipe
 from gpt2edge.quant.rounding.blocks import Blocks
 from gpt2edge.quant.rounding.int8_columns import Columns
+from gpt2edge.runtime.arrays import FloatArray
 
 _SCALE_INPUT: Final = 12  # of GroupQueryAttention: the keys' scale, then the values'
 _LAST: Final = "const/last"
@@ -28,8 +28,8 @@ GELU_REACH: Final = 0.171
 class CacheScales:
     """Scales of one layer's keys and values, float32 [1, n_head, 1, head_dim]."""
 
-    key: NDArray[np.float32]
-    value: NDArray[np.float32]
+    key: FloatArray
+    value: FloatArray
 
 
 class QuantizedGraph(Graph):

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from gpt2edge._progress import Progress, silent
@@ -23,8 +21,7 @@ from gpt2edge.quant.rounding.gptq import (
     round_with_search,
 )
 from gpt2edge.quant.rounding.int8_columns import Columns, round_to_columns
-
-FloatArray = NDArray[np.float32]
+from gpt2edge.runtime.arrays import FloatArray
 
 _MOMENT_BYTES: Final = 600 << 20
 _UNEVEN: Final = 2.5

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from gpt2edge.runtime.arrays import FloatArray
 
 _SMALLEST_NORMAL: Final = np.finfo(np.float32).tiny
 """1 over it still is a float32."""

@@ -10,7 +10,6 @@ al. 2022, arXiv:2210.17323); ``columns_with_compensation`` does so to int8 colum
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpt2edge.quant.rounding.blocks import (
     Blocks,
@@ -21,8 +20,7 @@ from gpt2edge.quant.rounding.blocks import (
     split_blocks,
 )
 from gpt2edge.quant.rounding.int8_columns import COLUMN_LIMIT, PAIR_LIMIT, Columns, column_scales
-
-FloatArray = NDArray[np.float32]
+from gpt2edge.runtime.arrays import FloatArray
 
 _SHRINKS: Final = {4: (1.0, 0.96, 0.92, 0.88, 0.84, 0.78, 0.72), 8: (1.0, 0.99, 0.98)}  # by bits
 _SMALL: Final = 64

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.quant.rounding.blocks import inverted
-
-FloatArray = NDArray[np.float32]
+from gpt2edge.runtime.arrays import FloatArray
 
 PAIR_LIMIT: Final = 128
 """Largest sum of two neighbouring weights' magnitudes that cannot saturate."""
@@ -61,20 +60,3 @@ def largest_pairs(weight: FloatArray) -> FloatArray:
     sums[: len(weight) // 2] += magnitude[1::2]
     largest: FloatArray = sums.max(axis=0)
     return largest
-
-
-def multiply_saturating(
-    activations: NDArray[np.uint8], weights: NDArray[np.int8]
-) -> NDArray[np.int32]:
-    """[m, k] times [k, n] as ``vpmaddubsw`` computes it: int16 sums of pairs saturate, [m, n].
-
-    What an x86 CPU without VNNI does; for tests and reports, where ours may have it.
-    """
-    odd = len(weights) % 2
-    a = np.pad(activations, ((0, 0), (0, odd))).astype(np.int32)
-    w = np.pad(weights, ((0, odd), (0, 0))).astype(np.int32)
-    total = np.zeros((len(a), w.shape[1]), np.int32)
-    for i in range(0, len(w), 2):
-        pair = np.outer(a[:, i], w[i]) + np.outer(a[:, i + 1], w[i + 1])
-        total += pair.clip(-32768, 32767)
-    return total

@@ -12,10 +12,11 @@ from itertools import islice, repeat
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.decoding.branching import Branch, common_length
 from gpt2edge.runtime.decoding.generation import Generation
+from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.truncation import top_k_indices
 
@@ -64,12 +65,12 @@ class BeamSearch:
             full and self._params.early_stopping is True
         )
 
-    def begin(self, logits: NDArray[np.float32], reused: Sequence[int]) -> list[Branch]:
+    def begin(self, logits: Logits, reused: Sequence[int]) -> list[Branch]:
         """Take the first step; ``logits`` [1, vocab_size] are those after the prompt."""
         self._beams[0].generation.reused_tokens = reused[0]
         return self.advance(self._beams, logits)
 
-    def advance(self, members: Sequence[_Beam], logits: NDArray[np.float32]) -> list[Branch]:
+    def advance(self, members: Sequence[_Beam], logits: Logits) -> list[Branch]:
         """Extend every beam; ``logits`` [beams, vocab_size] are those after ``members``."""
         if all(generation.cancelled for generation in self._group):
             self._end_all()
@@ -103,14 +104,12 @@ class BeamSearch:
             generation.adopt(winner, score)
             yield from repeat(generation, len(generation.token_ids))
 
-    def _continuations(
-        self, members: Sequence[_Beam], logits: NDArray[np.float32]
-    ) -> Iterator[Branch]:
+    def _continuations(self, members: Sequence[_Beam], logits: Logits) -> Iterator[Branch]:
         """Yield the likeliest continuations of all beams, the best first."""
         count = self._kept_per_beam * self.width
         found = []
         for place, beam in enumerate(members):
-            logprobs = _log_softmax(logits[place])
+            logprobs = log_softmax_float32(logits[place], np.float64)
             beam.generation.process(logprobs)
             for token_id in top_k_indices(logprobs[None], min(count, logprobs.size))[0]:
                 score = beam.score + float(logprobs[token_id])
@@ -145,10 +144,3 @@ class BeamSearch:
             beam.generation.cancel()
         self._keep(begun)
         self._beams = []
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-probabilities [n] in float32, their normalizer summed in float64."""
-    shifted: NDArray[np.float32] = logits - logits.max()
-    shifted -= np.float32(np.log(np.exp(shifted).sum(dtype=np.float64)))
-    return shifted

@@ -23,7 +23,7 @@ class Branch(NamedTuple):
     parent: int
 
 
-MemberT = TypeVar("MemberT", contravariant=True)
+MemberT = TypeVar("MemberT", bound=Member, contravariant=True)
 
 
 class Branching(Protocol[MemberT]):

@@ -3,14 +3,11 @@
 from collections.abc import Generator, Iterator, Sequence
 from typing import Final, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.generation import Generation
 
-Logits: TypeAlias = NDArray[np.float32]
 Entered: TypeAlias = Generator[None, None, tuple[Logits, int]]
 """Enters a prompt, one chunk at each ``next``; returns logits [vocab_size] after the last token,
 and how many tokens were not computed."""

@@ -5,11 +5,12 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.decoding.context_window import Overflow
 from gpt2edge.runtime.results import Chunk, Completion, FinishReason, Timing, TokenLogprob
 from gpt2edge.runtime.sampling.log_probs import log_masses
 from gpt2edge.runtime.sampling.params import SamplingParams
-from gpt2edge.runtime.sampling.processors import Ids, Logits, LogitsProcessor, Scope
+from gpt2edge.runtime.sampling.processors import Ids, LogitsProcessor, Scope
 from gpt2edge.runtime.sampling.sampler import Sampler, choose
 from gpt2edge.runtime.sampling.truncation import top_k_indices
 from gpt2edge.runtime.text.detokenizer import Detokenizer

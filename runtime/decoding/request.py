@@ -9,11 +9,12 @@ import numpy as np
 from gpt2edge._checks import argument_error, check_bool, check_int, check_list, check_optional
 from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.arguments import check_names, merge_sampling
+from gpt2edge.runtime.arguments import check_names
 from gpt2edge.runtime.decoding.context_window import Overflow, Policy
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.decoding.generation import Generation, ResolvedArguments
 from gpt2edge.runtime.results import Completion
+from gpt2edge.runtime.sampling.merge import merge_sampling
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.processors import Ids, LogitsProcessor
 from gpt2edge.runtime.text.stopping import StopParams

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
-from gpt2edge.runtime.decoding.forward import Logits
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.decoding.generation import Generation
 
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from gpt2edge._checks import check_int
 from gpt2edge.errors import ContextLengthError
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.decoding.beam_search import BeamSearch
 from gpt2edge.runtime.decoding.branching import Branch, Branching
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.forward import (
     CachedForward,
     Forward,
-    Logits,
     SequenceSpeculation,
     SpeculationSource,
 )

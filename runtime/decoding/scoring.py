@@ -5,18 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.results import Score
-
-
-def token_logprobs(
-    logits: NDArray[np.float32], token_ids: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Log-probability of ``token_ids`` [n] under ``logits`` [n, vocab]; which are the argmax."""
-    rows = np.arange(len(token_ids))
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    normalizer = np.log(np.exp(shifted).sum(axis=1, dtype=np.float64))
-    return shifted[rows, token_ids] - normalizer, logits.argmax(axis=1) == token_ids
+from gpt2edge.runtime.sampling.log_probs import token_logprobs
 
 
 def score_completions(
@@ -43,7 +35,7 @@ def score_completions(
 
 
 def score_completion(
-    decoder: Decoder, prompt_logits: NDArray[np.float32], token_ids: Sequence[int]
+    decoder: Decoder, prompt_logits: Logits, token_ids: Sequence[int]
 ) -> tuple[list[float], bool]:
     """Log-probabilities of ``token_ids`` after the prompt in row 0, and whether all are greedy.
 

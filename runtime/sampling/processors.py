@@ -12,10 +12,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.token_rules import TokenRules
 
-Logits: TypeAlias = NDArray[np.float32]
 LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
 """``(token_ids so far [length], logits [vocab_size]) -> logits [vocab_size]``."""
 
@@ -169,7 +169,7 @@ def word_ends(token_ids: NDArray[np.int64], words: Sequence[Sequence[int]]) -> l
     ]
 
 
-def _arrays(bias: Mapping[int, float]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _arrays(bias: Mapping[int, float]) -> tuple[NDArray[np.int64], Logits]:
     return np.fromiter(bias.keys(), np.int64), np.fromiter(bias.values(), np.float32)
 
 

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.sampling.params import SamplingParams
-from gpt2edge.runtime.sampling.processors import Ids, Logits, LogitsProcessor, Processing, Scope
+from gpt2edge.runtime.sampling.processors import Ids, LogitsProcessor, Processing, Scope
 from gpt2edge.runtime.sampling.random_stream import RandomStream
 from gpt2edge.runtime.sampling.truncation import SCRATCH, check_finite, draw
 

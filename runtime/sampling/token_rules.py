@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.sampling.params import SamplingParams, listed_ids
 
-Logits = NDArray[np.float32]
 _LARGEST_EXPONENT: Final = 80.0
 """The power that it gives, times any logit, is a float32."""
 

@@ -56,12 +56,6 @@ def canonical(answer: str) -> str | None:
     return text.casefold().strip(" .,;:!\"'") or None
 
 
-def numbers_only(text: str) -> str | None:
-    """Like ``extract_answer``, but None where the answer is no number."""
-    answer = extract_answer(text)
-    return answer if answer is not None and _number(answer) is not None else None
-
-
 def _number(text: str) -> Fraction | None:
     match = _QUANTITY.match(text)
     if match is None or len(match.group()) > _LONGEST:

@@ -1,4 +1,4 @@
-"""Whether this CPU multiplies u8 by s8 without saturating in between."""
+"""This CPU: its name and features, and whether it multiplies u8 by s8 without saturating."""
 
 import platform
 from collections.abc import Mapping
@@ -7,18 +7,27 @@ from typing import Any, Final
 
 _X86: Final = ("x86_64", "amd64", "i386", "i686")
 _EXACT: Final = ("avx512_vnni", "avx_vnni")
-_CPUINFO: Final = Path("/proc/cpuinfo")
+CPUINFO: Final = Path("/proc/cpuinfo")
+"""Where Linux lists the processors."""
 
 
-def cpu_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str] | None:
-    """The flags that Linux lists for the first x86 processor; None where they are not known."""
-    if not cpuinfo.is_file():
-        return None
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "flags":
-            return frozenset(value.split())
-    return None
+def cpu_name(listing: Path = CPUINFO) -> str:
+    """Return the first processor's name, its architecture where the system says no more."""
+    return _fields(listing).get("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags(listing: Path = CPUINFO) -> frozenset[str] | None:
+    """Return the features that Linux lists for the first processor; None where it lists none."""
+    fields = _fields(listing)
+    flags = fields.get("flags") or fields.get("Features")  # of x86, and of ARM
+    return frozenset(flags.split()) if flags else None
+
+
+def _fields(listing: Path) -> dict[str, str]:
+    """Return the fields of the first processor in ``listing``, none where there is no such file."""
+    text = listing.read_text(encoding="utf-8", errors="replace") if listing.is_file() else ""
+    pairs = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def u8s8_saturates(machine: str | None = None, flags: frozenset[str] | None = None) -> bool | None:

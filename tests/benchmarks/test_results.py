@@ -274,3 +274,13 @@ def test_speeds_by_hand(name: str, tokens: int, speeds: tuple[float, float]) -> 
     figures = plan.summary(test, answers)
     assert (figures["p50_ts"], figures["p95_ts"]) == pytest.approx(speeds)
     assert figures["peak_rss_bytes"] == 7
+
+
+def test_a_test_of_peers_is_what_its_name_says() -> None:
+    test = plan.Test.of("tg64@d200/n16")
+    assert (test.label, test.n_gen, test.n_depth, test.samples) == ("tg64@d200/n16", 64, 200, 16)
+    assert plan.Test.of("tg8").n_depth == 1  # a decode starts from one token at least
+    assert len(plan.Test.of("tg8@d3/b2").request(100)["prompts"]) == 2
+    for wrong in ("pp512@d3", "pp512/n4", "tg8/b2/n4", "tg8/n0", "tg8/n", "tg"):
+        with pytest.raises(ValueError, match="test is"):
+            plan.Test.of(wrong)

@@ -8,9 +8,10 @@ import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
 from gpt2edge.cli.commands.solve import _lines
-from gpt2edge.cli.options.search import Outcome
+from gpt2edge.cli.options import search
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.search import Allocation, Cost, MajorityVote, Policy, Tree
+from gpt2edge.runtime.search.methods import METHODS, TREES, UNVERIFIED, Outcome
 from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.text import render_text
 from tests.checkpoints import SMALL, write_checkpoint
@@ -204,6 +205,10 @@ def test_a_broken_verifier_is_one_line(tiny_model: ModelDir, checks: Path) -> No
     assert "has no 'missing'" in error(*args, f"{checks}:missing", "x")
     checks.with_name("bad.py").write_text("1 / 0")
     assert "failed with ZeroDivisionError" in error(*args, f"{checks.with_name('bad.py')}:f", "x")
+
+
+def test_the_command_offers_the_librarys_methods() -> None:
+    assert (search.METHODS, search.TREES, search.UNVERIFIED) == (METHODS, TREES, UNVERIFIED)
 
 
 def test_cost_by_hand() -> None:

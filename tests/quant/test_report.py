@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import gpt2edge
 from gpt2edge import GREEDY
 from gpt2edge.errors import QuantizationError
-from gpt2edge.evaluate.compare import kl_divergence
+from gpt2edge.evaluate.divergence import kl_divergence
 from gpt2edge.evaluate.probe import Probe
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT4, INT8_BLOCK, Calibration, compare, layer_errors, quantize

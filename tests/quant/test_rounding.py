@@ -15,12 +15,27 @@ from gpt2edge.quant.rounding.gptq import (
 from gpt2edge.quant.rounding.int8_columns import (
     PAIR_LIMIT,
     largest_pairs,
-    multiply_saturating,
     round_to_columns,
 )
+from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.system.cpu import saturation_warning, u8s8_saturates
 
-FloatArray = NDArray[np.float32]
+
+def multiply_saturating(
+    activations: NDArray[np.uint8], weights: NDArray[np.int8]
+) -> NDArray[np.int32]:
+    """[m, k] times [k, n] as ``vpmaddubsw`` computes it: int16 sums of pairs saturate, [m, n].
+
+    An x86 CPU without VNNI does so; this is its oracle, as ours may have VNNI.
+    """
+    odd = len(weights) % 2
+    a = np.pad(activations, ((0, 0), (0, odd))).astype(np.int32)
+    w = np.pad(weights, ((0, odd), (0, 0))).astype(np.int32)
+    total = np.zeros((len(a), w.shape[1]), np.int32)
+    for i in range(0, len(w), 2):
+        pair = np.outer(a[:, i], w[i]) + np.outer(a[:, i + 1], w[i + 1])
+        total += pair.clip(-32768, 32767)
+    return total
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The measuring core, under a clock that a test turns by hand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -43,6 +44,25 @@ class Ticks:
 )
 def test_a_test_says_what_it_is(test: BenchmarkTest, name: str, length: int, tokens: int) -> None:
     assert (test.name, test.length, test.tokens) == (name, length, tokens)
+
+
+@pytest.mark.parametrize(
+    ("name", "test"),
+    [
+        ("pp512", BenchmarkTest(n_prompt=512)),
+        ("tg128 @ d512", BenchmarkTest(n_gen=128, n_depth=512)),
+        ("tg64@d32/b8", BenchmarkTest(n_gen=64, n_depth=32, batch=8)),
+    ],
+)
+def test_a_name_is_read_as_it_is_written(name: str, test: BenchmarkTest) -> None:
+    assert BenchmarkTest.of(name) == test
+    assert BenchmarkTest.of(test.name) == replace(test, batch=1)
+
+
+@pytest.mark.parametrize("name", ["", "pp", "pp0", "tg64@32", "tg64/b0", "tg64/n4", "pp512 tg128"])
+def test_a_name_that_says_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        BenchmarkTest.of(name)
 
 
 @pytest.mark.parametrize("wrong", [{}, {"n_prompt": 1, "n_gen": 1}, {"n_gen": -1}, {"batch": 0}])

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.sampling.log_probs import log_masses, log_softmax
 from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
-from gpt2edge.runtime.sampling.processors import Logits, apply_repetition_penalty
+from gpt2edge.runtime.sampling.processors import apply_repetition_penalty
 from gpt2edge.runtime.sampling.random_stream import RandomStream
 from gpt2edge.runtime.sampling.sampler import Sampler, choose
 

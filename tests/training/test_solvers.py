@@ -17,7 +17,7 @@ from training import stepmath
 pytest.importorskip("onnx", reason="needs the export extra")
 safetensors = pytest.importorskip("safetensors", reason="needs the export extra")
 
-from gpt2edge.evaluate.compare import kl_divergence  # noqa: E402
+from gpt2edge.evaluate.divergence import kl_divergence  # noqa: E402
 from gpt2edge.export import export_checkpoint  # noqa: E402
 from gpt2edge.export.sources.checkpoint import Checkpoint  # noqa: E402
 from gpt2edge.quant import INT8_BLOCK, quantize  # noqa: E402

@@ -11,8 +11,8 @@ from gpt2edge._checks import check_one_of, check_text, check_type
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
-from gpt2edge.runtime.decoding.scoring import token_logprobs
 from gpt2edge.runtime.engine import Engine
+from gpt2edge.runtime.sampling.log_probs import token_logprobs
 from gpt2edge.runtime.search.budget import Reading
 
 Activation: TypeAlias = Literal["sigmoid", "none"]

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from gpt2edge.runtime.engine import Engine, load
 from gpt2edge.runtime.results import Completion
-from gpt2edge.runtime.sampling.params import SamplingParams
+from gpt2edge.runtime.sampling.merge import merge_sampling
+from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
 from gpt2edge.store import stored_models
 
 _HAS_MESSAGES: Final = hasattr(llm.Prompt, "messages")
@@ -160,16 +161,11 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _sampling(options: Any, defaults: SamplingParams) -> SamplingParams:
-    """The model's own settings under those given; a draw without a temperature has 1."""
+    """Return the model's own settings under those given; beams start from greedy ones instead."""
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "num_beams", "seed")
     given = {name: getattr(options, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
-    draws = given.keys() & {"top_k", "top_p", "min_p", "seed"}
-    if draws and "temperature" not in given and defaults.is_greedy:
-        given["temperature"] = 1.0
-    base = defaults if given.get("num_beams", 1) == 1 else SamplingParams(temperature=0.0)
-    values = {name: getattr(base, name) for name in SamplingParams.__dataclass_fields__}
-    return SamplingParams(**{**values, **given})
+    return merge_sampling(defaults if given.get("num_beams", 1) == 1 else GREEDY, given)[0]
 
 
 def _report(response: Any, completion: Completion) -> None:

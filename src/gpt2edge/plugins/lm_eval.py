@@ -9,7 +9,7 @@ comes from the model's ``generation_config.json``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, Final
 
 from gpt2edge._telemetry import decline
@@ -26,13 +26,13 @@ from gpt2edge._checks import check_int
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
+from gpt2edge.runtime.sampling.merge import NO_DRAW, merge_sampling
 from gpt2edge.runtime.sampling.params import SamplingParams
 
 _LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """The harness's names of one limit, the first that is given counts."""
 _HARNESS_LIMIT: Final = 256
 _SAMPLING: Final = frozenset(field.name for field in fields(SamplingParams))
-_GREEDY: Final = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
 
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
 """Texts of context and continuation, where they are one request's own, and both as token ids."""
@@ -199,10 +199,10 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
                 f"generation_kwargs holds {', '.join(unknown)}; gpt2edge knows until, do_sample, "
                 f"{', '.join((*_LIMITS, *sorted(_SAMPLING)))}"
             )
-        values: dict[str, Any] = {**_GREEDY, **given} if samples else {**given, **_GREEDY}
+        values: dict[str, Any] = {**NO_DRAW, **given} if samples else {**given, **NO_DRAW}
         if samples:
             values |= {"temperature": temperature or 1.0, "seed": self._seed}
-        return replace(self._engine.defaults.sampling, **values)
+        return merge_sampling(self._engine.defaults.sampling, values)[0]
 
 
 def register() -> None:

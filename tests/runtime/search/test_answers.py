@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpt2edge.runtime.search.answers import canonical, extract_answer, numbers_only
+from gpt2edge.runtime.search.answers import canonical, extract_answer
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,3 @@ def test_the_answer_is_found(text: str, answer: str | None) -> None:
 )
 def test_equal_answers_are_equal_texts(written: str, form: str | None) -> None:
     assert canonical(written) == form
-
-
-def test_numbers_only() -> None:
-    assert numbers_only("The answer is blue.") is None
-    assert numbers_only("The answer is 3/9.") == "1/3"
