@@ -7,7 +7,7 @@ from gpt2edge._lazy import lazy_names
 
 if TYPE_CHECKING:
     from gpt2edge.evaluate.compare import Comparison, Estimate, compare, layer_errors
-    from gpt2edge.quant.auto import Choice, MeasuredRecipe, quantize_auto
+    from gpt2edge.quant.auto import Choice, MeasuredRecipe, Speed, quantize_auto
     from gpt2edge.quant.calibration.calibration import Calibration
     from gpt2edge.quant.calibration.sensitivity import mixed_recipe
     from gpt2edge.quant.quantizer import quantize
@@ -39,6 +39,7 @@ __all__ = [
     "Estimate",
     "MeasuredRecipe",
     "QuantRecipe",
+    "Speed",
     "compare",
     "layer_errors",
     "mixed_recipe",
@@ -67,6 +68,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "MeasuredRecipe": "gpt2edge.quant.auto",
             "QuantRecipe": "gpt2edge.quant.recipes",
             "RECIPES": "gpt2edge.quant.recipes",
+            "Speed": "gpt2edge.quant.auto",
             "compare": "gpt2edge.evaluate.compare",
             "layer_errors": "gpt2edge.evaluate.compare",
             "mixed_recipe": "gpt2edge.quant.calibration.sensitivity",

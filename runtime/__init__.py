@@ -10,7 +10,6 @@ from gpt2edge._lazy import lazy_names
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.cache.kv_cache import CacheLayout, KVCache
-    from gpt2edge.runtime.cache.prefix_tree import PrefixTree
     from gpt2edge.runtime.cache.prompt_cache import PromptCache
     from gpt2edge.runtime.decoding.branching import Branch, Branching
     from gpt2edge.runtime.decoding.decoder import Decoder
@@ -21,8 +20,9 @@ if TYPE_CHECKING:
         SequenceSpeculation,
         SpeculationSource,
     )
-    from gpt2edge.runtime.decoding.generation import Generation, ResolvedArguments
+    from gpt2edge.runtime.decoding.generation import Generation
     from gpt2edge.runtime.decoding.scheduler import Scheduler
+    from gpt2edge.runtime.sampling.processors import Ids
     from gpt2edge.runtime.text.tokenizer import StreamDecoder, Tokenizer
 
 __all__ = [
@@ -34,10 +34,9 @@ __all__ = [
     "Forward",
     "Generation",
     "GenerationDefaults",
+    "Ids",
     "KVCache",
-    "PrefixTree",
     "PromptCache",
-    "ResolvedArguments",
     "Scheduler",
     "SequenceSpeculation",
     "SpeculationSource",
@@ -57,10 +56,9 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Forward": "gpt2edge.runtime.decoding.forward",
             "Generation": "gpt2edge.runtime.decoding.generation",
             "GenerationDefaults": "gpt2edge.runtime.decoding.defaults",
+            "Ids": "gpt2edge.runtime.sampling.processors",
             "KVCache": "gpt2edge.runtime.cache.kv_cache",
-            "PrefixTree": "gpt2edge.runtime.cache.prefix_tree",
             "PromptCache": "gpt2edge.runtime.cache.prompt_cache",
-            "ResolvedArguments": "gpt2edge.runtime.decoding.generation",
             "Scheduler": "gpt2edge.runtime.decoding.scheduler",
             "SequenceSpeculation": "gpt2edge.runtime.decoding.forward",
             "SpeculationSource": "gpt2edge.runtime.decoding.forward",

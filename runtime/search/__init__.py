@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from gpt2edge.runtime.search.trees.line_beam import LineBeam
     from gpt2edge.runtime.search.trees.loom import Loom
     from gpt2edge.runtime.search.trees.mcts import MCTS
-    from gpt2edge.runtime.search.trees.prompted_task import Ask, PromptedThoughts, Votes, WordValues
+    from gpt2edge.runtime.search.trees.prompted_task import (
+        Ask,
+        Evaluate,
+        PromptedThoughts,
+        Votes,
+        WordValues,
+    )
     from gpt2edge.runtime.search.trees.task import SampledSteps, Task, Thought
     from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeEdge, TreeResult
     from gpt2edge.runtime.search.trees.tree_of_thoughts import TreeOfThoughts
@@ -51,6 +57,7 @@ __all__ = [
     "Budget",
     "Candidate",
     "Cost",
+    "Evaluate",
     "Game24",
     "GenerativeVerifier",
     "LikelihoodVerifier",
@@ -101,6 +108,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Budget": "gpt2edge.runtime.search.budget",
             "Candidate": "gpt2edge.runtime.search.budget",
             "Cost": "gpt2edge.runtime.search.budget",
+            "Evaluate": "gpt2edge.runtime.search.trees.prompted_task",
             "Game24": "gpt2edge.runtime.search.game24",
             "GenerativeVerifier": "gpt2edge.runtime.search.verifiers.reward_models",
             "LikelihoodVerifier": "gpt2edge.runtime.search.verifiers.reward_models",
