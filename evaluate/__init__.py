@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         ModelFigures,
         Sample,
         benchmark,
-        percentile,
         plan_tests,
     )
 
@@ -24,7 +23,6 @@ __all__ = [
     "ModelFigures",
     "Sample",
     "benchmark",
-    "percentile",
     "plan_tests",
 ]
 
@@ -37,7 +35,6 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "ModelFigures": "gpt2edge.evaluate.speed",
             "Sample": "gpt2edge.evaluate.speed",
             "benchmark": "gpt2edge.evaluate.speed",
-            "percentile": "gpt2edge.evaluate.speed",
             "plan_tests": "gpt2edge.evaluate.speed",
         },
     )
