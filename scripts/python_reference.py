@@ -103,7 +103,7 @@ def _entry(source: Source, package: str, name: str, written: dict[str, str]) -> 
 
 def _module(source: Source, name: str) -> Iterator[str]:
     """A module that is a public name: its docstring, and its public classes."""
-    yield f"{ast.get_docstring(source.tree) or ''}\n"
+    yield f"```text\n{ast.get_docstring(source.tree) or ''}\n```\n"
     for node in source.tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             yield f"#### {name.rpartition('.')[2]}.{node.name}\n"

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -73,7 +73,8 @@ def annotations(node: ast.stmt) -> Iterator[ast.expr]:
         yield from node.bases
         made = node.name in MADE_BY_OTHERS
         for item in node.body:
-            name = getattr(item, "name", None) or ast.unparse(getattr(item, "target", node.bases))
+            field = ast.unparse(item.target) if isinstance(item, ast.AnnAssign) else "_"
+            name = getattr(item, "name", field)
             if not name.startswith("_") or (name == "__init__" and not made) or name == "__next__":
                 yield from annotations(item)
     elif isinstance(node, ast.AnnAssign):
@@ -230,13 +231,14 @@ def tiny_engine(tiny_model: ModelDir) -> Engine:
 @pytest.mark.parametrize("made", ["engine", "decoder", "scheduler", "stream", "request"])
 def test_whatever_hangs_on_an_engine_is_in_a_face(made: str, tiny_engine: Engine) -> None:
     """Public attributes, which no signature shows."""
-    value = {
+    makers: dict[str, Callable[[], object]] = {
         "engine": lambda: tiny_engine,
         "decoder": lambda: tiny_engine.decoder(rows=1, max_length=8),
         "scheduler": lambda: tiny_engine.scheduler(rows=1, max_length=8),
         "stream": lambda: tiny_engine.stream("a", max_new_tokens=1),
         "request": lambda: tiny_engine.request("a", max_new_tokens=1),
-    }[made]()
+    }
+    value = makers[made]()
     known = set(public())
     held = {type(item) for name, item in vars(value).items() if not name.startswith("_")}
     ours = {(kind.__module__, kind.__name__) for kind in held if "gpt2edge" in kind.__module__}
