@@ -1,11 +1,30 @@
 """Checkpoint to ONNX: a Hugging Face GPT-2 folder becomes a model folder, without torch."""
 
-from gpt2edge._extras import require
+from typing import TYPE_CHECKING
 
-for _package in ("onnx", "safetensors"):  # before the modules below import them
+from gpt2edge._extras import require
+from gpt2edge._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from gpt2edge.export.exporter import export_checkpoint
+    from gpt2edge.export.optimum import export_with_optimum
+
+__all__ = [
+    "export_checkpoint",
+    "export_with_optimum",
+]
+
+for _package in (
+    "onnx",
+    "safetensors",
+):  # one line that says what to install, before anything is used
     require("export", _package)
 
-from gpt2edge.export.exporter import export_checkpoint  # noqa: E402
-from gpt2edge.export.optimum import export_with_optimum  # noqa: E402
-
-__all__ = ["export_checkpoint", "export_with_optimum"]
+if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspelt name
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "export_checkpoint": "gpt2edge.export.exporter",
+            "export_with_optimum": "gpt2edge.export.optimum",
+        },
+    )

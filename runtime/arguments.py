@@ -1,7 +1,7 @@
 """The keyword arguments of a call that generates, typed once for all methods that take them."""
 
 from collections.abc import Mapping, Sequence
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 if TYPE_CHECKING:
@@ -62,27 +62,38 @@ class GenerateArguments(SamplingArguments, total=False):
     skip_special_tokens: bool | None
 
 
-def check_names(method: str, given: Mapping[str, Any]) -> None:
-    """Raise TypeError for an argument that ``GenerateArguments`` does not have."""
-    unknown = next((name for name in given if name not in GenerateArguments.__annotations__), None)
+def check_names(function: str, given: Mapping[str, Any], arguments: type) -> None:
+    """Raise TypeError for an argument of ``function`` that the TypedDict ``arguments`` lacks."""
+    known = arguments.__annotations__
+    unknown = next((name for name in given if name not in known), None)
     if unknown is not None:
         from difflib import get_close_matches
 
-        alike = get_close_matches(unknown, GenerateArguments.__annotations__, n=1)
-        hint = f"did you mean {alike[0]}?" if alike else "see gpt2edge.GenerateArguments"
-        raise TypeError(f"{method}() has no argument {unknown!r}; {hint}")
+        alike = get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {alike[0]}?" if alike else f"see gpt2edge.{arguments.__name__}"
+        raise TypeError(f"{function}() has no argument {unknown!r}; {hint}")
 
 
 CallableT = TypeVar("CallableT", bound="Callable[..., Any]")
 
 
-def shows_arguments(method: CallableT) -> CallableT:
-    """Give ``method``, which ends in ``**arguments``, the signature that it has in fact."""
-    own = [item for item in signature(method).parameters.values() if item.kind != item.VAR_KEYWORD]
-    typed = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in GenerateArguments.__annotations__.items()
-    ]
-    result = signature(method).return_annotation
-    method.__signature__ = Signature([*own, *typed], return_annotation=result)  # type: ignore[attr-defined]
-    return method
+def shows_arguments(
+    arguments: type, defaults: Mapping[str, Any] | None = None
+) -> "Callable[[CallableT], CallableT]":
+    """Give a function that ends in ``**arguments``, a TypedDict, the signature it has in fact.
+
+    ``defaults`` are the values of arguments left out, None where not given.
+    """
+    values = defaults or {}
+
+    def show(function: CallableT) -> CallableT:
+        shown = signature(function)
+        own = [item for item in shown.parameters.values() if item.kind != item.VAR_KEYWORD]
+        typed = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=values.get(name), annotation=annotation)
+            for name, annotation in arguments.__annotations__.items()
+        ]
+        function.__signature__ = shown.replace(parameters=[*own, *typed])  # type: ignore[attr-defined]
+        return function
+
+    return show

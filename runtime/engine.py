@@ -1,9 +1,10 @@
 """Engine: a loaded model that generates, streams, batches and scores."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -11,28 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import (
-    MODEL,
-    check_callable,
-    check_int,
-    check_list,
-    check_optional,
-    check_path,
-)
-from gpt2edge.errors import ContextLengthError, Gpt2EdgeError
+from gpt2edge._checks import MODEL, check_callable, check_int, check_optional, check_path
+from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.arguments import GenerateArguments, shows_arguments
+from gpt2edge.runtime.arguments import GenerateArguments, check_names, shows_arguments
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
-from gpt2edge.runtime.cache.kv_cache import KVCache
-from gpt2edge.runtime.decoding.concat_decoder import ConcatCache, ConcatDecoder
+from gpt2edge.runtime.decoding.concat_decoder import decoder_over
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.decoding.forward import CachedForward
-from gpt2edge.runtime.decoding.request import Prompt, Request, RequestBuilder
+from gpt2edge.runtime.decoding.request import Prompt, Request, RequestBuilder, cache_needs
 from gpt2edge.runtime.decoding.scheduler import Scheduler
-from gpt2edge.runtime.decoding.scoring import score_completions, window_losses
+from gpt2edge.runtime.decoding.scoring import Window, measure_perplexity, score_completions
 from gpt2edge.runtime.decoding.stream import Stream
-from gpt2edge.runtime.options import Provider, RuntimeOptions
+from gpt2edge.runtime.options import RuntimeArguments, RuntimeOptions
 from gpt2edge.runtime.ort.background_load import BackgroundLoad
 from gpt2edge.runtime.ort.session import ONNXRUNTIME
 from gpt2edge.runtime.results import Completion, Perplexity, Score
@@ -42,25 +35,21 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from gpt2edge.runtime.cache.prompt_cache import PromptCache
-    from gpt2edge.runtime.options import DraftModel, PromptLookup
     from gpt2edge.runtime.speculative.speculation import Speculator
 
 
+@shows_arguments(RuntimeArguments, asdict(RuntimeOptions()))
 def load(
-    model: str | os.PathLike[str] | None = None,
-    *,
-    device: str = "cpu",
-    providers: Sequence[Provider | str] = (),
-    threads: int | None = None,
-    verify: bool = True,
+    model: str | os.PathLike[str] | None = None, **options: "Unpack[RuntimeArguments]"
 ) -> "Engine":
     """Load a model folder, or the bundled storyteller where none is given.
 
-    Raises ModelDirError where the folder is none of ours or damaged, ProviderError where the
-    device or a provider cannot be used.
+    ``RuntimeOptions`` describes the options. Raises ModelDirError where the folder is none of ours
+    or damaged, ProviderError where the device or a provider cannot be used, TypeError for an
+    unknown option, ValueError for a wrong value.
     """
-    options = RuntimeOptions(device=device, providers=providers, threads=threads, verify=verify)
-    return Engine(BUNDLED_MODEL if model is None else model, options)
+    check_names("load", options, RuntimeArguments)
+    return Engine(BUNDLED_MODEL if model is None else model, RuntimeOptions(**options))
 
 
 class Engine:
@@ -92,45 +81,32 @@ class Engine:
         self._session = opening.session()
         self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
         warn_of_saturation(self.model.path, self.model.manifest.recipe)
-        self._open_shortcuts(self.options.prompt_cache_bytes, self.options.speculation)
+        self.prompt_cache = self._new_prompt_cache()
+        self._speculator = self._new_speculator()
 
-    def _open_shortcuts(
-        self, cache_bytes: int, speculation: "PromptLookup | DraftModel | None"
-    ) -> None:
-        """What the options ask for; most commands ask for none, and do not load them."""
-        self.prompt_cache: PromptCache | None = None
-        self._speculator: Speculator | None = None
-        if cache_bytes:
-            from gpt2edge.runtime.cache import prompt_cache
+    def _new_prompt_cache(self) -> "PromptCache | None":
+        """The cache that the options ask for; most commands ask for none, and do not load it."""
+        size = self.options.prompt_cache_bytes
+        if not size:
+            return None
+        from gpt2edge.runtime.cache.prompt_cache import PromptCache
 
-            layout = self._session.cache_layout
-            self.prompt_cache = prompt_cache.PromptCache.of(
-                self.model, layout, cache_bytes, ONNXRUNTIME
-            )
-        if speculation is not None:
-            self._speculator = self._speculator_for(speculation)
+        return PromptCache.of(self.model, self._session.cache_layout, size, ONNXRUNTIME)
 
-    def _speculator_for(self, speculation: "PromptLookup | DraftModel") -> "Speculator":
-        """Load what guesses. Raises Gpt2EdgeError where a draft model's tokens are others."""
-        from gpt2edge.runtime.options import PromptLookup
+    def _new_speculator(self) -> "Speculator | None":
+        """What guesses, where the options ask for it."""
+        if self.options.speculation is None:
+            return None
         from gpt2edge.runtime.speculative.speculation import Speculator
 
-        if isinstance(speculation, PromptLookup):
-            return Speculator(speculation)
         options = replace(self.options, speculation=None, prompt_cache_bytes=0)
-        draft = Engine(speculation.model, options)
-        draft.model.require_language_model()
-        paths = [engine.model.tokenizer_path for engine in (self, draft)]
-        texts = [path.read_bytes() if path else b"" for path in paths]
-        if texts[0] != texts[1] or self.config.vocab_size != draft.config.vocab_size:
-            raise Gpt2EdgeError(
-                f"{draft.model.path} has another tokenizer than {self.model.path}; a draft "
-                "model's must be the same"
-            )
-        context = draft.config.n_positions
-        return Speculator(
-            speculation, lambda longest: draft.decoder(rows=1, max_length=min(longest, context))
-        )
+        load_draft = partial(Engine, options=options)
+        return Speculator.of(self.options.speculation, self.model, load_draft)
+
+    def __repr__(self) -> str:
+        recipe, config = self.model.manifest.recipe_name, self.config
+        sizes = f"n_positions={config.n_positions}, vocab_size={config.vocab_size}"
+        return f"Engine({str(self.model.path)!r}, recipe={recipe!r}, {sizes})"
 
     def __enter__(self) -> "Engine":
         return self
@@ -146,17 +122,18 @@ class Engine:
         self._session.close()
         self.prompt_cache = self._speculator = None
 
-    @shows_arguments
+    @shows_arguments(GenerateArguments)
     def generate(self, prompt: Prompt, **arguments: "Unpack[GenerateArguments]") -> Completion:
         """Complete one prompt; ``GenerateArguments`` describes the arguments.
 
         Raises ContextLengthError where prompt and completion must fit the context and do not,
         TypeError for an unknown argument, ValueError for a wrong value.
         """
-        stream: Stream[Completion] = self._stream("generate", [prompt], 1, arguments, single=True)
+        requests = self._builder.build("generate", [prompt], 1, arguments)
+        stream: Stream[Completion] = self._stream(requests, single=True)
         return stream.finish()
 
-    @shows_arguments
+    @shows_arguments(GenerateArguments)
     def stream(
         self, prompt: Prompt, **arguments: "Unpack[GenerateArguments]"
     ) -> Stream[Completion]:
@@ -164,9 +141,10 @@ class Engine:
 
         The pieces of text join to the text that ``generate`` returns for the same arguments.
         """
-        return self._stream("stream", [prompt], 1, arguments, single=True)
+        requests = self._builder.build("stream", [prompt], 1, arguments)
+        return self._stream(requests, single=True)
 
-    @shows_arguments
+    @shows_arguments(GenerateArguments)
     def generate_batch(
         self, prompts: Sequence[Prompt], *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
     ) -> list[Completion]:
@@ -177,12 +155,11 @@ class Engine:
         same text in any batch; in other recipes the logits depend on the number of rows, and the
         same text comes from the same call alone.
         """
-        stream: Stream[list[Completion]] = self._stream(
-            "generate_batch", prompts, n, arguments, single=False
-        )
+        requests = self._builder.build("generate_batch", prompts, n, arguments)
+        stream: Stream[list[Completion]] = self._stream(requests, single=False)
         return stream.finish()
 
-    @shows_arguments
+    @shows_arguments(GenerateArguments)
     def stream_batch(
         self, prompts: Sequence[Prompt], *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
     ) -> Stream[list[Completion]]:
@@ -190,9 +167,10 @@ class Engine:
 
         Completion ``index`` is sample ``index % n`` of prompt ``index // n``.
         """
-        return self._stream("stream_batch", prompts, n, arguments, single=False)
+        requests = self._builder.build("stream_batch", prompts, n, arguments)
+        return self._stream(requests, single=False)
 
-    @shows_arguments
+    @shows_arguments(GenerateArguments)
     def request(
         self, prompt: Prompt, *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
     ) -> Request:
@@ -200,7 +178,7 @@ class Engine:
         (request,) = self._builder.build("request", [prompt], n, arguments)
         return request
 
-    @shows_arguments
+    @shows_arguments(GenerateArguments)
     def requests(
         self, prompts: Sequence[Prompt], *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
     ) -> list[Request]:
@@ -219,17 +197,11 @@ class Engine:
         forward = CachedForward(decoder, self.prompt_cache)
         return Scheduler(decoder, forward=forward, chunks_per_step=chunks_per_step)
 
-    def _stream(
-        self,
-        method: str,
-        prompts: Sequence[Prompt],
-        n: int,
-        arguments: Mapping[str, Any],
-        *,
-        single: bool,
-    ) -> Stream[Any]:
-        requests = self._builder.build(method, prompts, n, arguments)
-        decoder = self._decoder_for(requests)
+    def _stream(self, requests: Sequence[Request], *, single: bool) -> Stream[Any]:
+        """Decode ``requests`` on as many rows as they fill and the cache budget allows."""
+        wanted, beams, longest = cache_needs(requests, self.config.n_positions)
+        affordable = self.affordable_rows(longest) // beams * beams
+        decoder = self.decoder(rows=max(beams, min(wanted, affordable)), max_length=longest)
         forward = CachedForward(decoder, self.prompt_cache)
         scheduler = Scheduler(decoder, forward=forward, speculator=self._speculator)
         for request in requests:
@@ -238,14 +210,9 @@ class Engine:
 
     def score(self, prompt: Prompt, completions: Sequence[Prompt]) -> list[Score]:
         """Return how likely each of ``completions`` is after ``prompt``, prefilled once."""
-        builder = self._builder
-        self.model.require_language_model()
-        completions = check_list("completions", completions, "a list of texts or of token ids")
-        prompt_ids = self.encode(prompt)
-        encoded = [builder.encode_text(each, "completions") for each in completions]
+        prompt_ids, encoded, texts = self._builder.encode_pairs(prompt, completions)
         longest = len(prompt_ids) + max(map(len, encoded), default=1) - 1
         decoder = self.decoder(rows=1, max_length=longest)
-        texts = [builder.text_of(*pair) for pair in zip(completions, encoded, strict=True)]
         return score_completions(decoder, prompt_ids, encoded, texts)
 
     def perplexity(
@@ -265,17 +232,11 @@ class Engine:
         a warning is logged, where the tokens do not spell the whole text. Where ``stride`` equals
         ``context``, the first token of each window has nothing before it and is left out.
         """
-        context = self.config.n_positions if context is None else context
-        check_int("context", context, 2, self.config.n_positions)
-        stride = max(1, context // 2) if stride is None else stride
-        check_int("stride", stride, 1, context)
+        window = Window.of(context, stride, self.config.n_positions)
         check_callable("progress", progress)
         token_ids, nbytes = self._builder.encode_to_score(text)
-        decoder = self.decoder(rows=1, max_length=min(context, len(token_ids)))
-        losses = window_losses(decoder, token_ids, context, stride, progress)
-        if losses.size < len(token_ids) - 1:
-            nbytes = None  # windows side by side leave out the first token of each
-        return Perplexity.of(losses, context=context, stride=stride, nbytes=nbytes)
+        decoder = self.decoder(rows=1, max_length=min(window.context, len(token_ids)))
+        return measure_perplexity(decoder, token_ids, window, nbytes=nbytes, progress=progress)
 
     def logits(self, prompt: Prompt) -> NDArray[np.float32]:
         """Logits [tokens, vocab_size or labels] after every token of ``prompt``."""
@@ -292,6 +253,13 @@ class Engine:
         """
         return self._builder.encode(prompt, begins=add_special_tokens)
 
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of token ids; bytes that are no UTF-8 become U+FFFD.
+
+        Raises ValueError without a tokenizer, or for an id outside the vocabulary.
+        """
+        return self._builder.decode(token_ids, skip_special_tokens=skip_special_tokens)
+
     def decoder(self, *, rows: int, max_length: int) -> Decoder:
         """A fresh cache of ``rows`` sequences, with the forward calls over it.
 
@@ -305,26 +273,10 @@ class Engine:
                 f"{max_length} tokens do not fit the model's context of "
                 f"{self.config.n_positions}: shorten the prompt or ask for fewer new tokens"
             )
-        session, chunk = self._session, self.options.prefill_chunk
-        session.lifetime.check()
-        if session.in_place:
-            cache = KVCache(rows, max_length, session.cache_layout, session.spare)
-            return Decoder(session, cache, prefill_chunk=chunk)
-        growing = ConcatCache(rows, max_length, session.cache_layout, session)
-        return ConcatDecoder(session, growing, prefill_chunk=chunk)
+        return decoder_over(self._session, rows, max_length, self.options.prefill_chunk)
 
     def affordable_rows(self, max_length: int) -> int:
         """Rows of ``max_length`` tokens that ``RuntimeOptions.cache_bytes`` allows, at least 1."""
         check_int("max_length", max_length, 0, 2**63)
         row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
         return max(1, self.options.cache_bytes // row_bytes)
-
-    def _decoder_for(self, requests: Sequence[Request]) -> Decoder:
-        """A decoder with as many rows as there is work for and the cache budget allows."""
-        generations = [item for request in requests for item in request.generations]
-        longest = max((generation.cached_tokens for generation in generations), default=1)
-        longest = min(longest, self.config.n_positions)  # past which they slide
-        beams = generations[0].sampling.num_beams if generations else 1
-        wanted = len(requests) * beams if beams > 1 else len(generations)
-        affordable = self.affordable_rows(longest) // beams * beams
-        return self.decoder(rows=max(beams, min(wanted, affordable)), max_length=longest)

@@ -8,6 +8,7 @@ stream are those of plain decoding, within the rounding of a wider call.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from gpt2edge._checks import (
     MODEL,
@@ -89,6 +90,22 @@ class Provider:
         if not (number.isascii() and number.isdecimal()):
             raise ValueError(f"device_id is {number!r}; it must be a whole number from 0 on")
         return int(number)
+
+
+class RuntimeArguments(TypedDict, total=False):
+    """The fields of ``RuntimeOptions``, each as an argument of ``load``."""
+
+    device: str
+    providers: Sequence[Provider | str]
+    threads: int | None
+    spinning: bool
+    prefill_chunk: int
+    cache_bytes: int
+    huge_pages: bool
+    verify: bool
+    prompt_cache_bytes: int
+    speculation: PromptLookup | DraftModel | None
+    add_special_tokens: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import ast
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -94,10 +95,24 @@ def _entry(source: Source, package: str, name: str, written: dict[str, str]) -> 
         return
     written[key] = f"{package}.{name}"
     yield f"### {package}.{name}\n"
+    if path_of(key).is_file():
+        yield from _module(Source.read(path_of(key)), key)
+        return
     yield from _definition(*_find(name, home), f"{package}.{name}")
 
 
-def _path(module: str) -> Path:
+def _module(source: Source, name: str) -> Iterator[str]:
+    """A module that is a public name: its docstring, and its public classes."""
+    yield f"```text\n{ast.get_docstring(source.tree) or ''}\n```\n"
+    for node in source.tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield f"#### {name.rpartition('.')[2]}.{node.name}\n"
+            yield from _class(source, node, node.name)
+
+
+@cache
+def path_of(module: str) -> Path:
+    """Return the file of a module of gpt2edge."""
     folders = package_folders()
     package = max((name for name in folders if f"{module}.".startswith(f"{name}.")), key=len)
     inner = folders[package].joinpath(*module[len(package) :].strip(".").split("."))
@@ -106,7 +121,7 @@ def _path(module: str) -> Path:
 
 def _find(name: str, home: str) -> tuple[Source, ast.stmt]:
     """The module and statement that define a name; an import in ``home`` is followed."""
-    module = Source.read(_path(home))
+    module = Source.read(path_of(home))
     for node in module.tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names = {getattr(node, "name", None), *(getattr(t, "id", None) for t in targets)}

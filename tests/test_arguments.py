@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpt2edge
-from gpt2edge import export, quant, store
+from gpt2edge import evaluate, export, quant, runtime, store
 from gpt2edge.errors import ArgumentError, ModelDirError
 from gpt2edge.evaluate import speed as benchmark
 from gpt2edge.model_dir import ModelDir
@@ -97,6 +97,16 @@ JUDGED: Final = {
     "step": (None, 1, b"\n", ""),
     "answer": (None, 1, "number"),
 }
+OPTIONS: Final = {
+    "device": TEXTS,
+    "providers": (*LISTS, [1], [None]),
+    "threads": WHOLE,
+    **dict.fromkeys(("prefill_chunk", "cache_bytes", "prompt_cache_bytes"), (None, *WHOLE)),
+    **dict.fromkeys(("spinning", "huge_pages", "verify"), FLAGS),
+    "speculation": ("lookup", 1, PromptLookup),
+    "add_special_tokens": ("yes", 1, []),
+}
+"""Fields of ``RuntimeOptions``, which are arguments of ``load``, too."""
 TREE_RUN: Final = {"engine": (None, "gpt2", 1), "task": (None, "1 2 3 4", 1), "budget": OTHERS}
 
 
@@ -108,13 +118,7 @@ def method(name: str, wrong: Mapping[str, Any], **right: Any) -> Callee:
 CALLEES: Final[Mapping[str, Callee]] = {
     "load": record(
         gpt2edge.load,
-        {
-            "model": PATHS,
-            "device": TEXTS,
-            "providers": (*LISTS, [1], [None]),
-            "threads": WHOLE,
-            "verify": FLAGS,
-        },
+        {"model": PATHS, **OPTIONS},
     ),
     "Engine": Callee(
         lambda _: gpt2edge.Engine,
@@ -151,6 +155,14 @@ CALLEES: Final[Mapping[str, Callee]] = {
     ),
     "Engine.logits": method("logits", {"prompt": PROMPTS}),
     "Engine.encode": method("encode", {"prompt": PROMPTS}),
+    "Engine.decode": method(
+        "decode",
+        {
+            "token_ids": (None, 1, "Once", b"Once", {"a": 1}, ["a"], [1.5], [True], {1, 2}),
+            "skip_special_tokens": FLAGS,
+        },
+        token_ids=[1],
+    ),
     "Engine.decoder": method(
         "decoder", {"rows": (None, *WHOLE), "max_length": (None, *WHOLE)}, rows=1, max_length=8
     ),
@@ -181,14 +193,7 @@ CALLEES: Final[Mapping[str, Callee]] = {
     ),
     "RuntimeOptions": record(
         gpt2edge.RuntimeOptions,
-        {
-            "device": TEXTS,
-            "providers": (*LISTS, [1]),
-            "threads": WHOLE,
-            **dict.fromkeys(("prefill_chunk", "cache_bytes", "prompt_cache_bytes"), (None, *WHOLE)),
-            **dict.fromkeys(("spinning", "huge_pages", "verify"), FLAGS),
-            "speculation": ("lookup", 1, PromptLookup),
-        },
+        OPTIONS,
     ),
     "Provider": record(Provider, {"name": TEXTS, "options": (None, 1, "a", ["a"])}, name="cpu"),
     "PromptLookup": record(
@@ -564,8 +569,17 @@ CALLEES: Final[Mapping[str, Callee]] = {
 }
 CALLED: Final = {("Overflow", "overflow"): "policy"}
 """Fields that a message calls as the functions do that take them."""
+ROOMS: Final = (gpt2edge, runtime, search, quant, export, evaluate)
 UNCHECKED: Final = {
     *("Chunk", "Completion", "Score", "Timing", "GREEDY", "__version__"),
+    *("Perplexity", "TokenLogprob", "FinishReason", "Prompt", "Manifest", "FileRecord", "errors"),
+    *("GenerateArguments", "SamplingArguments", "RuntimeArguments", "LogitsProcessor"),  # types
+    *("Figures", "ModelFigures", "Sample", "Speed", "TreeEdge"),  # what we return
+    *("GenerationDefaults", "ModelConfig", "PromptCache", "Tokenizer", "Ids"),  # read from files
+    *("CacheLayout", "Decoder", "KVCache", "StreamDecoder"),  # called for every token
+    *("Generation", "Request", "Scheduler", "Stream"),  # made by an engine, which checks
+    *("Branch", "Branching", "Entered", "Evaluate", "Forward"),  # what others write
+    *("SequenceSpeculation", "SpeculationSource"),
     *(
         "Candidate",
         "MeasuredRecipe",
@@ -614,7 +628,7 @@ def test_a_wrong_type_is_refused_by_name(name: str, world: World) -> None:
 
 
 def test_every_public_name_is_in_the_table() -> None:
-    public = {name for module in (gpt2edge, search, quant, export) for name in module.__all__}
+    public = {name for module in ROOMS for name in module.__all__}
     assert public - UNCHECKED - {name.partition(".")[0] for name in CALLEES} == set()
 
 

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from gpt2edge import ModelDir
 from scripts import python_reference
 from tests.cli.running import invoke
 from tests.conftest import ROOT
+from tests.test_faces import FACES
 
 DOCS = ROOT / "docs"
 PAGES = ["tutorial.md", "guides/terminal.md", "guides/embedding.md", "guides/research.md"]
@@ -76,14 +78,10 @@ def test_python_reference_is_fresh() -> None:
 
 
 def test_every_public_name_is_in_the_python_reference() -> None:
-    import gpt2edge.export
-    import gpt2edge.quant
-    import gpt2edge.runtime.search
-
     text = (DOCS / "python.md").read_text(encoding="utf-8")
-    for package in (gpt2edge, gpt2edge.export, gpt2edge.quant, gpt2edge.runtime.search):
-        for name in set(package.__all__) - {"__version__"}:
-            assert f"\n### {package.__name__}.{name}\n" in text
+    for face in FACES:
+        for name in set(import_module(face).__all__) - {"__version__"}:
+            assert f"\n### {face}.{name}\n" in text
 
 
 def paths_in(text: str) -> set[str]:

@@ -133,3 +133,16 @@ class ConcatDecoder(Decoder):
         lengths = self.cache.lengths[:count].copy()  # they change while the rows are computed
         for length in np.unique(lengths):
             yield np.flatnonzero(lengths == length).tolist()
+
+
+def decoder_over(session: Session, rows: int, max_length: int, prefill_chunk: int) -> Decoder:
+    """Return the decoder that the graph of ``session`` needs, over a fresh cache.
+
+    Raises Gpt2EdgeError where the session is closed, or was made before a fork.
+    """
+    session.lifetime.check()
+    if session.in_place:
+        cache = KVCache(rows, max_length, session.cache_layout, session.spare)
+        return Decoder(session, cache, prefill_chunk=prefill_chunk)
+    concat_cache = ConcatCache(rows, max_length, session.cache_layout, session)
+    return ConcatDecoder(session, concat_cache, prefill_chunk=prefill_chunk)

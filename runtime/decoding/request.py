@@ -9,7 +9,7 @@ import numpy as np
 from gpt2edge._checks import argument_error, check_bool, check_int, check_list, check_optional
 from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.arguments import check_names
+from gpt2edge.runtime.arguments import GenerateArguments, check_names
 from gpt2edge.runtime.decoding.context_window import Overflow, Policy
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.decoding.generation import Generation, ResolvedArguments
@@ -75,6 +75,18 @@ class Request:
         return completion
 
 
+def cache_needs(requests: Sequence[Request], n_positions: int) -> tuple[int, int, int]:
+    """Return the rows that ``requests`` fill, the rows of one's beams, and the tokens of a row.
+
+    A row holds the longest, but at most ``n_positions``, past which they slide.
+    """
+    generations = [item for request in requests for item in request.generations]
+    longest = max((generation.cached_tokens for generation in generations), default=1)
+    beams = generations[0].sampling.num_beams if generations else 1
+    rows = len(requests) * beams if beams > 1 else len(generations)
+    return rows, beams, min(longest, n_positions)
+
+
 @dataclass(frozen=True, slots=True)
 class RequestBuilder:
     """Checks the arguments of calls against one model, and fills in its defaults."""
@@ -91,7 +103,7 @@ class RequestBuilder:
 
         Raises TypeError for an unknown argument, ValueError for a wrong one.
         """
-        check_names(method, arguments)
+        check_names(method, arguments, GenerateArguments)
         resolved = self.resolve(**arguments)
         beams = resolved.sampling.num_beams
         check_int("n", n, 1, MAX_SAMPLES if beams == 1 else beams)
@@ -197,6 +209,15 @@ class RequestBuilder:
             raise ValueError("the prompt is empty and the model has no begin-of-text token")
         return token_ids
 
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of token ids. Raises ValueError without a tokenizer, or for an id outside it."""
+        if self.tokenizer is None:
+            raise ValueError("this model has no tokenizer; it has token ids only")
+        check_bool("skip_special_tokens", skip_special_tokens)
+        checked = _whole_ids(token_ids, "token_ids", "a list of token ids")
+        self._check_ids(checked)
+        return self.tokenizer.decode(checked, skip_special_tokens=skip_special_tokens)
+
     def _default_limit(self, prompt_length: int, max_new_tokens: int | None) -> int:
         """The model's own limit of new tokens, for a call that gives none."""
         longest = self.defaults.max_length
@@ -244,6 +265,17 @@ class RequestBuilder:
             raise ValueError(f"the tokenizer has no token for any character of {text[:40]!r}")
         return token_ids
 
+    def encode_pairs(
+        self, prompt: Prompt, completions: Sequence[Prompt]
+    ) -> tuple[list[int], list[list[int]], list[str]]:
+        """Token ids of a prompt and of each completion to score after it, and their texts."""
+        self.model.require_language_model()
+        completions = check_list("completions", completions, "a list of texts or of token ids")
+        prompt_ids = self.encode(prompt)
+        encoded = [self.encode_text(each, "completions") for each in completions]
+        texts = [self.text_of(*pair) for pair in zip(completions, encoded, strict=True)]
+        return prompt_ids, encoded, texts
+
     def nbytes(self, text: Prompt, token_ids: Sequence[int]) -> int | None:
         """Size of ``text`` in UTF-8; None, with a warning, where its tokens spell another one."""
         if not isinstance(text, str) or self.tokenizer is None:
@@ -289,9 +321,10 @@ class RequestBuilder:
         return self.tokenizer.decode(token_ids) if self.tokenizer else ""
 
 
-def _whole_ids(prompt: Sequence[int], name: str) -> list[int]:
+def _whole_ids(
+    prompt: Sequence[int], name: str, allowed: str = "a text, or a list of token ids"
+) -> list[int]:
     """The ids of a prompt that is no text. Raises ArgumentError for what is no list of them."""
-    allowed = "a text, or a list of token ids"
     token_ids = check_list(name, prompt, allowed)
     if any(isinstance(item, str) for item in token_ids):
         raise argument_error(name, prompt, f"{allowed}; generate_batch takes several prompts")

@@ -1,13 +1,15 @@
 """Likelihood of given text: completions after a prompt, and perplexity over a long text."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._checks import check_int
 from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.decoding.decoder import Decoder
-from gpt2edge.runtime.results import Score
+from gpt2edge.runtime.results import Perplexity, Score
 from gpt2edge.runtime.sampling.log_probs import token_logprobs
 
 
@@ -51,6 +53,41 @@ def score_completion(
         decoder.cache.truncate(0, prompt_length)
     greedy = all(bool(matches.all()) for _, matches in pieces)
     return [float(value) for values, _ in pieces for value in values], greedy
+
+
+class Window(NamedTuple):
+    """A window of ``context`` tokens that moves by ``stride`` over a text."""
+
+    context: int
+    stride: int
+
+    @classmethod
+    def of(cls, context: int | None, stride: int | None, n_positions: int) -> "Window":
+        """From what a caller gives: at most ``n_positions`` tokens, moved by half of them.
+
+        Raises ArgumentError for a wrong value.
+        """
+        context = n_positions if context is None else context
+        check_int("context", context, 2, n_positions)
+        stride = max(1, context // 2) if stride is None else stride
+        check_int("stride", stride, 1, context)
+        return cls(context, stride)
+
+
+def measure_perplexity(
+    decoder: Decoder,
+    token_ids: Sequence[int],
+    window: Window,
+    *,
+    nbytes: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Perplexity:
+    """Return the perplexity of ``token_ids``, whose text has ``nbytes`` in UTF-8, if it has one."""
+    context, stride = window
+    losses = window_losses(decoder, token_ids, context, stride, progress)
+    if losses.size < len(token_ids) - 1:
+        nbytes = None  # windows side by side leave out the first token of each
+    return Perplexity.of(losses, context=context, stride=stride, nbytes=nbytes)
 
 
 def window_losses(

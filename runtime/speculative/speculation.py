@@ -1,13 +1,26 @@
 """Speculator: decode steps of one sequence that may yield several tokens."""
 
+import os
 from collections.abc import Callable, Iterator
 from time import perf_counter
+from typing import Protocol
 
+from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.generation import Generation
 from gpt2edge.runtime.options import DraftModel, PromptLookup
 from gpt2edge.runtime.speculative.cost_model import CallCosts, DraftLength
 from gpt2edge.runtime.speculative.drafters import Drafter, LookupDrafter, ModelDrafter
+
+
+class DraftEngine(Protocol):
+    """The engine of a draft model."""
+
+    model: ModelDir
+
+    def decoder(self, *, rows: int, max_length: int) -> Decoder:
+        """Return a fresh decoder."""
 
 
 class Speculator:
@@ -30,10 +43,40 @@ class Speculator:
             assert draft_decoder is not None
             self._drafter_for = lambda generation: ModelDrafter(generation, draft_decoder)
 
+    @classmethod
+    def of(
+        cls,
+        options: PromptLookup | DraftModel,
+        target: ModelDir,
+        load: Callable[[str | os.PathLike[str]], DraftEngine],
+    ) -> "Speculator":
+        """Return what guesses for ``target``; a draft model is loaded by ``load``.
+
+        Raises Gpt2EdgeError where a draft model's tokens are not those of ``target``.
+        """
+        if isinstance(options, PromptLookup):
+            return cls(options)
+        draft = load(options.model)
+        _check_draft(draft.model, target)
+        context = draft.model.config.n_positions
+        return cls(options, lambda longest: draft.decoder(rows=1, max_length=min(longest, context)))
+
     def begin(self, generation: Generation) -> "Speculation":
         """For one generation."""
         widths = DraftLength(self._costs)
         return Speculation(generation, self._drafter_for(generation), widths, self._most)
+
+
+def _check_draft(draft: ModelDir, target: ModelDir) -> None:
+    """Raise Gpt2EdgeError where ``draft`` writes no text, or with other tokens than ``target``."""
+    draft.require_language_model()
+    paths = [model.tokenizer_path for model in (target, draft)]
+    texts = [path.read_bytes() if path else b"" for path in paths]
+    if texts[0] != texts[1] or target.config.vocab_size != draft.config.vocab_size:
+        raise Gpt2EdgeError(
+            f"{draft.path} has another tokenizer than {target.path}; a draft "
+            "model's must be the same"
+        )
 
 
 class Speculation:

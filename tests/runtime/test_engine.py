@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import itertools
+import pydoc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -424,6 +425,75 @@ def test_an_unknown_argument_is_named_with_the_one_meant(engine: Engine, method:
         TypeError, match=rf"{method}\(\) has no argument 'temprature'; did you mean"
     ):
         getattr(engine, method)(prompt, temprature=0.5)
+
+
+def test_load_takes_every_option(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {
+        "device": "cpu",
+        "providers": ["cpu"],
+        "threads": 2,
+        "spinning": False,
+        "prefill_chunk": 7,
+        "cache_bytes": 1 << 20,
+        "huge_pages": False,
+        "verify": False,
+        "prompt_cache_bytes": 1 << 16,
+        "speculation": gpt2edge.PromptLookup(max_tokens=3),
+        "add_special_tokens": False,
+    }
+    assert set(given) == {field.name for field in dataclasses.fields(RuntimeOptions)}
+    assert set(given) == set(gpt2edge.RuntimeArguments.__annotations__)
+    with gpt2edge.load(engine.model.path, **given) as loaded:
+        assert loaded.options == RuntimeOptions(**given)
+        assert loaded.prompt_cache is not None
+        found = loaded.generate("he", max_new_tokens=4).token_ids
+    assert found == engine.generate("he", max_new_tokens=4).token_ids
+    monkeypatch.setattr("gpt2edge.runtime.engine.BUNDLED_MODEL", engine.model.path)
+    with gpt2edge.load(threads=1, prefill_chunk=5) as bundled:
+        assert bundled.options == RuntimeOptions(threads=1, prefill_chunk=5)
+        assert bundled.model.path == engine.model.path
+
+
+def test_an_unknown_option_is_named_with_the_one_meant(engine: Engine) -> None:
+    with pytest.raises(
+        TypeError, match=r"^load\(\) has no argument 'thread'; did you mean threads"
+    ):
+        gpt2edge.load(engine.model.path, thread=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no argument 'qqq'; see gpt2edge.RuntimeArguments$"):
+        gpt2edge.load(engine.model.path, qqq=1)  # type: ignore[call-arg]
+
+
+def test_arguments_of_load_have_the_types_and_defaults_of_the_options() -> None:
+    fields = {field.name: field for field in dataclasses.fields(RuntimeOptions)}
+    types = {name: field.type for name, field in fields.items()}
+    assert types == gpt2edge.RuntimeArguments.__annotations__
+    shown = inspect.signature(gpt2edge.load).parameters
+    assert list(shown) == ["model", *fields]
+    assert all(shown[name].default == field.default for name, field in fields.items())
+    assert "prompt_cache_bytes: int = 0" in pydoc.render_doc(gpt2edge.load)
+
+
+def test_decode_is_the_inverse_of_encode(engine: Engine, tmp_path: Path) -> None:
+    text = "Ünïcödé 😀 hello"
+    token_ids = engine.encode(text)
+    assert engine.decode(token_ids) == text
+    assert engine.decode(np.array(token_ids)) == text  # type: ignore[arg-type]
+    assert engine.decode([]) == ""
+    assert engine.decode(token_ids[:1]) == "\ufffd"
+    ended = [*token_ids, EOS]
+    assert engine.decode(ended) == text
+    assert engine.decode(ended, skip_special_tokens=False) == f"{text}<|endoftext|>"
+    completion = engine.generate(text, max_new_tokens=5)
+    assert engine.decode(completion.token_ids) == completion.text
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        engine.decode([10**6])
+    with pytest.raises(ValueError, match="has no tokenizer"):
+        make_engine(tmp_path, tokenizer=False).decode([1])
+
+
+def test_an_engine_shows_what_it_is(engine: Engine) -> None:
+    path = str(engine.model.path)
+    assert repr(engine) == f"Engine({path!r}, recipe='fp32', n_positions=1024, vocab_size=260)"
 
 
 def test_help_shows_every_argument(engine: Engine) -> None:

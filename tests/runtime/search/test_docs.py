@@ -24,8 +24,3 @@ def test_what_it_names_exists() -> None:
     named = set(re.findall(r"`([A-Z]\w+)(?:\(|`)", PAGE))
     assert named <= set(search.__all__)
     assert {"MajorityVote", "BestOfN", "StepBeam", "TreeOfThoughts", "MCTS"} <= named
-
-
-def test_all_is_what_there_is() -> None:
-    assert all(getattr(search, name) is not None for name in search.__all__)
-    assert len(set(search.__all__)) == len(search.__all__)
