@@ -60,10 +60,10 @@ format: .venv-lint/tools ## Apply style
 dev: .venv-test/installed ## Make links/, where editors and type checkers find the package
 	.venv-test/bin/python -m scripts.link_tree
 
-types: .venv-lint/installed ## Check types: the package, tests, examples, benchmarks, training
+types: .venv-lint/installed ## Check types: the package, tests, examples, benchmarks, tasks, training
 	.venv-lint/bin/python -m scripts.link_tree
 	.venv-lint/bin/mypy -p gpt2edge
-	.venv-lint/bin/mypy tests examples benchmarks training scripts
+	.venv-lint/bin/mypy tests examples benchmarks tasks training scripts
 
 coverage: .venv-test/installed ## Run the rooms' tests and show which lines they reach in this process
 	.venv-test/bin/python $(PYTEST) -m "not interop" --cov --cov-report=term:skip-covered \

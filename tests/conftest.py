@@ -27,10 +27,6 @@ settings.register_profile("gpt2edge", deadline=None, derandomize=True)
 settings.load_profile("gpt2edge")  # no test depends on the clock, and each run tries the same cases
 
 
-settings.register_profile("patient", deadline=None)  # a machine may be busy with something else
-settings.load_profile("patient")
-
-
 @pytest.fixture(scope="session")
 def int8_cache() -> None:
     """Skips where onnxruntime is too old for an int8 cache, as on Python 3.10."""

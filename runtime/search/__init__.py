@@ -7,8 +7,6 @@ from gpt2edge.runtime.search.answers import canonical, extract_answer
 from gpt2edge.runtime.search.budget import Budget, Candidate, Cost, Reading, SearchResult
 from gpt2edge.runtime.search.candidates import SearchPrompt
 from gpt2edge.runtime.search.dataset import SolutionFile
-from gpt2edge.runtime.search.game24 import Game24
-from gpt2edge.runtime.search.game24_task import WrittenGame24
 from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.strategies.adaptive import Adaptive
 from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, pass_at_k
@@ -45,7 +43,6 @@ __all__ = [
     "Budget",
     "Candidate",
     "Cost",
-    "Game24",
     "GenerativeVerifier",
     "LikelihoodVerifier",
     "LineBeam",
@@ -75,7 +72,6 @@ __all__ = [
     "Votes",
     "Weighted",
     "WordValues",
-    "WrittenGame24",
     "aggregate_steps",
     "canonical",
     "extract_answer",
