@@ -94,6 +94,7 @@ def test_a_folder_that_cannot_be_written(
     assert "cannot write '/proc/out'" in error(command, source, "/proc/out")
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """All hostile checkpoints and folders in one process, within 200 MB of a harmless one."""
     code = f"""

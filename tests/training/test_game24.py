@@ -14,6 +14,7 @@ from tasks.game24.puzzles import test_puzzles as puzzles_of_the_test
 from training import game24
 from training.game24_tokenizer import build_tokenizer
 
+pytestmark = pytest.mark.slow
 DRAWN = 3000
 
 
