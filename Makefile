@@ -16,11 +16,11 @@ OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.
 ROOMS   := src cli evaluate export graph quant runtime
 SOURCES := pyproject.toml $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
 PIP     := -m pip --disable-pip-version-check --quiet
-PYTEST  := -m pytest -n $(JOBS)
+PYTEST  := -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev test coverage site oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo dev test test-all coverage site oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -30,7 +30,10 @@ demo: .venv/installed ## Install into .venv and tell a story
 	@printf '$$ gpt2edge generate "%s"\n' '$(PROMPT)'
 	@.venv/bin/gpt2edge generate "$(PROMPT)"
 
-test: $(TEST_ENV)/installed ## Run the tests (of another Python: PYTHON=python3.10 TEST_ENV=.venv-test-3.10)
+test: $(TEST_ENV)/installed ## Run the quick tests (of another Python: PYTHON=python3.10 TEST_ENV=.venv-test-3.10)
+	$(TEST_ENV)/bin/python $(PYTEST) -m "not interop and not slow"
+
+test-all: $(TEST_ENV)/installed ## Run the slow tests, too
 	$(TEST_ENV)/bin/python $(PYTEST) -m "not interop"
 
 oldest: .venv-oldest/installed ## Run the tests on the oldest versions that pyproject.toml allows
@@ -60,10 +63,10 @@ format: .venv-lint/tools ## Apply style
 dev: .venv-test/installed ## Make links/, where editors and type checkers find the package
 	.venv-test/bin/python -m scripts.link_tree
 
-types: .venv-lint/installed ## Check types: the package, tests, examples, benchmarks, training
+types: .venv-lint/installed ## Check types: the package, tests, examples, benchmarks, tasks, training
 	.venv-lint/bin/python -m scripts.link_tree
 	.venv-lint/bin/mypy -p gpt2edge
-	.venv-lint/bin/mypy tests examples benchmarks training scripts
+	.venv-lint/bin/mypy tests examples benchmarks tasks training scripts
 
 coverage: .venv-test/installed ## Run the rooms' tests and show which lines they reach in this process
 	.venv-test/bin/python $(PYTEST) -m "not interop" --cov --cov-report=term:skip-covered \

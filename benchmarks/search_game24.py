@@ -27,13 +27,14 @@ from typing import Any, Final, TypeAlias
 
 from benchmarks.fingerprint import ROOT, git_commit, provenance, refusal
 from gpt2edge import Engine, RuntimeOptions
-from gpt2edge.runtime.search import MCTS, LineBeam, OutcomeModel, TreeOfThoughts, WrittenGame24
-from gpt2edge.runtime.search.game24_steps import is_solved, legal_steps
+from gpt2edge.runtime.search import MCTS, LineBeam, OutcomeModel, TreeOfThoughts
 from gpt2edge.runtime.search.trees.tree import TreeResult
+from tasks.game24.notation import is_solved, legal_steps
+from tasks.game24.task import WrittenGame24
 
 Position: TypeAlias = tuple[Fraction, ...]
 
-PUZZLES: Final = ROOT / "training" / "game24_test.txt"
+PUZZLES: Final = ROOT / "tasks" / "game24" / "test_puzzles.txt"
 MODELS: Final = ROOT / "build" / "solvers"
 RESULTS: Final = ROOT / "benchmarks" / "results" / "search_game24.jsonl"
 MOVES: Final = LineBeam(k=24, least=1e-4, max_new_tokens=20)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import gpt2edge
 from benchmarks.fidelity import Logits, Window, mean_and_error
-from gpt2edge.runtime.search.game24_steps import is_solved, prompt_of
+from tasks.game24.notation import is_solved, prompt_of
 
 Writer = Callable[[Sequence[str], int], list[str]]
 """Greedy completions of prompts, of so many tokens at most."""
@@ -66,7 +66,7 @@ def exam_of(name: str, count: int) -> Exam:
 
 
 def _stepmath(count: int) -> Exam:
-    from training.stepmath import heldout_problems, is_right
+    from tasks.stepmath.problems import heldout_problems, is_right
 
     problems = heldout_problems(count)
     prompts, solutions = zip(*[(item.prompt, item.solution) for item in problems], strict=True)
@@ -74,7 +74,7 @@ def _stepmath(count: int) -> Exam:
 
 
 def _game24(count: int) -> Exam:
-    from training.game24 import TARGET, random_solution, test_puzzles
+    from tasks.game24.puzzles import TARGET, random_solution, test_puzzles
 
     puzzles, dice = test_puzzles()[:count], random.Random(0)
     solutions = ["".join(random_solution(dice, numbers, TARGET)) for numbers in puzzles]

@@ -8,7 +8,7 @@ from typing import Final
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
 from gpt2edge.runtime.search import OutcomeModel, ProcessModel
-from training.stepmath import heldout_problems
+from tasks.stepmath.problems import heldout_problems
 
 ORM, PRM = "stepmath-outcome", "stepmath-process"
 SIZED: Final = re.compile(r"stepmath-[0-9.]+m")

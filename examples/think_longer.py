@@ -10,6 +10,7 @@
 
 # %%
 import re
+from collections.abc import Sequence
 
 import gpt2edge
 from gpt2edge.runtime.search import (
@@ -17,13 +18,14 @@ from gpt2edge.runtime.search import (
     Adaptive,
     BestOfN,
     Budget,
-    Game24,
     LikelihoodVerifier,
     Loom,
     MajorityVote,
     Policy,
     SearchResult,
+    SearchSession,
     StepBeam,
+    Thought,
     TreeOfThoughts,
 )
 from gpt2edge.runtime.search.trees.text import render_text
@@ -105,12 +107,34 @@ show("adaptive", adaptive.run(engine, PROMPT, sampling=warm, max_new_tokens=24))
 # %% [markdown]
 # ## Trees
 #
-# A task proposes and evaluates states. Game of 24 is one that needs no model; Tree of Thoughts and
-# Monte Carlo tree search take any other as well.
+# A task proposes and evaluates states. This one needs no model: 24 is to be made of 3 by doubling
+# and by taking 1 away. `tasks/README.md` writes one for a model.
+
 
 # %%
+class Doubling:
+    """A state is a number; the nearer to 24, the better."""
+
+    root = "3"
+
+    def is_terminal(self, state: str) -> bool:
+        """Whether the number is 24, or too large to come back."""
+        return int(state) == 24 or int(state) > 48
+
+    def propose(self, states: Sequence[str], _work: SearchSession) -> list[list[Thought]]:
+        """Twice the number, or one less."""
+        return [
+            [Thought(str(2 * int(s)), "double", 0.5), Thought(str(int(s) - 1), "one less", 0.5)]
+            for s in states
+        ]
+
+    def evaluate(self, states: Sequence[str], _work: SearchSession) -> list[float]:
+        """1 at 24, less the farther from it."""
+        return [1 / (1 + abs(int(s) - 24)) for s in states]
+
+
 for search in (TreeOfThoughts(breadth=5), MCTS(simulations=1000, accept=1.0)):
-    found = search.run(engine, Game24((4, 9, 10, 13)))
+    found = search.run(engine, Doubling())
     print(f"{type(search).__name__}: {found.best.state} after {len(found.tree.nodes)} states")
 
 # %% [markdown]

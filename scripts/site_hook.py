@@ -18,6 +18,7 @@ PAGES: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "benchmarks/figures.md",
     "examples/README.md": "guides/examples.md",
+    "tasks/README.md": "guides/tasks.md",
     "training/README.md": "training/index.md",
 } | {
     f"training/cards/{path.name}": f"training/{path.name}"

@@ -23,12 +23,24 @@ else:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
+
+def _take_cores_of_our_own() -> None:
+    """Pin each of several pytest-xdist workers, and what it starts, to its share of the cores.
+
+    Engines take a thread a core; those of two workers on the same cores mostly wait for each
+    other, spinning: the suite costs twice the processor time.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if count == 1 or not hasattr(os, "sched_setaffinity"):
+        return
+    worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[worker % len(cores) :: count])
+
+
+_take_cores_of_our_own()
 settings.register_profile("gpt2edge", deadline=None, derandomize=True)
 settings.load_profile("gpt2edge")  # no test depends on the clock, and each run tries the same cases
-
-
-settings.register_profile("patient", deadline=None)  # a machine may be busy with something else
-settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

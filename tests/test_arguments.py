@@ -15,6 +15,7 @@ from gpt2edge.evaluate import speed as benchmark
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime import search
 from gpt2edge.runtime.options import DraftModel, PromptLookup, Provider
+from tasks.game24.game import Game24
 from tests.cli.running import error
 
 NUMBERS: Final = ("1", b"1", [1], {"a": 1}, True, float("nan"))
@@ -401,7 +402,7 @@ CALLEES: Final[Mapping[str, Callee]] = {
     ),
     "MCTS.run": Callee(
         lambda _: search.MCTS(simulations=1).run,
-        lambda world: {"engine": world.engine, "task": search.Game24((1, 2, 3, 4))},
+        lambda world: {"engine": world.engine, "task": Game24((1, 2, 3, 4))},
         TREE_RUN,
     ),
     "TreeOfThoughts": record(
@@ -414,7 +415,7 @@ CALLEES: Final[Mapping[str, Callee]] = {
     ),
     "TreeOfThoughts.run": Callee(
         lambda _: search.TreeOfThoughts(max_depth=1).run,
-        lambda world: {"engine": world.engine, "task": search.Game24((1, 2, 3, 4))},
+        lambda world: {"engine": world.engine, "task": Game24((1, 2, 3, 4))},
         TREE_RUN,
     ),
     "SearchSession": Callee(
@@ -526,17 +527,6 @@ CALLEES: Final[Mapping[str, Callee]] = {
     "Tree": record(search.Tree, {"root": TEXTS}),
     "Tree.load": record(search.Tree.load, {"path": (None, *PATHS)}),
     "SolutionFile": record(search.SolutionFile, {"path": (None, *PATHS)}),
-    "Game24": record(search.Game24, {"numbers": (*LISTS, ["1"], [1.5])}),
-    "WrittenGame24": record(
-        search.WrittenGame24,
-        {
-            "numbers": (*LISTS, ["1"]),
-            "target": (None, *WHOLE),
-            "values": (1, "a"),
-            "moves": (None, 1, "a"),
-        },
-        numbers=(1, 2, 3, 4),
-    ),
     "LikelihoodVerifier": record(search.LikelihoodVerifier, {"engine": (None, "gpt2", 1)}),
     "OutcomeModel": record(search.OutcomeModel, {"engine": (None, "gpt2", 1)}),
     "ProcessModel": record(search.ProcessModel, {"engine": (None, "gpt2", 1)}),

@@ -37,7 +37,7 @@ NEVER: Final = {
     "plugins": {"torch", "transformers", "numpy", "onnx", "onnxruntime", "click"},
 }
 """Packages that a room may not import by name; cli asks for extras by ``require``."""
-OUTSIDE: Final = {"tests", "benchmarks", "training", "examples", "scripts"}
+OUTSIDE: Final = {"tests", "benchmarks", "training", "examples", "scripts", "tasks"}
 LONGEST_FUNCTION: Final = 60
 LONGEST_FILE: Final = 400
 LONGEST_COMMAND: Final = 40

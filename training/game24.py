@@ -7,56 +7,30 @@ still be reached), test.jsonl and valid.jsonl. The same seed gives the same rows
 from __future__ import annotations
 
 import argparse
-import json
 import random
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator
 from itertools import combinations_with_replacement
 from pathlib import Path
 
-from gpt2edge.runtime.search.game24_steps import Numbers, Step, legal_steps, prompt_of
+from tasks.game24.notation import Numbers, Step, prompt_of
+from tasks.game24.puzzles import (
+    TARGET,
+    moves,
+    problems,
+    random_solution,
+    solutions,
+    test_puzzles,
+)
 from training.game24_tokenizer import build_tokenizer
 from training.solver_rows import Example, Judged, language_rows, value_rows
 
-TEST_FILE = Path(__file__).with_name("game24_test.txt")
 LARGEST = 13
 TARGETS = range(10, 37)
-TARGET = 24
 SHARE_24 = 0.5  # of the puzzles, those whose target is 24
 SIZES = ((4, 0.6), (3, 0.3), (2, 0.1))  # numbers in the prompt, and how often
 GOOD_STEP, SLIP = 0.5, 0.12  # in positions for values: a step that keeps the target; a wrong one
 VALID = 100
 ROW = 64  # tokens, the models' context
-
-
-@cache
-def moves(numbers: Numbers) -> tuple[Step, ...]:
-    """All moves, each once."""
-    return tuple(legal_steps(numbers))
-
-
-@cache
-def solutions(numbers: Numbers, target: int) -> int:
-    """How many solutions there are, as sequences of moves."""
-    if len(numbers) == 1:
-        return int(numbers[0] == target)
-    return sum(solutions(step.left, target) for step in moves(numbers))
-
-
-def random_solution(dice: random.Random, left: Numbers, target: int) -> Iterator[str]:
-    """The lines of a solution, all solutions equally likely."""
-    while len(left) > 1:
-        steps = moves(left)
-        weights = [solutions(step.left, target) for step in steps]
-        step = dice.choices(steps, weights)[0]
-        yield step.text
-        left = step.left
-
-
-def test_puzzles() -> list[Numbers]:
-    """Ranks 901 to 1000 of the list, which Tree of Thoughts was tested on."""
-    lines = TEST_FILE.read_text(encoding="utf-8").splitlines()
-    return [tuple(sorted(map(int, line.split()))) for line in lines]
 
 
 class Source:
@@ -135,14 +109,6 @@ class Source:
         place = self.random.randrange(len(rest))
         rest[place] += self.random.choice([d for d in (-2, -1, 1, 2) if rest[place] + d >= 0])
         return step._replace(left=tuple(sorted(rest)))
-
-
-def problems(puzzles: Sequence[Numbers]) -> Iterator[str]:
-    """JSON lines with what a solver needs, and how many solutions there are."""
-    for numbers in puzzles:
-        count = solutions(numbers, TARGET)
-        facts = {"prompt": prompt_of(numbers), "numbers": numbers, "solutions": count}
-        yield json.dumps(facts) + "\n"
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ import numpy as np
 
 import gpt2edge
 from gpt2edge.runtime.search import OutcomeModel, ProcessModel, pass_at_k
-from gpt2edge.runtime.search.game24_steps import Numbers, is_solved, prompt_of, read_steps
-from training.game24 import moves, solutions, test_puzzles
+from tasks.game24.notation import Numbers, is_solved, prompt_of, read_steps
+from tasks.game24.puzzles import moves, solutions, test_puzzles
 from training.measure_stepmath import MODELS, auc, bootstrap, rounded, wilson
 
 NEW_TOKENS = 34

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 import gpt2edge
 from gpt2edge.runtime.search import OutcomeModel, ProcessModel, aggregate_steps, pass_at_k
-from training.stepmath import (
+from tasks.stepmath.problems import (
     Problem,
     given_answer,
     heldout_problems,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from training import stepmath, stepmath_drills
+from tasks.stepmath import drills, problems
 
 
 class Problem(Protocol):
@@ -41,12 +41,12 @@ class Task:
 TASKS = {
     "stepmath": Task(
         "stepmath",
-        stepmath.training_problem,
-        stepmath.is_right,
-        stepmath.judge_steps,
-        stepmath.split_solution,
-        stepmath_drills.drill,
-        stepmath_drills.judged_drill,
-        stepmath.right_result,
+        problems.training_problem,
+        problems.is_right,
+        problems.judge_steps,
+        problems.split_solution,
+        drills.drill,
+        drills.judged_drill,
+        problems.right_result,
     )
 }

@@ -20,8 +20,9 @@ from tokenizers import Tokenizer
 
 import gpt2edge
 from gpt2edge.export import export_checkpoint
-from gpt2edge.runtime.search.game24_steps import Numbers, is_solved, prompt_of
-from training.game24 import ROW, TARGET, Source
+from tasks.game24.notation import Numbers, is_solved, prompt_of
+from tasks.game24.puzzles import TARGET
+from training.game24 import ROW, Source
 from training.game24_tokenizer import END
 from training.grow import deepened, widened
 from training.hf_folder import export_folder

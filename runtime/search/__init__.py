@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from gpt2edge.runtime.search.budget import Budget, Candidate, Cost, Reading, SearchResult
     from gpt2edge.runtime.search.candidates import SearchPrompt
     from gpt2edge.runtime.search.dataset import SolutionFile
-    from gpt2edge.runtime.search.game24 import Game24
-    from gpt2edge.runtime.search.game24_task import WrittenGame24
     from gpt2edge.runtime.search.search_session import SearchSession
     from gpt2edge.runtime.search.strategies.adaptive import Adaptive
     from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, pass_at_k
@@ -58,7 +56,6 @@ __all__ = [
     "Candidate",
     "Cost",
     "Evaluate",
-    "Game24",
     "GenerativeVerifier",
     "LikelihoodVerifier",
     "LineBeam",
@@ -89,7 +86,6 @@ __all__ = [
     "Votes",
     "Weighted",
     "WordValues",
-    "WrittenGame24",
     "aggregate_steps",
     "canonical",
     "extract_answer",
@@ -109,7 +105,6 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Candidate": "gpt2edge.runtime.search.budget",
             "Cost": "gpt2edge.runtime.search.budget",
             "Evaluate": "gpt2edge.runtime.search.trees.prompted_task",
-            "Game24": "gpt2edge.runtime.search.game24",
             "GenerativeVerifier": "gpt2edge.runtime.search.verifiers.reward_models",
             "LikelihoodVerifier": "gpt2edge.runtime.search.verifiers.reward_models",
             "LineBeam": "gpt2edge.runtime.search.trees.line_beam",
@@ -141,7 +136,6 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Votes": "gpt2edge.runtime.search.trees.prompted_task",
             "Weighted": "gpt2edge.runtime.search.verifiers.verifier",
             "WordValues": "gpt2edge.runtime.search.trees.prompted_task",
-            "WrittenGame24": "gpt2edge.runtime.search.game24_task",
             "aggregate_steps": "gpt2edge.runtime.search.verifiers.verifier",
             "canonical": "gpt2edge.runtime.search.answers",
             "extract_answer": "gpt2edge.runtime.search.answers",

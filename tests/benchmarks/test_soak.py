@@ -39,6 +39,7 @@ def test_the_peak_is_that_of_the_whole_run() -> None:
     assert (found["first_rss_bytes"], found["last_rss_bytes"]) == (104, 111)
 
 
+@pytest.mark.slow
 def test_every_kind_of_request_on_the_bundled_model() -> None:
     mixed = soak.make_load(BUNDLED_MODEL, threads=1, seed=1)
     tokens = {call.__name__: call() for call in mixed.calls()}
@@ -49,6 +50,7 @@ def test_every_kind_of_request_on_the_bundled_model() -> None:
     assert sum(mixed.kinds.values()) == 5
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_for_a_while() -> None:
     """The same requests again and again: what the first rounds took must serve the later ones."""
     if not Path("/proc/self/status").is_file():

@@ -110,6 +110,7 @@ def moves(seen: Sequence[str], stage: str) -> bool:
     return len({line for line in seen if line.startswith(f"{stage}  [")}) > 1
 
 
+@pytest.mark.slow
 def test_quantize_moves_on_a_terminal(tiny_model: ModelDir, tmp_path: Path) -> None:
     seen, output = on_terminal("quantize", tiny_model.path, tmp_path / "out")
     assert output == b""
@@ -168,6 +169,7 @@ def test_every_wait_says_what_it_is(
     assert not any(row.endswith(" s") for row in left(result.stderr))
 
 
+@pytest.mark.slow
 def test_auto_tells_whose_stage_it_is(tiny_model: ModelDir, tmp_path: Path) -> None:
     seen: list[str] = []
     quantize_auto(

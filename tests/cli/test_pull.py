@@ -88,6 +88,7 @@ def test_pull_then_generate_by_name(
     assert ModelDir.open(f"{NAME}:int8").manifest.variant == "int8"
 
 
+@pytest.mark.slow
 def test_float32_does_not_stay_where_it_was_not_asked_for(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +102,7 @@ def test_float32_does_not_stay_where_it_was_not_asked_for(
     assert ModelDir.open(NAME).damaged_files() == []
 
 
+@pytest.mark.slow
 def test_a_cut_download_goes_on_where_it_was(repository: Repository, shell: Shell) -> None:
     large = ROOT / "training" / "models" / "storyteller"  # the client writes 10 MB at a time
     repository.files = {path.name: path.read_bytes() for path in sorted(large.iterdir())}
@@ -114,6 +116,7 @@ def test_a_cut_download_goes_on_where_it_was(repository: Repository, shell: Shel
     assert f"bytes={10 << 20}-" in asked
 
 
+@pytest.mark.slow
 def test_wrong_bytes_are_found_and_fetched_anew(repository: Repository, shell: Shell) -> None:
     repository.wrong_bytes.add("model.safetensors")
     last = shell.error("pull", NAME)
@@ -122,11 +125,13 @@ def test_wrong_bytes_are_found_and_fetched_anew(repository: Repository, shell: S
     assert shell.run("pull", NAME).returncode == 0
 
 
+@pytest.mark.slow
 def test_offline_without_a_cache(shell: Shell) -> None:
     last = shell.error("pull", NAME, HF_HUB_OFFLINE="1")
     assert last.endswith(f"{NAME} is not in the Hub's cache, and HF_HUB_OFFLINE forbids fetching")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     last = Shell(tmp_path, "http://127.0.0.1:9").error("pull", NAME)
     assert last.startswith(
@@ -134,6 +139,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_private_and_absent_repositories(repository: Repository, shell: Shell) -> None:
     repository.token = "hf_secret"
     last = shell.error("pull", NAME)
@@ -142,11 +148,13 @@ def test_private_and_absent_repositories(repository: Repository, shell: Shell) -
     assert shell.run("pull", NAME, HF_TOKEN="hf_secret").returncode == 0
 
 
+@pytest.mark.slow
 def test_an_absent_revision(shell: Shell) -> None:
     last = shell.error("pull", NAME, "--revision", "v9")
     assert last == f"Error: {NAME} has no revision 'v9': give a branch, a tag or a commit"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "message"),
     [

@@ -108,6 +108,7 @@ def test_compares_any_two_models(tiny_model: ModelDir, text: Path) -> None:
     assert "KL divergence" in output("compare", path, path, "--text", text, "--context", 32)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("int8_cache")
 def test_models_are_called_by_folder_and_recipe(
     tiny_model: ModelDir, tmp_path: Path, text: Path
@@ -191,6 +192,7 @@ def test_keeps_the_cache_in_int8(tiny_model: ModelDir, tmp_path: Path, text: Pat
     assert {item["type"] for item in cache} == {"int8"}
 
 
+@pytest.mark.slow
 def test_auto_says_why(tiny_model: ModelDir, tmp_path: Path) -> None:
     result = invoke("quantize", tiny_model.path, tmp_path / "a", "--recipe", "auto", "--json")
     assert result.exit_code == 0, result.stderr

@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gpt2edge
 from gpt2edge import GREEDY
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def run(name: str, *args: object, stdin: str = "") -> "subprocess.CompletedProcess[str]":

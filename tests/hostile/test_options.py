@@ -25,7 +25,7 @@ VALUES: Final = (
     "{}",
     "\ud800",
 )
-RUNS_A_MODEL: Final = ("generate", "solve", "score", "perplexity", "tokenize")
+RUNS_A_MODEL: Final = ("generate", "solve", "score", "perplexity", "tokenize", "branch")
 
 
 def _arguments(command: str, model: Path, folder: Path) -> list[object]:

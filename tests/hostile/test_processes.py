@@ -16,6 +16,8 @@ from tests.cli.running import error, output, start
 from tests.conftest import ROOT
 
 LARGE: Final = {**SMALL, "n_layer": 12, "n_embd": 256, "vocab_size": 8192}
+QUICKLY: Final = ("--recipe", "int8-block", "--rounding", "nearest")
+"""Of these tests the writing matters, and not how the weights were rounded before."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_killed_export(large_checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_killed_quantize(large_model: Path, tmp_path: Path) -> None:
-    args = ("quantize", large_model, tmp_path / "out", "--recipe", "int8-block")
+    args = ("quantize", large_model, tmp_path / "out", *QUICKLY)
     _killed_while_writing(tmp_path, *args)
     assert not (tmp_path / "out").exists()
     output(*args)
@@ -74,7 +76,7 @@ def _with_little_disk(*args: object) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize("command", ["export", "quantize"])
 def test_full_disk(command: str, large_checkpoint: Path, large_model: Path, tmp_path: Path) -> None:
     source = large_checkpoint if command == "export" else large_model
-    recipe = ("--recipe", "int8-block") if command == "quantize" else ()
+    recipe = QUICKLY if command == "quantize" else ()
     done = _with_little_disk(command, source, tmp_path / "out", *recipe)
     assert done.returncode == 1
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("Error"))
@@ -92,6 +94,7 @@ def test_a_folder_that_cannot_be_written(
     assert "cannot write '/proc/out'" in error(command, source, "/proc/out")
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """All hostile checkpoints and folders in one process, within 200 MB of a harmless one."""
     code = f"""

@@ -42,6 +42,7 @@ def test_a_request_is_a_prompt_and_an_answer() -> None:
     assert Speed(prefill_tps=512, decode_tps=64).request_s == 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fastest", ["int8", "faithful"])
 def test_writes_what_quantize_would_have(fp32: ModelDir, tmp_path: Path, fastest: str) -> None:
     """The stopwatch decides here, so the same model is chosen each time."""

@@ -18,6 +18,7 @@ def _model(folder: Path, n_positions: int) -> ModelDir:
     return export_checkpoint(folder / "hf", folder / "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_positions", [2, 3])
 def test_a_context_of_a_few_tokens(tmp_path: Path, n_positions: int) -> None:
     model = _model(tmp_path, n_positions)

@@ -171,6 +171,7 @@ def test_every_way_into_the_cache_gives_the_same_logits(engine: gpt2edge.Engine)
     assert np.array_equal(logits, np.repeat(expected, 4, axis=0))
 
 
+@pytest.mark.slow
 def test_a_model_writes_the_text_it_is_calibrated_on(fp32: ModelDir, tmp_path: Path) -> None:
     first, second = (quantize(fp32, tmp_path / name, recipe=RECIPE) for name in "ab")
     assert first.manifest == second.manifest

@@ -40,6 +40,7 @@ def test_the_same_input_gives_the_same_bytes(
     assert first.manifest == second.manifest
 
 
+@pytest.mark.slow
 def test_a_row_that_stands_out_gets_a_scale_of_its_own(
     uneven: ModelDir, fp32: ModelDir, tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_gelu_is_never_below_what_row_scales_assume() -> None:
     assert -GELU_REACH < min(exact.min(), by_tanh.min()) < -0.99 * GELU_REACH
 
 
+@pytest.mark.slow
 def test_activations_are_flattened_only_for_gemm(fp32: ModelDir, tmp_path: Path) -> None:
     def reshapes(model: ModelDir) -> int:
         graph = onnx.load(model.graph_path, load_external_data=False).graph
@@ -83,6 +85,7 @@ def test_activations_are_flattened_only_for_gemm(fp32: ModelDir, tmp_path: Path)
     assert reshapes(quantize(fp32, tmp_path / "head", recipe=float_head)) == 1  # the logits
 
 
+@pytest.mark.slow
 def test_a_model_can_write_its_own_calibration_text(fp32: ModelDir, tmp_path: Path) -> None:
     own = Calibration(tokens=64)
     model = quantize(fp32, tmp_path / "own", recipe=INT4, calibration=own)

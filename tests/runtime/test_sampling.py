@@ -121,6 +121,7 @@ def test_every_draw_is_one_that_sorting_allows(
     assert all(reference[sampler(logits, [], ())] > 0 for _ in range(20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top_p", [1.0, 0.9])
 @pytest.mark.parametrize("top_k", [0, 50])
 def test_frequencies_over_a_large_vocabulary(top_k: int, top_p: float) -> None:

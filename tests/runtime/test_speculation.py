@@ -135,6 +135,7 @@ def test_widths_by_the_clock_change_no_text(engine: Engine, guessing: Engine) ->
         assert other.token_ids == plain.token_ids
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_sampled_tokens_have_the_targets_distribution(tmp_path: Path) -> None:
     """Chi-square of pairs of tokens, under guesses that are often wrong; 9 cells, 600 draws."""

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from gpt2edge.runtime.search.game24 import can_win
-from gpt2edge.runtime.search.game24_steps import is_solved, read_step
+from tasks.game24.game import can_win
+from tasks.game24.notation import is_solved, read_step
+from tasks.game24.puzzles import problems, solutions
+from tasks.game24.puzzles import test_puzzles as puzzles_of_the_test
 from training import game24
 from training.game24_tokenizer import build_tokenizer
 
+pytestmark = pytest.mark.slow
 DRAWN = 3000
 
 
@@ -26,8 +29,8 @@ def numbers_of(prompt: str) -> tuple[int, tuple[int, ...]]:
 
 
 def test_no_puzzle_of_the_test_is_ever_drawn(source: Any) -> None:
-    aside = {*game24.test_puzzles(), *source.valid}
-    assert len(game24.test_puzzles()) == 100
+    aside = {*puzzles_of_the_test(), *source.valid}
+    assert len(puzzles_of_the_test()) == 100
     assert len(aside) == 200
     prompts = [source.example().prompt for _ in range(DRAWN)]
     prompts += [source.rollout().steps[0] for _ in range(DRAWN)]
@@ -46,7 +49,7 @@ def test_every_example_is_a_solution(source: Any) -> None:
 
 def test_solutions_are_equally_likely(source: Any) -> None:
     """(4, 6, 8, 8): drawn as often as one another, and all of them."""
-    count = game24.solutions((4, 6, 8, 8), 24)
+    count = solutions((4, 6, 8, 8), 24)
     drawn = Counter("".join(source.solution((4, 6, 8, 8), 24)) for _ in range(100 * count))
     assert len(drawn) == count > 1
     assert all(40 < times < 180 for times in drawn.values())
@@ -72,7 +75,7 @@ def test_labels_say_what_can_be_reached(source: Any) -> None:
 
 def reaches(left: tuple[int, ...], target: int) -> bool:
     """By trying everything; can_win knows 24 alone, and fractions besides."""
-    from gpt2edge.runtime.search.game24_steps import legal_steps
+    from tasks.game24.notation import legal_steps
 
     if len(left) == 1:
         return left[0] == target
@@ -103,7 +106,7 @@ def test_the_same_seed_gives_the_same_data() -> None:
 
 def test_the_list_of_test_puzzles_is_as_published() -> None:
     """Each can be solved in whole numbers; the problems say so."""
-    lines = list(game24.problems(game24.test_puzzles()))
+    lines = list(problems(puzzles_of_the_test()))
     facts = [json.loads(line) for line in lines]
     assert all(fact["solutions"] > 0 for fact in facts)
     assert facts[0] == {"prompt": "24: 4 5 6 10\n", "numbers": [4, 5, 6, 10], "solutions": 8}

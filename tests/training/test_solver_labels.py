@@ -2,11 +2,11 @@
 
 import pytest
 
-from training import stepmath
+from tasks.stepmath import problems as stepmath
+from tasks.stepmath.stories import Equation
 from training.solver_labels import judged_lines, judged_steps, judged_whole
 from training.solver_rows import IGNORE, Judged
 from training.solver_tasks import TASKS
-from training.stepmath_stories import Equation
 
 TASK = TASKS["stepmath"]
 PROBLEM = stepmath.Problem(

@@ -11,8 +11,8 @@ import gpt2edge
 from gpt2edge.errors import ProviderError
 from gpt2edge.export.verify import reference
 from gpt2edge.runtime.ort.session import require_int8_cache
+from tasks.stepmath import problems as stepmath
 from tests.conftest import ROOT
-from training import stepmath
 
 pytest.importorskip("onnx", reason="needs the export extra")
 safetensors = pytest.importorskip("safetensors", reason="needs the export extra")

@@ -15,7 +15,6 @@ from gpt2edge.runtime.search import (
     MCTS,
     Ask,
     Budget,
-    Game24,
     PromptedThoughts,
     SampledSteps,
     SearchPrompt,
@@ -28,6 +27,7 @@ from gpt2edge.runtime.search import (
 )
 from gpt2edge.runtime.search.trees.text import render_text
 from gpt2edge.runtime.search.trees.tree import Node
+from tasks.game24.game import Game24
 
 WARM = SamplingParams(temperature=1.0, top_k=60, seed=5)
 REQUEST = SearchPrompt(prompt="hello", sampling=WARM, max_new_tokens=24)

@@ -1,10 +1,13 @@
 """Game of 24: the checker, and an exhaustive evaluator that wins whatever can be won."""
 
+from typing import Any
+
 import pytest
 
 from gpt2edge import Engine
-from gpt2edge.runtime.search import MCTS, Budget, Game24, TreeOfThoughts
-from gpt2edge.runtime.search.game24 import evaluate, is_solution
+from gpt2edge.errors import ArgumentError
+from gpt2edge.runtime.search import MCTS, Budget, TreeOfThoughts
+from tasks.game24.game import Game24, evaluate, is_solution
 
 WINNABLE = [
     (4, 6, 8, 8),
@@ -96,3 +99,9 @@ def test_values_are_exact() -> None:
     assert evaluate("(2 - 3 - 4) * 2")[0] == -10
     with pytest.raises(ValueError, match="division by zero"):
         evaluate("1 / 0")
+
+
+@pytest.mark.parametrize("numbers", [None, 1, "a", b"a", {"a": 1}, {"a"}, object(), ["1"], [1.5]])
+def test_numbers_of_a_wrong_type_are_refused_by_name(numbers: Any) -> None:
+    with pytest.raises(ArgumentError, match="numbers"):
+        Game24(numbers)

@@ -6,10 +6,11 @@ from itertools import permutations
 
 import pytest
 
-from training import stepmath, stepmath_drills
-from training.stepmath import Problem, judge_steps, split_solution
-from training.stepmath_stories import Equation, calculate, is_held_out
-from training.stepmath_words import DAYS, HE, ITEMS, PACKS, SHE, WORDS
+from tasks.stepmath import drills
+from tasks.stepmath import problems as stepmath
+from tasks.stepmath.problems import Problem, judge_steps, split_solution
+from tasks.stepmath.stories import Equation, calculate, is_held_out
+from tasks.stepmath.words import DAYS, HE, ITEMS, PACKS, SHE, WORDS
 
 TRAINING = [stepmath.training_problem(number) for number in range(600)]
 TEST = stepmath.heldout_problems()
@@ -142,7 +143,7 @@ def test_held_out_whatever_the_order_of_a_sum() -> None:
 
 def test_drills_are_right_and_hold_nothing_held_out() -> None:
     for number in range(100):
-        for given, result in stepmath_drills.drill(number):
+        for given, result in drills.drill(number):
             _, left, sign, right, equals = given.split()
             assert equals == "="
             assert calculate(int(left), sign, int(right)) == int(result)
@@ -150,7 +151,7 @@ def test_drills_are_right_and_hold_nothing_held_out() -> None:
 
 
 def test_half_of_the_judged_lines_are_wrong() -> None:
-    lines = [line for number in range(50) for line in stepmath_drills.judged_drill(number)]
+    lines = [line for number in range(50) for line in drills.judged_drill(number)]
     for given, _, right in lines:
         _, left, sign, operand, _ = given.split()
         assert calculate(int(left), sign, int(operand)) == int(right)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from training.stepmath_words import DAYS, HE, ITEMS, NEW_WORDS, PACKS, SHE, WORDS
+from tasks.stepmath.words import DAYS, HE, ITEMS, NEW_WORDS, PACKS, SHE, WORDS
 
 
 @dataclass(frozen=True, slots=True)

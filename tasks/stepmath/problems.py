@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from training.stepmath_stories import (
+from tasks.stepmath.stories import (
     SIZES,
     STORIES,
     DeadEndError,

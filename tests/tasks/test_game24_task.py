@@ -3,22 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpt2edge import GREEDY, Engine, RuntimeOptions
+from gpt2edge.errors import ArgumentError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.search import (
     MCTS,
     Budget,
     OutcomeModel,
     TreeOfThoughts,
-    WrittenGame24,
 )
-from gpt2edge.runtime.search.game24_steps import is_solved, prompt_of, read_step
 from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.line_beam import LineBeam, ScoredLine
 from gpt2edge.runtime.search.trees.tree import TreeResult
+from tasks.game24.notation import is_solved, prompt_of, read_step
+from tasks.game24.task import WrittenGame24
 from tests.conftest import ROOT
 
 MODELS = ROOT / "training" / "models"
@@ -131,3 +133,17 @@ def test_a_model_without_a_move_is_a_dead_end(engine: Engine) -> None:
         result = search.run(engine, task({}), budget=Budget(seconds=60))
         assert len(result.tree.nodes) == 1
         assert result.best.state == "1 3 8"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("numbers", value) for value in (None, 1, "a", b"a", {"a": 1}, {"a"}, object(), ["1"])),
+        *(("target", value) for value in (None, "1", [1], True, float("nan"), 1.5)),
+        *(("values", value) for value in (1, "a")),
+        *(("moves", value) for value in (None, 1, "a")),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ArgumentError, match=name):
+        WrittenGame24(**{"numbers": (1, 2, 3, 4), name: value})

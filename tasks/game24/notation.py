@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Final, NamedTuple, TypeAlias
 
-from gpt2edge.runtime.search.game24 import evaluate
+from tasks.game24.game import evaluate
 
 Numbers: TypeAlias = tuple[int, ...]
 

@@ -5,8 +5,8 @@ from itertools import combinations_with_replacement
 
 import pytest
 
-from gpt2edge.runtime.search.game24 import can_win, is_solution
-from gpt2edge.runtime.search.game24_steps import (
+from tasks.game24.game import can_win, is_solution
+from tasks.game24.notation import (
     Numbers,
     expression_of,
     is_solved,

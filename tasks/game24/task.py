@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 
 from gpt2edge._checks import argument_error, check_int, check_list
 from gpt2edge.runtime.search.arguments import check_verifier
-from gpt2edge.runtime.search.game24_steps import prompt_of, read_step
 from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.line_beam import LineBeam
 from gpt2edge.runtime.search.trees.task import Thought
 from gpt2edge.runtime.search.verifiers.verifier import Verifier, score_all
+from tasks.game24.notation import prompt_of, read_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenGame24:
-    """A puzzle for tree search with a model that writes steps, as ``game24_steps`` has them.
+    """A puzzle for tree search with a model that writes steps, as ``notation`` has them.
 
     A state is what is left, in ascending order: "4 6 8 8". The model reads it as a puzzle of its
     own, so that equal positions are one state, whatever led there, and no wrong step stays in the

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from training.stepmath_stories import SIZES, DeadEndError, Equation, Teller, change
+from tasks.stepmath.stories import SIZES, DeadEndError, Equation, Teller, change
 
 LINES = 12
 TRAIN_SIZES = {"small": 0.26, "medium": 0.3, "large": 0.4, "huge": 0.04}

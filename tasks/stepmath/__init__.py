@@ -1,0 +1,1 @@
+"""stepmath: word problems by number, whose every step can be checked."""
