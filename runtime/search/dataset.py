@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpt2edge._checks import check_path
 from gpt2edge._text import text_of
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search.budget import Candidate
 
 
@@ -19,7 +19,7 @@ class SolutionFile:
 
     What the file held before counts, so that a run that was broken off goes on where it was:
     ``prompts`` are those that have a solution. A last line that was cut off in writing is removed.
-    Not safe for two processes at once. Raises Gpt2EdgeError for a file of another kind.
+    Not safe for two processes at once. Raises FileFormatError for a file of another kind.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -58,13 +58,13 @@ class SolutionFile:
         try:
             lines = text_of(whole, "it").split("\n")[:-1]
         except ValueError as error:
-            raise Gpt2EdgeError(f"{self.path} holds no harvested solutions: {error}") from None
+            raise FileFormatError(f"{self.path} holds no harvested solutions: {error}") from None
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
                 self._remember(str(row["prompt"]), str(row["completion"]))
             except (ValueError, KeyError, TypeError):
-                raise Gpt2EdgeError(
+                raise FileFormatError(
                     f"{self.path}, line {number}: not a harvested solution; choose another file"
                 ) from None
         if len(whole) < len(data):

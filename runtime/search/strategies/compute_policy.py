@@ -26,7 +26,7 @@ from gpt2edge._checks import (
 )
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search.arguments import CHOICES
 from gpt2edge.runtime.search.budget import Candidate
 from gpt2edge.runtime.search.strategies.best_of_n import Choice
@@ -135,7 +135,7 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
-        """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
+        """Read what ``save`` wrote. Raises FileFormatError for anything else."""
         check_path("path", path)
         try:
             keys = json.loads(text_of(Path(path).read_bytes(), "it"))
@@ -144,7 +144,7 @@ class Policy:
             arms = tuple(Allocation(**arm) for arm in keys.pop("arms"))
             return cls(arms=arms, edges=tuple(keys.pop("edges")), **keys)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise Gpt2EdgeError(f"{os.fspath(path)} is not a saved policy: {error}") from None
+            raise FileFormatError(f"{os.fspath(path)} is not a saved policy: {error}") from None
 
 
 def agreement(answers: Sequence[str | None]) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from gpt2edge._checks import check_float, check_int, check_path, check_text
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search.budget import Cost, StopReason
 
 FORMAT: Final = "gpt2edge-tree-1"
@@ -100,7 +100,7 @@ class Tree:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tree":
-        """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
+        """Read what ``save`` wrote. Raises FileFormatError for anything else."""
         check_path("path", path)
         try:
             value = json.loads(text_of(Path(path).read_bytes(), "it"))
@@ -110,7 +110,7 @@ class Tree:
             tree.nodes = [_node(keys) for keys in value["nodes"]]
             tree._check()
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Gpt2EdgeError(f"{os.fspath(path)} is not a saved tree: {error}") from None
+            raise FileFormatError(f"{os.fspath(path)} is not a saved tree: {error}") from None
         return tree
 
     def _check(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._checks import check_one_of, check_text, check_type
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import VerifierError
 from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.scoring import token_logprobs
@@ -28,7 +28,7 @@ class _ModelReader:
     def __init__(self, engine: Engine, task: str) -> None:
         check_type("engine", engine, Engine, "an Engine, such as load returns")
         if engine.model.manifest.task != task:
-            raise Gpt2EdgeError(
+            raise VerifierError(
                 f"{type(self).__name__} reads a model for {task}; this model's task is "
                 f"{engine.model.manifest.task}"
             )
@@ -81,7 +81,7 @@ class _ValueModel(_ModelReader):
             logits = self._read(decoder, token_ids[start:])
             self._prefixes.store(decoder.cache, 0, token_ids)
             if logits.shape[1] != 1:
-                raise Gpt2EdgeError(
+                raise VerifierError(
                     f"the verifier has {logits.shape[1]} labels; it must have one, a score"
                 )
             for end in unknown:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from gpt2edge._checks import argument_error, check_float, check_list, check_one_of
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import Gpt2EdgeError, VerifierError
 from gpt2edge.runtime.search.budget import Reading
 
 Aggregate: TypeAlias = Literal["last", "min", "prod", "mean"]
@@ -111,7 +111,7 @@ def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
 def score_all(verifier: Verifier | Check, prompt: str, completions: Sequence[str]) -> list[float]:
     """What a verifier says of each completion, checked.
 
-    Raises Gpt2EdgeError where it fails, or returns NaN, no number or the wrong count of them.
+    Raises VerifierError where it fails, or returns NaN, no number or the wrong count of them.
     """
     if not completions:
         return []
@@ -125,7 +125,7 @@ def score_all(verifier: Verifier | Check, prompt: str, completions: Sequence[str
     except Exception as error:  # anything that a user's verifier may raise
         raise _failure(verifier, error) from error
     if len(values) != len(completions):
-        raise Gpt2EdgeError(
+        raise VerifierError(
             f"verifier {_name(verifier)} returned {len(values)} scores for {len(completions)} "
             "completions; it must return one for each"
         )
@@ -150,7 +150,7 @@ def score_all_steps(
     except Exception as error:  # anything that a user's verifier may raise
         raise _failure(verifier, error) from error
     if [len(values) for values in scores] != [len(steps) for steps in solutions]:
-        raise Gpt2EdgeError(
+        raise VerifierError(
             f"verifier {_name(verifier)} returned {[len(values) for values in scores]} scores for "
             f"solutions of {[len(steps) for steps in solutions]} steps; it must return one a step"
         )
@@ -163,14 +163,14 @@ def _number(verifier: object, value: object) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if math.isnan(number):
-        raise Gpt2EdgeError(
+        raise VerifierError(
             f"verifier {_name(verifier)} returned {value!r}; a score must be a number"
         )
     return number
 
 
-def _failure(verifier: object, error: Exception) -> Gpt2EdgeError:
-    return Gpt2EdgeError(f"verifier {_name(verifier)} failed with {type(error).__name__}: {error}")
+def _failure(verifier: object, error: Exception) -> VerifierError:
+    return VerifierError(f"verifier {_name(verifier)} failed with {type(error).__name__}: {error}")
 
 
 def _name(verifier: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search import (
     Adaptive,
     Allocation,
@@ -184,7 +184,7 @@ def test_a_policy_is_saved_and_read(tmp_path: Path) -> None:
     for old, new in changes:
         text = good.replace(old, new)
         path.write_text(text)
-        with pytest.raises(Gpt2EdgeError, match="is not a saved policy"):
+        with pytest.raises(FileFormatError, match="is not a saved policy"):
             Policy.load(path)
 
 
