@@ -1,6 +1,6 @@
-"""Test-time computation: more answers, and a verifier that chooses among them.
+"""Test-time computation: sample several answers and choose among them, by vote or by a verifier.
 
-Every method runs on an ``Engine``, within a ``Budget``, and says what it cost.
+Every method runs on an ``Engine``, within a ``Budget``, and reports its cost.
 """
 
 from gpt2edge.runtime.search.answers import canonical, extract_answer

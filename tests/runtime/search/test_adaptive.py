@@ -99,7 +99,7 @@ def test_scores_are_a_measure_too(engine: Engine) -> None:
         policy = Policy(arms=arms, edges=(edge,), measure="score")
         result = Adaptive(policy=policy, verifier=letters).run(engine, "he", **TEXT)
         assert len(result.candidates) == count
-    with pytest.raises(ValueError, match="asks a verifier"):
+    with pytest.raises(ValueError, match="needs a verifier"):
         Adaptive(policy=policy)
 
 

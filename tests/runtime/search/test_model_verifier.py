@@ -105,7 +105,7 @@ def test_a_language_model_that_is_asked(engine: Engine) -> None:
     before = model.reading.tokens
     model.score("one", [" two and"])
     assert model.reading.tokens - before == len(engine.encode(" and")) + 1
-    with pytest.raises(ValueError, match="begin with one token"):
+    with pytest.raises(ValueError, match="begin with the same token"):
         GenerativeVerifier(engine, yes="no", no="now")
 
 
