@@ -47,7 +47,9 @@ class Loom:
         check_type("sampling", self._sampling, SamplingParams, "SamplingParams, or None")
         check_optional("tree", tree, Tree, "a Tree")
         if self._sampling.is_greedy:
-            raise ValueError("greedy continuations would all be equal: give a temperature above 0")
+            raise ValueError(
+                "greedy continuations would all be the same: give a temperature above 0"
+            )
         self.tree = self._planted(prompt) if tree is None else self._checked(tree)
 
     @property

@@ -88,7 +88,7 @@ def test_a_broken_step_verifier_is_one_clear_error() -> None:
 
 
 def test_errors_of_a_verifiers_engine_keep_their_class() -> None:
-    def closed(prompt: str, completion: str) -> float:
+    def closed(*_: str) -> float:
         raise EngineClosedError("this engine is closed")
 
     with pytest.raises(EngineClosedError, match="this engine is closed"):
