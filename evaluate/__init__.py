@@ -1,1 +1,1 @@
-"""How fast a model is, and how far it is from another."""
+"""Evaluation: the speed of models, and the divergence of one model from another."""

@@ -1,4 +1,4 @@
-"""Folders that Optimum exported: which of them can be run as they are."""
+"""Folders exported by Optimum: detect the layouts that the engine cannot run."""
 
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ _LEGACY: Final = ("decoder_model_merged.onnx", "decoder_with_past_model.onnx", "
 
 
 def check_not_legacy(folder: Path) -> None:
-    """Raise ModelDirError where ``folder`` holds a decoder in one of Optimum's former layouts."""
+    """Raise ModelDirError if ``folder`` holds a decoder in one of Optimum's older layouts."""
     if (folder / "model.onnx").is_file():
         return
     for name in _LEGACY:
