@@ -58,8 +58,8 @@ class Graph:
         """
         outputs = [name] if isinstance(name, str) else list(name)
         if self._branch is None:
-            own = outputs[0]
-            node = make_node(op_type, inputs, outputs, own, domain=domain, **attributes)
+            node_name = outputs[0]
+            node = make_node(op_type, inputs, outputs, node_name, domain=domain, **attributes)
             self.nodes.append(node)
         else:
             self._branch.nodes.append(make_node(op_type, inputs, outputs, **attributes))

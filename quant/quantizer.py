@@ -94,7 +94,7 @@ def _check_source(source: ModelDir) -> None:
     profile = source.manifest.profile
     if profile != "cpu":
         raise QuantizationError(
-            f"{str(source.path)!r} is of profile {profile}; only profile cpu can be quantized: "
+            f"{str(source.path)!r} is of profile {profile}: only profile cpu can be quantized; "
             "export the checkpoint with that profile, then quantize"
         )
 

@@ -84,8 +84,8 @@ class QuantRecipe:
 
     def block_size_of(self, weight: str) -> int:
         """Return the block size for the weight of that name, before it is fitted to its inputs."""
-        own = self.wide_block_size if names_any(self.wide, weight) else None
-        return own or self.block_size
+        wide_size = self.wide_block_size if names_any(self.wide, weight) else None
+        return wide_size or self.block_size
 
     @property
     def variant(self) -> str:

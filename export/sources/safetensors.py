@@ -77,10 +77,10 @@ def find_tensors(folder: Path) -> tuple[dict[str, StoredTensor], list[str]]:
     Returns the tensors by the names of ``own_names``, and the prefixes that it removed. Raises
     ExportError that names the missing or unreadable file or tensor.
     """
-    found = [stored for path in _tensor_files(folder) for stored in _read_header(path)]
-    names, taken_off = own_names([stored.stored_name for stored in found])
+    listed = [stored for path in _tensor_files(folder) for stored in _read_header(path)]
+    names, taken_off = own_names([stored.stored_name for stored in listed])
     tensors: dict[str, StoredTensor] = {}
-    for name, stored in zip(names, found, strict=True):
+    for name, stored in zip(names, listed, strict=True):
         if _BUFFERS.fullmatch(name):
             continue
         if name in tensors:

@@ -64,11 +64,11 @@ def add_tokens(
     special = {named.content for named in (*roles, *extras)}
     beside = _decoder(config) if has_decoder else _added_json(source, special)
     files = [_Named(token, TOKENIZER_FILE, token_id) for token_id, token in own.items()]
-    given = _in_order(files, beside, is_gpt2=is_gpt2)
+    ordered = _in_order(files, beside, is_gpt2=is_gpt2)
     contents = {role.content for role in roles}
-    for named in given:
+    for named in ordered:
         named.token.special = named.token.special or named.content in contents
-    all_named = _first_of_each([*given, *roles, *extras])
+    all_named = _first_of_each([*ordered, *roles, *extras])
     last = all_named[-1:]
     if last and not last[0].file and tokenizer.token_to_id(last[0].content) is None:
         known = {*tokenizer.get_vocab(), *(named.content for named in all_named)}
@@ -129,22 +129,28 @@ def _roles(
     if is_gpt2:
         values = dict.fromkeys(_ROLES[:3], (_END_OF_TEXT, "")) | values
     others = [name for name in values if name.endswith("_token") and name not in _ROLES]
-    found = [values[name] for name in _ROLES if name in values]
-    found += [values[name] for name in others if isinstance(values[name][0], str | dict)]
+    role_values = [values[name] for name in _ROLES if name in values]
+    role_values += [values[name] for name in others if isinstance(values[name][0], str | dict)]
     for listed, file in (values.get(name, (None, "")) for name in _LISTS):
-        found += [(value, file) for value in listed.values()] if isinstance(listed, dict) else []
-    return [_Named(_token(value, special=True), file) for value, file in found if value is not None]
+        role_values += (
+            [(value, file) for value in listed.values()] if isinstance(listed, dict) else []
+        )
+    return [
+        _Named(_token(value, special=True), file)
+        for value, file in role_values
+        if value is not None
+    ]
 
 
 def _extras(config: Mapping[str, Any], special_map: Mapping[str, Any]) -> list[_Named]:
     """Return the tokens of the lists of special tokens; of two lists in a file, one counts."""
-    found: list[_Named] = []
+    extras: list[_Named] = []
     for file, keys in ((CONFIG_FILE, config), (_MAP_FILE, special_map)):
         extra, additional = (keys.get(name) or [] for name in _LISTS)
-        listed = extra or ([] if found else additional)
+        listed = extra or ([] if extras else additional)
         if not isinstance(listed, dict):
-            found += [_Named(_token(value, special=True), file) for value in listed]
-    return found
+            extras += [_Named(_token(value, special=True), file) for value in listed]
+    return extras
 
 
 def _first_of_each(named: Sequence[_Named]) -> list[_Named]:
@@ -157,11 +163,11 @@ def _first_of_each(named: Sequence[_Named]) -> list[_Named]:
 
 def _other_ids(tokenizer: Tokenizer, wanted: Sequence[_Named]) -> Iterator[str]:
     for named in wanted:
-        found = tokenizer.token_to_id(named.content)
-        if found != named.token_id:
+        token_id = tokenizer.token_to_id(named.content)
+        if token_id != named.token_id:
             yield (
-                f"{named.file} gives {named.content!r} the id {named.token_id}; it is {found}, as "
-                "in transformers, whose ids follow the vocabulary"
+                f"{named.file} gives {named.content!r} the id {named.token_id}; it is {token_id}, "
+                "as in transformers, whose ids follow the vocabulary"
             )
 
 

@@ -26,7 +26,7 @@ _UPSTREAM: Final = ("special_tokens_map.json", "added_tokens.json", "vocab.json"
 _log = logging.getLogger("gpt2edge")
 
 
-class _Made(NamedTuple):
+class _Built(NamedTuple):
     """A tokenizer, notes about it, and whether it equals its ``tokenizer.json``."""
 
     tokenizer: Tokenizer
@@ -43,18 +43,18 @@ def write_tokenizer(source: Path, folder: Path, *, vocab_size: int) -> bool:
     tokens that a model of ``vocab_size`` does not have, such as a [PAD] added without resizing the
     model: the runtime refuses a text with one. Raises ExportError for unreadable files.
     """
-    made = _made(source, vocab_size)
-    if made is None:
+    built = _build(source, vocab_size)
+    if built is None:
         _log.warning("%s: %s; the model will work on token ids", source, _why_none(source))
         return False
-    for note in made.notes:
+    for note in built.notes:
         _log.warning("%s: %s", source, note)
-    _warn_of_ids_beyond(made.tokenizer, source, vocab_size)
-    _warn_of_ids_without_token(made.tokenizer, source, vocab_size)
-    if made.is_unchanged:
+    _warn_of_ids_beyond(built.tokenizer, source, vocab_size)
+    _warn_of_ids_without_token(built.tokenizer, source, vocab_size)
+    if built.is_unchanged:
         shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     else:
-        made.tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
+        built.tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
     _warn_of_an_end(folder / TOKENIZER_FILE, source)
     return True
 
@@ -75,7 +75,7 @@ def copy_tokenizer_files(source: Path, folder: Path, *, all_of_them: bool) -> No
         write_json(folder / CONFIG_FILE, {"tokenizer_class": "GPT2Tokenizer"})
 
 
-def _made(source: Path, vocab_size: int) -> _Made | None:
+def _build(source: Path, vocab_size: int) -> _Built | None:
     try:
         if (source / TOKENIZER_FILE).is_file():
             return _merged(source, vocab_size)
@@ -89,21 +89,21 @@ def _made(source: Path, vocab_size: int) -> _Made | None:
     return None
 
 
-def _merged(source: Path, vocab_size: int) -> _Made:
+def _merged(source: Path, vocab_size: int) -> _Built:
     """Return ``tokenizer.json`` with the settings of the files beside it."""
     data = (source / TOKENIZER_FILE).read_bytes()
     text = text_of(data, TOKENIZER_FILE)
-    given = Tokenizer.from_str(text)
+    original = Tokenizer.from_str(text)
     tokenizer = Tokenizer.from_str(json.dumps({**json.loads(text), "added_tokens": []}))
     is_gpt2 = class_of(source) == GPT2_CLASS
     notes = follow_class(tokenizer, source, is_gpt2=is_gpt2)
-    own = given.get_added_tokens_decoder()
-    notes += add_tokens(tokenizer, own, source, is_gpt2=is_gpt2, vocab_size=vocab_size)
-    is_unchanged = data == text.encode() and tokenizer.to_str() == given.to_str()
-    return _Made(tokenizer, notes, is_unchanged=is_unchanged)
+    added = original.get_added_tokens_decoder()
+    notes += add_tokens(tokenizer, added, source, is_gpt2=is_gpt2, vocab_size=vocab_size)
+    is_unchanged = data == text.encode() and tokenizer.to_str() == original.to_str()
+    return _Built(tokenizer, notes, is_unchanged=is_unchanged)
 
 
-def _byte_level_bpe(source: Path, vocab: str, merges: str, vocab_size: int) -> _Made:
+def _byte_level_bpe(source: Path, vocab: str, merges: str, vocab_size: int) -> _Built:
     """Return GPT-2's tokenizer; ``<|endoftext|>`` and the added tokens are never split."""
     tokenizer = Tokenizer(models.BPE.from_file(str(source / vocab), str(source / merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -111,23 +111,23 @@ def _byte_level_bpe(source: Path, vocab: str, merges: str, vocab_size: int) -> _
     notes = follow_class(tokenizer, source, is_gpt2=True)
     notes += add_tokens(tokenizer, {}, source, is_gpt2=True, vocab_size=vocab_size)
     _add_template(tokenizer, optional_json(source / CONFIG_FILE))
-    return _Made(tokenizer, notes)
+    return _Built(tokenizer, notes)
 
 
 def _add_template(tokenizer: Tokenizer, config: dict[str, Any]) -> None:
     """Make a template with the tokens of ``config`` around a text; for no tokenizer.json only."""
     tokens = {}
     for role in ("bos", "eos"):
-        given = config.get(f"{role}_token", _END_OF_TEXT)
-        token = given.get("content") if isinstance(given, dict) else given
+        value = config.get(f"{role}_token", _END_OF_TEXT)
+        token = value.get("content") if isinstance(value, dict) else value
         token_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
         if config.get(f"add_{role}_token") and token_id is not None:
             tokens[role] = (token, token_id)
     if tokens:
-        before, behind = ([tokens[role][0]] if role in tokens else [] for role in ("bos", "eos"))
+        before, after = ([tokens[role][0]] if role in tokens else [] for role in ("bos", "eos"))
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=[*before, "$A", *behind],
-            pair=[*before, "$A", *behind, *before, "$B:1", *behind],
+            single=[*before, "$A", *after],
+            pair=[*before, "$A", *after, *before, "$B:1", *after],
             special_tokens=sorted(set(tokens.values())),
         )
 

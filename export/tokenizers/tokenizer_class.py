@@ -16,9 +16,9 @@ _PREFIX: Final = "add_prefix_space"
 def class_of(source: Path) -> str:
     """Return the tokenizer's class in transformers, without "Fast"; by default GPT-2's."""
     for name in (CONFIG_FILE, "config.json"):
-        found = optional_json(source / name).get("tokenizer_class")
-        if found:
-            return str(found).removesuffix("Fast")
+        class_name = optional_json(source / name).get("tokenizer_class")
+        if class_name:
+            return str(class_name).removesuffix("Fast")
     return GPT2_CLASS
 
 
@@ -70,7 +70,7 @@ def _others(tokenizer: Tokenizer) -> list[str]:
     model, before = tokenizer.model, tokenizer.pre_tokenizer
     if not isinstance(model, models.BPE):
         return [f"a {type(model).__name__} model"]
-    found: dict[str, Any] = {
+    differences: dict[str, Any] = {
         "a normalizer": tokenizer.normalizer,
         "another pre-tokenizer": not isinstance(before, pre_tokenizers.ByteLevel)
         or not before.use_regex,
@@ -79,7 +79,7 @@ def _others(tokenizer: Tokenizer) -> list[str]:
         "an unk_token of its model": model.unk_token,
         "byte_fallback": model.byte_fallback,
     }
-    return [name for name, value in found.items() if value]
+    return [name for name, value in differences.items() if value]
 
 
 def _prefix(tokenizer: Tokenizer) -> bool | None:

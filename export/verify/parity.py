@@ -46,8 +46,8 @@ def verify_graph(
     hidden, _ = reference.forward(config, read, token_ids.tolist())
     expected = reference.logits(hidden, checkpoint.tensor, head.weight, head.bias)
     progress("running the graph", 0, 0)
-    found = _run(graph_path, token_ids)
-    difference = np.abs(found - expected).max(axis=-1)  # [count]
+    actual = _run(graph_path, token_ids)
+    difference = np.abs(actual - expected).max(axis=-1)  # [count]
     worst = int(difference.argmax())
     allowed = tolerance * max(1.0, float(np.abs(expected).max()))
     if not difference[worst] <= allowed:  # true for NaN too
@@ -145,8 +145,8 @@ class _GrowingStepper:
         presents = [names.present_of(name) for name in self._past]
         logits, *grown = self._session.run([names.LOGITS, *presents], {**feeds, **self._past})
         self._past = dict(zip(self._past, grown, strict=True))
-        found: FloatArray = logits[0]
-        return found
+        result: FloatArray = logits[0]
+        return result
 
 
 def _session(graph_path: Path) -> Any:

@@ -93,8 +93,8 @@ def declare_int8_cache(model: ModelProto) -> None:
 
 def _full_windows(windows: Sequence[Sequence[int]], context: int) -> list[list[int]]:
     ids = np.concatenate([np.asarray(window, np.int64) for window in windows])
-    whole = np.resize(ids, max(1, len(ids) // context) * context)
-    return [[int(token_id) for token_id in text] for text in whole.reshape(-1, context)]
+    joined = np.resize(ids, max(1, len(ids) // context) * context)  # repeats or cuts
+    return [[int(token_id) for token_id in text] for text in joined.reshape(-1, context)]
 
 
 def _scales(largest: FloatArray, n_head: int) -> FloatArray:

@@ -82,18 +82,18 @@ class QuantizedGraph(Graph):
         if all(tensor.name != f"{stem}.rows" for tensor in self.initializers):
             rows = same_bytes(self._blocks[stem], f"{stem}.rows", (shape[0], shape[1] * shape[2]))
             self.initializers.append(rows)
-        whole = embedding.width % block_size == 0
+        is_unpadded = embedding.width % block_size == 0
         padded = self.op(
             "GatherBlockQuantized",
             *(f"{stem}.rows", ids, f"{stem}.scales"),
-            name=name if whole else f"{name}/padded",
+            name=name if is_unpadded else f"{name}/padded",
             domain=MICROSOFT,
             bits=bits,
             block_size=block_size,
             gather_axis=0,
             quantize_axis=1,
         )
-        if not whole:
+        if not is_unpadded:
             ends = {"start": 0, "width": embedding.width, "axis": -1}
             inputs = [self._int64(f"{name}/{part}", value) for part, value in ends.items()]
             self.op("Slice", padded, *inputs, name=name)
@@ -115,13 +115,13 @@ class QuantizedGraph(Graph):
         self.block_product(plain, product, bits=recipe.lm_head, accuracy_level=level)
         size = self._int64(f"{name}/size", min(recipe.refine, product.n))
         last = self._int64(_LAST, -1)
-        places, rows = f"{name}/at", f"{name}/rows"
-        self.op("TopK", coarse, size, name=[f"{name}/top", places], sorted=0)  # [rows, size]
-        self.block_lookup(places, embedding, bits=recipe.embedding, name=rows)  # [rows, size, k]
+        indices, rows = f"{name}/at", f"{name}/rows"
+        self.op("TopK", coarse, size, name=[f"{name}/top", indices], sorted=0)  # [rows, size]
+        self.block_lookup(indices, embedding, bits=recipe.embedding, name=rows)  # [rows, size, k]
         x = self.op("Unsqueeze", x, last, name=f"{name}/x")  # [rows, k, 1]
         exact = self.op("MatMul", rows, x, name=f"{name}/exact")  # [rows, size, 1]
         new = self.op("Squeeze", exact, last, name=f"{name}/new")  # [rows, size]
-        self.op("ScatterElements", coarse, places, new, name=name, axis=-1)
+        self.op("ScatterElements", coarse, indices, new, name=name, axis=-1)
 
     def dynamic_product(
         self,

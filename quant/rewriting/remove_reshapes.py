@@ -16,14 +16,14 @@ def remove_reshapes(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[
     """
     if any(node.op_type == "Gemm" and names.in_block(node.name) for node in nodes):
         return list(nodes)
-    kept = list(_between_products(nodes))
-    last = next(node for node in kept if node.output[0] == names.LOGITS)
-    head = next(node for node in kept if node.output[0] == last.input[0])
+    remaining = list(_between_products(nodes))
+    last = next(node for node in remaining if node.output[0] == names.LOGITS)
+    head = next(node for node in remaining if node.output[0] == last.input[0])
     if head.op_type != "Gemm":
         head.output[0] = names.LOGITS
-        kept.remove(last)
-        _keep_positions(next(node for node in kept if node.name == names.KEPT))
-    return _needed(kept, outputs)
+        remaining.remove(last)
+        _keep_positions(next(node for node in remaining if node.name == names.KEPT))
+    return _needed(remaining, outputs)
 
 
 def _between_products(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:

@@ -82,7 +82,7 @@ class Rewriter:
         self.gelus = {node.output[0] for node in nodes if node.op_type in ("FastGelu", "Gelu")}
         products = find_products(nodes, self.tensors)
         embeddings = find_embeddings(nodes, self.tensors)
-        kept: set[str] = set()
+        still_used: set[str] = set()
         weights = sum(node.name in products or node.name in embeddings for node in nodes)
         done = 0
         for node in nodes:
@@ -96,11 +96,11 @@ class Rewriter:
             if node.name in self.cache_scales:
                 self.graph.int8_attention(node, self.cache_scales[node.name])
                 continue
-            kept.update(node.input)
+            still_used.update(node.input)
             self.graph.copy(node)
         self.progress("writing the other tensors", 0, 0)
         for tensor in model.graph.initializer:
-            if tensor.name not in self.quantized or tensor.name in kept:
+            if tensor.name not in self.quantized or tensor.name in still_used:
                 self.graph.tensor(tensor.name, self.tensors.read(tensor.name))
         return self._assemble(model)
 

@@ -114,18 +114,18 @@ def with_own_names(keys: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ValueError if two names of one size disagree.
     """
-    own = dict(keys)
+    result = dict(keys)
     for name, other in _OTHER_NAMES.items():
-        value = own.pop(other, None)
+        value = result.pop(other, None)
         if value is None:
             continue
-        if own.get(name) not in (None, value):
+        if result.get(name) not in (None, value):
             raise ValueError(
-                f"{name} is {own[name]!r} and {other}, its other name, is {value!r}: remove the "
+                f"{name} is {result[name]!r} and {other}, its other name, is {value!r}: remove the "
                 "one that is wrong"
             )
-        own[name] = value
-    return own
+        result[name] = value
+    return result
 
 
 def _size(keys: Mapping[str, Any], name: str) -> int:

@@ -73,7 +73,7 @@ def stored_path(name: str, variant: str) -> Path:
 
 def stored_models() -> list[StoredModel]:
     """Return all models of the store, sorted by name and variant."""
-    return sorted(_found())
+    return sorted(_stored())
 
 
 def find_model(reference: str) -> StoredModel:
@@ -83,15 +83,15 @@ def find_model(reference: str) -> StoredModel:
     """
     check_text("reference", reference)
     parsed = parse_reference(reference)
-    found = [
+    matches = [
         model
         for model in stored_models()
         if parsed is not None and parsed[0] == model.name and parsed[1] in (None, model.variant)
     ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(model.reference for model in found)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(model.reference for model in matches)
         raise ModelDirError(f"{reference!r} is stored in several variants: give one of {names}")
     hint = ""
     if parsed is not None:
@@ -116,7 +116,7 @@ def remove_model(model: StoredModel) -> None:
         raise ModelDirError(f"cannot remove {str(model.path)!r}: {error.strerror}") from None
 
 
-def _found() -> Iterator[StoredModel]:
+def _stored() -> Iterator[StoredModel]:
     for path in store_dir().glob("*/*/manifest.json"):
         folder = path.parent
         name = folder.parent.name.replace(_SLASH, "/")

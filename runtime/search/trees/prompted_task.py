@@ -68,9 +68,9 @@ class WordValues:
         pattern = re.compile("|".join(map(re.escape, self.words)), re.IGNORECASE)
         answers = self.ask([self.prompt(state) for state in states], work)
         work.count_verified(len(states))
-        found = [[pattern.findall(text) for text in texts] for texts in answers]
+        occurrences = [[pattern.findall(text) for text in texts] for texts in answers]
         values = {word.lower(): value for word, value in self.words.items()}
-        return [sum(values[words[-1].lower()] for words in texts if words) for texts in found]
+        return [sum(values[words[-1].lower()] for words in texts if words) for texts in occurrences]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,18 +192,20 @@ class LikelihoodVerifier(_ModelReader):
 
     def _logprobs(self, prompt: str, completion: str) -> list[float]:
         """Return the log-probability of each token of ``completion``; read only unknown ones."""
-        prompt_ids, own = self._encode(prompt, completion)
+        prompt_ids, completion_ids = self._encode(prompt, completion)
         if self._count > _VALUES:
             self._known.clear()
             self._count = 0
         node, logprobs = self._known.setdefault(tuple(prompt_ids), {}), []
-        for token_id in own:
+        for token_id in completion_ids:
             if token_id not in node:
                 break
             value, node = node[token_id]
             logprobs.append(value)
-        if rest := own[len(logprobs) :]:
-            for token_id, value in zip(rest, self._read_on(prompt_ids, own, rest), strict=True):
+        if rest := completion_ids[len(logprobs) :]:
+            for token_id, value in zip(
+                rest, self._read_on(prompt_ids, completion_ids, rest), strict=True
+            ):
                 logprobs.append(value)
                 node[token_id] = value, {}
                 node = node[token_id][1]
@@ -211,10 +213,10 @@ class LikelihoodVerifier(_ModelReader):
         return logprobs
 
     def _read_on(
-        self, prompt_ids: Sequence[int], own: Sequence[int], rest: Sequence[int]
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], rest: Sequence[int]
     ) -> list[float]:
         """Return the log-probability of each of ``rest``, the last tokens of ``own``."""
-        token_ids = [*prompt_ids, *own]
+        token_ids = [*prompt_ids, *completion_ids]
         first = len(token_ids) - len(rest) - 1  # index of the token before the rest
         decoder, start = self._row(token_ids[:first])
         if start < first:  # the prompt's logits are not needed: do not compute all of them
