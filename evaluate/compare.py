@@ -161,7 +161,9 @@ def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None
     for token_id in check_list("token_ids", token_ids, "a list of token ids"):
         check_int("token_ids", token_id, 0, a.config.vocab_size - 1, part="a token id in ")
     if len(token_ids) < 2:
-        raise ValueError("the text has fewer than two tokens; there is nothing to predict")
+        raise ValueError(
+            "the text has fewer than two tokens; there is nothing to predict: give a longer text"
+        )
 
 
 def _paired(

@@ -135,7 +135,9 @@ def _write_graph(
         rewriter = Rewriter(tensors, graph, recipe, moments, scales, progress=progress)
         rewritten = rewriter.rewrite(original)
     if not rewriter.quantized:
-        raise QuantizationError(f"{str(source.path)!r} has no weight that the recipe quantizes")
+        raise QuantizationError(
+            f"{str(source.path)!r} has no weight that the recipe quantizes: choose another recipe"
+        )
     (folder / GRAPH_FILE).write_bytes(rewritten.SerializeToString(deterministic=True))
 
 

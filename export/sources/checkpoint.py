@@ -81,7 +81,9 @@ class Checkpoint:
         """
         tensor = self.stored[name].read()
         if not np.isfinite(tensor).all():
-            raise ExportError(f"tensor {name!r} holds NaN or infinite values: the model is broken")
+            raise ExportError(
+                f"tensor {name!r} holds NaN or infinite values: get the checkpoint again"
+            )
         return tensor
 
     def reader(self, stage: str, progress: Progress) -> Callable[[str], NDArray[np.float32]]:
@@ -145,5 +147,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ExportError(f"no checkpoint folder at {str(folder)!r}: give a Hugging Face folder")
     if (folder / "manifest.json").is_file() and (folder / "model.onnx").is_file():
-        raise ExportError(f"{str(folder)!r} is an exported model already, not a checkpoint")
+        raise ExportError(
+            f"{str(folder)!r} is an exported model already: give its checkpoint instead"
+        )
     return read_source_json(folder / "config.json")

@@ -16,5 +16,7 @@ def read_source_json(path: Path) -> dict[str, Any]:
     except ModelDirError as error:
         raise ExportError(str(error)) from None
     except ValueError:  # Python reads NaN and Infinity; other readers of a copy would fail
-        raise ExportError(f"{path} holds NaN or Infinity, which JSON does not have") from None
+        raise ExportError(
+            f"{path} holds NaN or Infinity, which JSON does not have: correct the file"
+        ) from None
     return value

@@ -84,7 +84,9 @@ def find_tensors(folder: Path) -> tuple[dict[str, StoredTensor], list[str]]:
         if _BUFFERS.fullmatch(name):
             continue
         if name in tensors:
-            raise ExportError(f"tensor {name!r} is stored twice, the second time in {stored.path}")
+            raise ExportError(
+                f"tensor {name!r} is stored twice, the second time in {stored.path}: remove one"
+            )
         tensors[name] = stored
     return tensors, taken_off
 
@@ -100,14 +102,16 @@ def _tensor_files(folder: Path) -> list[Path]:
             f"{folder / pickles[0]} is a pickle, which can run code when it is read; convert it "
             f"where you trust it: python -c '{_CONVERT}' {shlex.quote(str(folder))} CONVERTED"
         )
-    raise ExportError(f"{str(folder)!r} has neither {SINGLE_FILE} nor {INDEX_FILE}")
+    raise ExportError(
+        f"{str(folder)!r} has neither {SINGLE_FILE} nor {INDEX_FILE}: give a folder with one"
+    )
 
 
 def _shards(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
     weight_map = read_source_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise ExportError(f"{index} has no weight_map")
+        raise ExportError(f"{index} has no weight_map: get the checkpoint again")
     for name, file in weight_map.items():
         if not isinstance(file, str) or Path(file).name != file or "\\" in file:
             raise ExportError(f"{index} puts tensor {name!r} in {file!r}, not a file of the folder")

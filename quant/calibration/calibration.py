@@ -152,7 +152,8 @@ def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[
     least = min(32, length)
     if len(token_ids) < least:
         raise QuantizationError(
-            f"the calibration text has {len(token_ids)} tokens; at least {least} are needed"
+            f"the calibration text has {len(token_ids)} tokens; at least {least} are needed: "
+            "give a longer text"
         )
     count = max(1, min(tokens, len(token_ids)) // length)
     starts = np.linspace(0, max(0, len(token_ids) - length), count)

@@ -19,7 +19,7 @@ def check_not_legacy(folder: Path) -> None:
         for path in (folder / name, folder / "onnx" / name):
             if path.is_file():
                 raise ModelDirError(
-                    f"{path} is of an old export, a decoder in two graphs or merged of two, which "
-                    "onnxruntime cannot optimize: export the checkpoint again, with 'gpt2edge "
-                    "export' or optimum-onnx"
+                    f"{path} is of an old export, with two decoder graphs or two merged into one, "
+                    "which onnxruntime cannot optimize: export the checkpoint again, with "
+                    "'gpt2edge export' or optimum-onnx"
                 )

@@ -340,7 +340,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         manifest = Manifest.from_dict(read_json(target / "manifest.json")) if names else None
     except (ModelDirError, ValueError):
         raise ModelDirError(
-            f"{str(target)!r} is not a model folder: it will not be replaced"
+            f"{str(target)!r} is not a model folder and will not be replaced: choose another name"
         ) from None
     strangers = sorted(names - {"manifest.json", *(manifest.files if manifest else ())})
     if strangers:

@@ -212,7 +212,9 @@ def fit(
     if tokens is not None and cost(chosen(price)) > tokens:
         low, price = 0.0, 1.0  # at one answer per token every bin takes its cheapest arm
         if (least := cost(chosen(price))) > tokens:
-            raise ValueError(f"tokens is {tokens}; even the cheapest arms take {least:.1f}")
+            raise ValueError(
+                f"tokens is {tokens}; even the cheapest arms take {least:.1f}: allow more"
+            )
         for _ in range(_HALVINGS):
             middle = (low + price) / 2
             low, price = (low, middle) if cost(chosen(middle)) <= tokens else (middle, price)

@@ -30,7 +30,7 @@ class _ModelReader:
         if engine.model.manifest.task != task:
             raise VerifierError(
                 f"{type(self).__name__} reads a model for {task}; this model's task is "
-                f"{engine.model.manifest.task}"
+                f"{engine.model.manifest.task}: pass another model"
             )
         self.engine = engine
         self.reading = Reading()
@@ -82,7 +82,8 @@ class _ValueModel(_ModelReader):
             self._prefixes.store(decoder.cache, 0, token_ids)
             if logits.shape[1] != 1:
                 raise VerifierError(
-                    f"the verifier has {logits.shape[1]} labels; it must have one, a score"
+                    f"the verifier has {logits.shape[1]} labels; it must have one, a score: "
+                    "use another model"
                 )
             for end in unknown:
                 self._values[tuple(token_ids[:end])] = self._activate(logits[end - 1 - start, 0])

@@ -153,7 +153,7 @@ def score_all_steps(
     if [len(values) for values in scores] != [len(steps) for steps in solutions]:
         raise VerifierError(
             f"verifier {_name(verifier)} returned {[len(values) for values in scores]} scores for "
-            f"solutions of {[len(steps) for steps in solutions]} steps; it must return one a step"
+            f"solutions of {[len(steps) for steps in solutions]} steps; it must return one per step"
         )
     return [[_number(verifier, value) for value in values] for values in scores]
 

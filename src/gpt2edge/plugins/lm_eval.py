@@ -56,7 +56,9 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
     ) -> None:
         super().__init__()
         if not str(batch_size).isdecimal() or not int(batch_size):
-            raise ValueError(f"batch_size is {batch_size!r}; it must be a number from 1 on")
+            raise ValueError(
+                f"batch_size is {batch_size!r}; it must be a whole number of 1 or more"
+            )
         options = RuntimeOptions(threads=threads, add_special_tokens=add_bos_token)
         self._engine = Engine(BUNDLED_MODEL if pretrained is None else pretrained, options)
         if self._engine.tokenizer is None:
