@@ -1,4 +1,4 @@
-"""What a quantized model loses: two models on the same tokens, under teacher forcing."""
+"""Comparison of two models, such as a quantized one with its original, under teacher forcing."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -37,12 +37,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Model B against model A on ``tokens`` tokens, in windows of ``context``.
+    """Model B compared with model A on ``tokens`` tokens, in windows of ``context``.
 
-    ``perplexity_increase`` is relative, its standard error that of the paired difference;
-    ``kl`` is the mean of KL(A || B) in nats; ``top1_agreement`` the share of positions where both
-    find the same token likeliest; ``greedy_agreement`` the number of tokens, of ``greedy_length``,
-    that both write alike after prompts from the text.
+    ``perplexity_increase`` is relative, with the standard error of the paired difference; ``kl`` is
+    the mean of KL(A || B) in nats; ``top1_agreement`` is the share of positions where both models
+    have the same most probable token; ``greedy_agreement`` is the number of tokens, of
+    ``greedy_length``, that both write identically after prompts from the text.
     """
 
     tokens: int
@@ -66,9 +66,9 @@ def compare(
 ) -> Comparison:
     """Compare two models of one vocabulary on a text, cut into windows of ``context`` tokens.
 
-    Every token of a window but its first is predicted from those before it. ``progress`` hears of
-    the tokens done. Raises ValueError for
-    unequal vocabularies or fewer than two tokens.
+    Every token of a window except the first is predicted from those before it. ``progress`` is
+    called with the count of tokens done. Raises ValueError for unequal vocabularies or fewer than
+    two tokens.
     """
     check_callable("progress", progress)
     tell = progress or silent
@@ -99,9 +99,10 @@ def compare(
 def layer_errors(
     a: ModelDir, b: ModelDir, token_ids: Sequence[int], *, progress: Progress | None = None
 ) -> dict[str, float]:
-    """Relative error of B's residual stream against A's, after every attention and every MLP.
+    """Measure the relative error of B's residual stream after every attention and every MLP.
 
-    Both read the first tokens of ``token_ids``; the error is |b - a| / |a| over all of them.
+    Both models read the first tokens of ``token_ids``, up to 256; the error is |b - a| / |a| over
+    all of them, by the name of the node.
     """
     for name, model in (("a", a), ("b", b)):
         check_type(name, model, ModelDir, "a ModelDir")
@@ -115,10 +116,10 @@ def layer_errors(
     if progress:
         progress("comparing layer by layer", 0, 0)
     window = token_ids[: min(_LAYER_TOKENS, a.config.n_positions)]
-    found = [Probe(model, values).run(window, values) for model in (a, b)]
+    streams = [Probe(model, values).run(window, values) for model in (a, b)]  # [tokens, n_embd]
     return {
         part: float(np.linalg.norm(y - x) / np.linalg.norm(x))
-        for part, x, y in zip(residuals, *found, strict=True)
+        for part, x, y in zip(residuals, *streams, strict=True)
     }
 
 
@@ -141,13 +142,15 @@ def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None
     for token_id in check_list("token_ids", token_ids, "a list of token ids"):
         check_int("token_ids", token_id, 0, a.config.vocab_size - 1, part="a token id in ")
     if len(token_ids) < 2:
-        raise ValueError("the text has fewer than two tokens; there is nothing to predict")
+        raise ValueError(
+            "the text has fewer than two tokens; there is nothing to predict: give a longer text"
+        )
 
 
 def _paired(
     a: Engine, b: Engine, token_ids: Sequence[int], context: int
 ) -> Iterator[tuple[FloatArray, FloatArray, NDArray[np.int64]]]:
-    """Logits of both models [chunk, vocab] with the tokens [chunk] that follow, by chunks."""
+    """Yield chunks: logits [chunk, vocab_size] of both models, and the next tokens [chunk]."""
     ids = np.asarray(token_ids, np.int64)
     decoders = [engine.decoder(rows=1, max_length=context) for engine in (a, b)]
     for start in range(0, len(ids) - 1, context):
@@ -162,7 +165,10 @@ def _paired(
 def _row(
     logits_a: FloatArray, logits_b: FloatArray, targets: NDArray[np.int64]
 ) -> tuple[Array, Array, Array, Array]:
-    """Per position [n]: both losses, KL(A || B), whether the likeliest token is the same."""
+    """Return per position [n]: both losses, KL(A || B), and 1 if the top token is the same.
+
+    Logits are [n, vocab_size], targets [n].
+    """
     a, b = log_softmax_float32(logits_a), log_softmax_float32(logits_b)
     rows = np.arange(len(targets))
     same = (a.argmax(axis=-1) == b.argmax(axis=-1)).astype(np.float64)
@@ -173,11 +179,11 @@ def _row(
 def _greedy_agreement(
     a: Engine, b: Engine, token_ids: Sequence[int], context: int
 ) -> tuple[Array, int]:
-    """Tokens [prompts] that both write alike after prompts spread over the text."""
+    """Count the tokens [prompts] that both write identically, and the length of each completion."""
     prompt_length = min(_PROMPT_LENGTH, max(1, context // 2), len(token_ids))
     length = min(_GREEDY_LENGTH, context - prompt_length)
     last = len(token_ids) - prompt_length
-    starts = sorted({round(at) for at in np.linspace(0, last, _PROMPTS)})
+    starts = sorted({round(start) for start in np.linspace(0, last, _PROMPTS)})
     prompts = [list(token_ids[start : start + prompt_length]) for start in starts]
     written = [
         [
@@ -191,7 +197,7 @@ def _greedy_agreement(
 
 
 def _common_prefix(x: Sequence[int], y: Sequence[int], length: int) -> int:
-    """Equal tokens from the start; ``length`` where both ended alike."""
+    """Count equal tokens from the start; ``length`` if both are equal to their end."""
     if x == y:
         return length
     return next((i for i, pair in enumerate(zip(x, y, strict=False)) if pair[0] != pair[1]), 0)

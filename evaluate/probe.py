@@ -1,4 +1,4 @@
-"""Probe: a model run on windows of tokens, with values inside its graph as outputs."""
+"""Probe: run a model on windows of tokens, and return values from inside its graph."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from gpt2edge.runtime.system.threads import available_threads
 
 
 class Probe:
-    """Opens a model folder's graph with ``values``, float32 names inside it, as outputs.
+    """A session over a model folder's graph with ``values``, names of float32 values, as outputs.
 
-    The weights ``overridable`` may be given anew at every run.
+    The weights named by ``overridable`` may be replaced in every run.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class Probe:
         values: Sequence[str],
         weights: Mapping[str, FloatArray] | None = None,
     ) -> list[FloatArray]:
-        """The values that one pass over ``window`` gives, each as [tokens, width].
+        """Return the values of one pass over ``window``, each as [tokens, width].
 
-        ``logits`` are those of every position. ``weights`` take the place of the model's own.
+        ``logits`` are those of every position. ``weights`` replace the model's own.
         """
         return self.run_batch([window], values, weights)
 
@@ -54,15 +54,17 @@ class Probe:
         values: Sequence[str],
         weights: Mapping[str, FloatArray] | None = None,
     ) -> list[FloatArray]:
-        """``run`` for ``windows`` of one length, whose tokens follow one another."""
+        """Run over ``windows`` of one length; return each value as [windows * length, width]."""
         feed = {**self._feed(windows), **(weights or {})}
         if names.LOGITS not in values:
-            feed[names.LOGITS_TO_KEEP] = np.zeros((len(windows), 1), np.int64)  # spares the head
+            # one position per window: the full head would be wasted work
+            feed[names.LOGITS_TO_KEEP] = np.zeros((len(windows), 1), np.int64)
         outputs = self._session.run(list(values), feed)
+        # [windows, length, width] or [windows * length, width] -> [windows * length, width]
         return [array.reshape(-1, array.shape[-1]) for array in outputs]
 
     def _feed(self, windows: Sequence[Sequence[int]]) -> dict[str, NDArray[Any]]:
-        ids = np.asarray(windows, np.int64)
+        ids = np.asarray(windows, np.int64)  # [windows, length]
         feed: dict[str, NDArray[Any]] = {
             names.INPUT_IDS: ids,
             names.ATTENTION_MASK: np.ones_like(ids),

@@ -1,8 +1,8 @@
 """Speed of models in llama-bench's terms: prefill (pp) and decode (tg), at a depth, in batches.
 
-A prefill is timed around ``Decoder.prefill`` and the choice of the likeliest token, as llama-bench
-does; a decode around ``Engine.stream_batch``, all that an application's loop costs. Token ids go
-in and come out, so tokenizers are in neither. Every repetition has random prompts of its own.
+A prefill is timed around ``Decoder.prefill`` and argmax, as llama-bench does; a decode around
+``Engine.stream_batch``, the full cost of an application's loop. Inputs and outputs are token ids,
+so no tokenizer is timed. Every repetition has its own random prompts.
 """
 
 import math
@@ -44,9 +44,9 @@ _NAME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkTest:
-    """``n_prompt`` tokens to prefill, or ``n_gen`` to decode, in each of ``batch`` rows.
+    """A test: ``n_prompt`` tokens to prefill, or ``n_gen`` to decode, in each of ``batch`` rows.
 
-    ``n_depth`` tokens are in the cache before; a decode needs one at least.
+    ``n_depth`` tokens are in the cache before; a decode has at least one.
     """
 
     n_prompt: int = 0
@@ -77,27 +77,27 @@ class BenchmarkTest:
 
     @property
     def name(self) -> str:
-        """As llama-bench writes it: ``pp512``, ``tg128 @ d512``."""
+        """Return llama-bench's name of the test: ``pp512``, ``tg128 @ d512``."""
         kind = f"pp{self.n_prompt}" if self.n_prompt else f"tg{self.n_gen}"
         return f"{kind} @ d{self.n_depth}" if self.n_depth else kind
 
     @property
     def length(self) -> int:
-        """Tokens that a row's cache holds at the end."""
+        """Return the count of tokens that a row's cache holds at the end."""
         return self.prompt_length + self.n_gen
 
     @property
     def prompt_length(self) -> int:
-        """Tokens of a prompt: the depth, and what is to be prefilled."""
+        """Return the count of tokens of a prompt: the depth and the prefill."""
         return max(1, self.n_depth + self.n_prompt)
 
     @property
     def tokens(self) -> int:
-        """Tokens that a sample reads or writes, of all rows."""
+        """Return the count of tokens that a sample reads or writes, in all rows."""
         return self.batch * (self.n_prompt or self.n_gen)
 
     def prompts(self, vocab_size: int, seed: int = 0) -> list[list[int]]:
-        """Random token ids, one list a row; the last id, often end-of-text, is not drawn."""
+        """Draw random token ids, one list per row, without the last id, which often ends a text."""
         random = np.random.default_rng((seed, self.n_prompt, self.n_gen, self.n_depth))
         size = (self.batch, self.prompt_length)
         ids: list[list[int]] = random.integers(max(1, vocab_size - 1), size=size).tolist()
@@ -112,9 +112,9 @@ def plan_tests(
     n_depth: Sequence[int] = (0,),
     batch: Sequence[int] = (1,),
 ) -> list[BenchmarkTest]:
-    """Every prefill and every decode at every depth and batch size; a count of 0 means none.
+    """Plan every prefill and every decode at every depth and batch size; a count of 0 means none.
 
-    Raises ContextLengthError where one does not fit ``context`` tokens.
+    Raises ContextLengthError if a test does not fit ``context`` tokens.
     """
     check_int("context", context, 1, 2**63)
     lists = {"n_prompt": n_prompt, "n_gen": n_gen, "n_depth": n_depth, "batch": batch}
@@ -150,7 +150,7 @@ def plan_tests(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One request: seconds to the first token of every row, and of each step after that."""
+    """One request: seconds to the first token of every row, and of each later step."""
 
     ttft_s: float
     steps_s: tuple[float, ...] = ()
@@ -165,46 +165,46 @@ class Figures:
 
     @property
     def seconds(self) -> list[float]:
-        """What each sample's speed is taken from: the prefill, or the steps."""
+        """Return the time that each sample's speed is computed from: the prefill, or the steps."""
         return [sum(s.steps_s) if self.test.n_gen else s.ttft_s for s in self.samples]
 
     @property
     def speeds(self) -> list[float]:
-        """Tokens per second of each sample."""
+        """Return the tokens per second of each sample."""
         return [self.test.tokens / seconds for seconds in self.seconds]
 
     @property
     def p50_ts(self) -> float:
-        """Median of ``speeds``."""
+        """Return the median of ``speeds``."""
         return statistics.median(self.speeds)
 
     @property
     def p95_ts(self) -> float:
-        """The speed that 95 % of the samples reach."""
+        """Return the speed that 95 % of the samples reach."""
         return self.test.tokens / percentile(self.seconds, 0.95)
 
     @property
     def ttft_s(self) -> list[float]:
-        """Time to first token of each sample, the depth's own prefill counted in a decode."""
+        """Return each sample's time to first token; in a decode it includes the depth's prefill."""
         return [sample.ttft_s for sample in self.samples]
 
     @property
     def tpot_s(self) -> list[float]:
-        """Time per token after the first of each sample; empty for a prefill."""
+        """Return the time per token after the first, of each sample; empty for a prefill."""
         return [statistics.fmean(s.steps_s) for s in self.samples if s.steps_s]
 
     @property
     def itl_s(self) -> list[float]:
-        """Every gap between two tokens of a row; empty for a prefill."""
+        """Return every gap between two tokens of a row; empty for a prefill."""
         return [step for sample in self.samples for step in sample.steps_s]
 
 
 @dataclass(slots=True, kw_only=True)
 class ModelFigures:
-    """What was measured of one model; ``load_s`` has one entry a load.
+    """The measurements of one model; ``load_s`` has one entry per load.
 
-    ``peak_rss_bytes`` is the process's largest size while this model was loaded; None where the
-    system cannot say that of one model among several.
+    ``peak_rss_bytes`` is the process's peak RSS while this model was loaded; None where the system
+    cannot measure that for one model of several.
     """
 
     model: ModelDir
@@ -215,7 +215,7 @@ class ModelFigures:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Nearest-rank percentile: the smallest value that ``share`` of all do not exceed."""
+    """Return the nearest-rank percentile: the smallest value not exceeded by ``share`` of all."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
@@ -230,9 +230,9 @@ def benchmark(
 ) -> list[ModelFigures]:
     """Measure every test on every model, after a warm-up.
 
-    One model is loaded once. Several take turns (A B A B): each is loaded anew for each
-    repetition, so that the machine's drift, and the luck of the memory pages that a load gets,
-    hit all alike. ``progress`` is called with the requests done and their total.
+    A single model is loaded once. Several models alternate (A B A B): each is loaded again for each
+    repetition, so that drift of the machine and the placement of memory pages affect all equally.
+    ``progress`` is called with the requests done and their total.
     """
     check_int("repetitions", repetitions, 1, 10_000)
     check_optional("options", options, RuntimeOptions, "RuntimeOptions")
@@ -247,39 +247,39 @@ def benchmark(
     figures: list[ModelFigures] = []
     done, total = 0, rounds * len(folders) * len(tests) * (1 + samples)
     for turn in range(rounds):
-        for place, folder in enumerate(folders):
+        for index, folder in enumerate(folders):
             alone = reset_peak_rss() or len(folders) == 1
             started = clock()
             engine = Engine(folder.path, options)
             seconds = clock() - started
             if turn == 0:
-                own = [Figures(test=test) for test in tests]
-                figures.append(ModelFigures(model=folder, threads=threads, tests=own))
-            figures[place].load_s.append(seconds)
+                empty = [Figures(test=test) for test in tests]
+                figures.append(ModelFigures(model=folder, threads=threads, tests=empty))
+            figures[index].load_s.append(seconds)
             with engine:
-                for _ in _visit(engine, figures[place].tests, samples, clock):
+                for _ in _visit(engine, figures[index].tests, samples, clock):
                     done += 1
                     if progress is not None:
                         progress(done, total)
             del engine
-            _note_peak(figures[place], alone)
+            _note_peak(figures[index], alone)
     return figures
 
 
 def _check_tasks(folders: Sequence[ModelDir], tests: Sequence[BenchmarkTest]) -> None:
-    """Raise Gpt2EdgeError where a test decodes and a model does not."""
+    """Raise Gpt2EdgeError if a test decodes and a model is not a language model."""
     for folder in folders:
         task = folder.manifest.task
         if task != "text-generation" and any(test.n_gen for test in tests):
             raise Gpt2EdgeError(
-                f"{str(folder.path)!r} is a model for {task}, which decodes nothing: measure its "
-                "prefill alone, with ",
+                f"{str(folder.path)!r} is a model for {task}, which decodes nothing: measure only "
+                "its prefill, with ",
                 Argument("n_gen", 0),
             )
 
 
 def measure(engine: Engine, test: BenchmarkTest, seed: int, clock: Clock = perf_counter) -> Sample:
-    """One request."""
+    """Run and time one request."""
     if test.batch > engine.affordable_rows(test.length):
         raise ValueError(
             f"{test.batch} rows of {test.length} tokens do not fit the cache budget of "
@@ -292,7 +292,7 @@ def measure(engine: Engine, test: BenchmarkTest, seed: int, clock: Clock = perf_
 
 
 def _visit(engine: Engine, tests: Sequence[Figures], samples: int, clock: Clock) -> Iterator[None]:
-    """A warm-up and ``samples`` more requests of every test; yields after each."""
+    """Run a warm-up and ``samples`` more requests of every test; yield after each."""
     for figures in tests:
         test = figures.test
         warm_up = replace(test, n_gen=min(test.n_gen, _WARM_UP_STEPS))

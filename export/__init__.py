@@ -1,4 +1,4 @@
-"""Checkpoint to ONNX: a Hugging Face GPT-2 folder becomes a model folder, without torch."""
+"""Export: turn a Hugging Face GPT-2 folder into a model folder, without torch."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""export_checkpoint: check, build, write, verify."""
+"""export_checkpoint: check, build, write and verify a model folder."""
 
 import os
 from pathlib import Path
@@ -37,14 +37,14 @@ def export_checkpoint(
     origin: str | None = None,
     progress: Progress | None = None,
 ) -> ModelDir:
-    """Turn a Hugging Face GPT-2 folder into a model folder, and verify what was written.
+    """Turn a Hugging Face GPT-2 folder into a model folder, and verify the written graph.
 
-    ``source`` holds ``config.json``, ``model.safetensors`` (or shards with their index) and, where
-    there is one, a tokenizer. ``profile`` is "cpu", or "portable" for Optimum and for execution
-    providers other than the CPU's; ``origin`` says where the checkpoint is from, if not from a
-    folder of its name. ``progress`` hears of every tensor. Raises ExportError that names the file
-    or tensor at fault, ParityError where the graph disagrees with the numpy reference,
-    ModelDirError where ``out`` exists or cannot be written; ``out`` is then left as it was.
+    ``source`` holds ``config.json``, ``model.safetensors`` (or shards with their index) and
+    optionally a tokenizer. ``profile`` is "cpu", or "portable" for Optimum and for execution
+    providers other than the CPU's; ``origin`` is the checkpoint's source in the manifest, by
+    default the folder's name. ``progress`` is called for every tensor. Raises ExportError that
+    names the file or tensor at fault, ParityError where the graph disagrees with the numpy
+    reference, ModelDirError where ``out`` exists or cannot be written; ``out`` is then unchanged.
     """
     check_path("source", source)
     check_one_of("profile", profile, (CPU, PORTABLE))
@@ -77,7 +77,7 @@ def write_graph(
 
 
 def _write_peers_files(checkpoint: Checkpoint, folder: Path, profile: str) -> None:
-    """What transformers, Optimum and onnxruntime-genai look for beside the graph."""
+    """Write the files that transformers, Optimum and onnxruntime-genai expect beside the graph."""
     copy_tokenizer_files(checkpoint.path, folder, all_of_them=profile == PORTABLE)
     if profile == CPU and checkpoint.head.task == "text-generation":
         write_json(folder / GENAI_FILE, genai_config(checkpoint))
@@ -91,7 +91,7 @@ def manifest_of(
     ir_version: int = IR_VERSION,
     origin: str | None = None,
 ) -> Manifest:
-    """The manifest of an export, without the files' records."""
+    """Return the manifest of an export, without the files' records."""
     return Manifest(
         profile=profile,
         variant="fp32",

@@ -1,7 +1,7 @@
-"""``genai_config.json``: what onnxruntime-genai wants to know about a folder of profile cpu.
+"""``genai_config.json``: the configuration by which onnxruntime-genai runs a folder of profile cpu.
 
-Source: onnxruntime.ai/docs/genai/reference/config. Its own type "gpt2" wants another graph; "phi"
-is its type for a decoder with position ids and a cache that is updated in place, which ours is.
+Source: onnxruntime.ai/docs/genai/reference/config. Its type "gpt2" expects a different graph; its
+type "phi" is a decoder with position ids and a cache that is updated in place, as ours is.
 """
 
 from typing import Any, Final
@@ -27,10 +27,10 @@ _OUTPUTS: Final = {
 
 
 def genai_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The configuration of a language model."""
+    """Return the configuration of a language model."""
     config = checkpoint.config
     ends = list(config.eos_token_ids)
-    end = ends[0] if ends else 0  # the format has no way to say that there is none
+    end = ends[0] if ends else 0  # the format has no value for "none"
     decoder = {
         "session_options": {"provider_options": []},
         "filename": GRAPH_FILE,

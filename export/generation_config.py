@@ -1,4 +1,4 @@
-"""``generation_config.json`` of a checkpoint: what of it the engine does, and what it does not."""
+"""``generation_config.json`` of a checkpoint: copy it, and warn of settings the engine ignores."""
 
 import logging
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _REFUSED: Final[Mapping[str, object]] = {
     "token_healing": False,
     "watermarking_config": None,
 }
-"""What the engine does not do, and the value that asks for nothing."""
+"""Settings that the engine does not have, each with its neutral value."""
 _NEUTRAL: Final[Mapping[str, object]] = {
     **_REFUSED,
     "do_sample": False,
@@ -37,7 +37,7 @@ _NEUTRAL: Final[Mapping[str, object]] = {
     "encoder_no_repeat_ngram_size": 0,
     "encoder_repetition_penalty": 1,
     "length_penalty": 1,
-    "max_length": 20,  # old transformers wrote it into every config.json: nobody asked for it
+    "max_length": 20,  # old transformers wrote it into every config.json: not the author's choice
     "min_length": 0,
     "no_repeat_ngram_size": 0,
     "num_beams": 1,
@@ -79,11 +79,11 @@ _log = logging.getLogger("gpt2edge")
 
 
 def write_generation_config(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write the checkpoint's generation settings into ``folder``; nothing where it has none.
+    """Write the checkpoint's generation settings, if any, into ``folder``.
 
-    They are those of ``generation_config.json`` or, as in transformers only without that file, of
-    ``config.json``. A warning names what the engine does not do. Raises ExportError for settings
-    with which the engine would not load the model.
+    They come from ``generation_config.json`` or, as in transformers only without that file, from
+    ``config.json``. A warning names the settings that the engine ignores. Raises ExportError for
+    settings with which the engine would not load the model.
     """
     path = checkpoint.path / FILE
     in_config = _of_config(checkpoint.keys)
@@ -97,7 +97,7 @@ def write_generation_config(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def check_generation_config(checkpoint: Checkpoint, keys: Mapping[str, Any]) -> None:
-    """Warn of what the engine does not do of ``keys``, and raise ExportError for what it cannot."""
+    """Warn of settings that the engine ignores; raise ExportError for those it cannot load."""
     verify_generation_config(keys, checkpoint)
     ignored = ignored_settings(keys)
     if ignored:
@@ -105,7 +105,7 @@ def check_generation_config(checkpoint: Checkpoint, keys: Mapping[str, Any]) -> 
 
 
 def ignored_settings(keys: Mapping[str, Any]) -> list[str]:
-    """Those of ``keys`` that ask for something that the engine does not do, or does not know."""
+    """Return the names of ``keys`` that would have an effect in transformers but not here."""
     samples = bool(keys.get("do_sample"))
     return [
         name
@@ -120,7 +120,7 @@ def ignored_settings(keys: Mapping[str, Any]) -> list[str]:
 
 
 def _of_config(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """The generation settings in a ``config.json``, without those that ask for nothing."""
+    """Return the generation settings of a ``config.json`` that are not neutral."""
     unused = () if keys.get("do_sample") else READ_TO_SAMPLE
     return {
         name: value
@@ -133,7 +133,7 @@ def _of_config(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _asks(value: object, neutral: object) -> bool:
-    """Whether a setting changes anything."""
+    """Return whether a setting differs from its neutral value."""
     return value != neutral and bool(value or neutral)
 
 

@@ -1,4 +1,4 @@
-"""Export with Optimum, for those who want its graph: traced by torch, run by the engine too."""
+"""Export with Optimum: a graph traced by torch, which the engine also runs."""
 
 import os
 from typing import Any, Final
@@ -26,10 +26,10 @@ def export_with_optimum(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ModelDir:
-    """``optimum-cli export onnx`` of the checkpoint ``source``, verified as our own exports are.
+    """Run ``optimum-cli export onnx`` on the checkpoint ``source``, and verify the result.
 
-    The files are Optimum's; a manifest is added. Needs the optimum extra, which brings torch.
-    Raises what ``export_checkpoint`` raises, and ExportError where Optimum fails.
+    The files are Optimum's; a manifest is added. Needs the optimum extra, which installs torch.
+    Raises the errors of ``export_checkpoint``, and ExportError where Optimum fails.
     """
     tell = progress or silent
     tell("loading Optimum", 0, 0)
@@ -47,7 +47,7 @@ def export_with_optimum(
             main_export(str(checkpoint.path), folder, task=_TASK, do_validation=False)
         except OSError:
             raise
-        except Exception as error:  # torch and Optimum raise anything
+        except Exception as error:  # torch and Optimum raise errors of any type
             raise ExportError(f"Optimum cannot export {checkpoint.path}: {error}") from error
         if (folder / GENERATION_FILE).is_file():
             check_generation_config(checkpoint, read_source_json(folder / GENERATION_FILE))
@@ -59,7 +59,7 @@ def export_with_optimum(
 
 
 def _versions(graph: Any) -> tuple[int, int]:
-    """Opset of ONNX's own operators, and IR version."""
+    """Return the opset of ONNX's own operators and the IR version."""
     import onnx
 
     model = onnx.load(graph, load_external_data=False)

@@ -1,1 +1,1 @@
-"""The graph file that ``export`` writes, ``quant`` rewrites and ``runtime`` edits as it loads."""
+"""The graph file: ``export`` writes it, ``quant`` rewrites it and ``runtime`` edits it at load."""

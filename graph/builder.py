@@ -16,7 +16,7 @@ from gpt2edge.graph.weights_file import WeightsFile
 MICROSOFT: Final = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
 OPSET: Final = 17  # the first with LayerNormalization
-IR_VERSION: Final = 8  # the one that opset 17 came with: every onnxruntime since 1.12 reads it
+IR_VERSION: Final = 8  # the IR version of opset 17: every onnxruntime since 1.12 reads it
 
 
 class Branch:
@@ -26,7 +26,7 @@ class Branch:
         self.nodes: list[NodeProto] = []
 
     def graph(self, shape: Sequence[str | int]) -> GraphProto:
-        """Make the subgraph; its last node gives its one output, float32 of ``shape``."""
+        """Make the subgraph; its one output is that of the last node, float32 of ``shape``."""
         output = self.nodes[-1].output[0]
         return make_graph(self.nodes, output, [], [floats(output, shape)])
 
@@ -34,7 +34,7 @@ class Branch:
 class Graph:
     """A graph under construction. Weights go to ``store``, constants into the graph.
 
-    What appends returns the name of what it appended, for the operators behind it.
+    Methods that append an operator or a tensor return its name, for use as an input.
     """
 
     def __init__(self, store: WeightsFile) -> None:
@@ -52,14 +52,14 @@ class Graph:
         domain: str | None = None,
         **attributes: Any,
     ) -> str:
-        """Append an operator; ``name`` is its output's, or its outputs', the first also its own.
+        """Append an operator; ``name`` names its output or outputs, the first also the node.
 
-        An empty input is one that is left out.
+        An empty input is an omitted optional input.
         """
         outputs = [name] if isinstance(name, str) else list(name)
         if self._branch is None:
-            own = outputs[0]
-            node = make_node(op_type, inputs, outputs, own, domain=domain, **attributes)
+            node_name = outputs[0]
+            node = make_node(op_type, inputs, outputs, node_name, domain=domain, **attributes)
             self.nodes.append(node)
         else:
             self._branch.nodes.append(make_node(op_type, inputs, outputs, **attributes))
@@ -67,7 +67,7 @@ class Graph:
 
     @contextmanager
     def branch(self) -> Iterator[Branch]:
-        """Collect the operators of a ``with`` block in a side of an ``If``."""
+        """Collect the operators of a ``with`` block in one side of an ``If``."""
         self._branch = branch = Branch()
         try:
             yield branch
@@ -80,7 +80,7 @@ class Graph:
         return name
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
-        """Append a small initializer inside the graph, where there is none of that name yet."""
+        """Append a small initializer inside the graph, unless one of that name exists."""
         if name not in self._constants:
             self._constants.add(name)
             self.initializers.append(from_array(array, name))
@@ -98,7 +98,7 @@ class Graph:
     def model(
         self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
     ) -> ModelProto:
-        """Make the model, of the operator sets that its nodes are from."""
+        """Make the model, with the operator sets of its nodes."""
         for node in self.nodes:
             node.domain = node.domain  # writes "" out, as in every folder exported so far
         domains = sorted({"", *(node.domain for node in self.nodes)})

@@ -1,4 +1,4 @@
-"""What a graph file holds: operators, inputs and outputs, and the precision of every weight."""
+"""Facts about a graph file: operators, inputs and outputs, and the precision of every weight."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ class TensorFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightFacts:
-    """A product or lookup: its operator, the precision and bytes of its matrix.
+    """A product or lookup: its operator, and the precision and bytes of its matrix.
 
-    ``bytes`` counts a tensor that two operators share at the first of them.
+    ``bytes`` counts a tensor shared by two operators only for the first of them.
     """
 
     node: str
@@ -35,13 +35,13 @@ class WeightFacts:
 
     @property
     def layer(self) -> str:
-        """The part of the model: "h.0", "wte", "lm_head"."""
+        """Return the part of the model: "h.0", "wte", "lm_head"."""
         return self.node.split("/")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphFacts:
-    """What ``gpt2edge inspect`` says about ``model.onnx``."""
+    """The facts that ``gpt2edge inspect`` prints about ``model.onnx``."""
 
     operators: Mapping[str, int]
     inputs: tuple[TensorFacts, ...]
@@ -49,7 +49,7 @@ class GraphFacts:
     weights: tuple[WeightFacts, ...]
 
     def layers(self) -> list[tuple[str, str, int]]:
-        """Layers, how their weights are stored, bytes; neighbours that are alike in one row."""
+        """Return layers, storage of their weights and bytes; equal neighbours share a row."""
         rows = []
         for layer, weights in groupby(self.weights, key=lambda weight: weight.layer):
             members = list(weights)

@@ -1,10 +1,10 @@
-"""Names in a graph of gpt2edge: of its inputs and outputs, its nodes, its weights.
+"""Names of the inputs, outputs, nodes and weights in a graph of gpt2edge.
 
-``export`` writes them; ``quant`` and ``runtime`` find by them what they change. Folders on disk
-hold them, so a name is part of the file format: changing one leaves older folders unedited.
+``export`` writes them; ``quant`` and ``runtime`` find the nodes to change by them. They are part of
+the file format: after a change, ``quant`` and ``runtime`` no longer edit older folders.
 
 A node has the name of its first output. A weight has upstream's name, ``h.0.attn.c_attn.weight``;
-the node that multiplies by it has the same with slashes, ``h.0/attn/c_attn``.
+the node that multiplies by it has that name with slashes, ``h.0/attn/c_attn``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ KEY: Final = "key"
 VALUE: Final = "value"
 CACHE_PARTS: Final = (KEY, VALUE)
 Layer: TypeAlias = int | str
-"""A layer's number, or what stands for it in a pattern."""
+"""A layer's number, or its placeholder in a pattern, such as ``%d``."""
 
 WTE: Final = "wte"
 WPE: Final = "wpe"
@@ -57,9 +57,9 @@ KEPT_SIZE: Final = "kept/size"
 KEPT_FED: Final = "kept/fed"
 KEPT: Final = "kept"
 POSITION_CHOICE: Final[Mapping[str, str]] = {KEPT_SIZE: "Size", KEPT_FED: "Cast", KEPT: "If"}
-"""The nodes that ask whether ``logits_to_keep`` is fed, and their operators.
+"""The nodes that test whether ``logits_to_keep`` is fed, and their operators.
 
-The last holds the nodes that choose its positions as ``then_branch``. The engine always chooses.
+The ``then_branch`` of the last one selects the positions. The engine always feeds the input.
 """
 
 C_ATTN: Final = "attn.c_attn"
@@ -74,7 +74,7 @@ _ATTENTION_ROWS: Final = "/attn/2d"
 
 
 class Block:
-    """The names of one transformer block. No dataclass: every start would pay for its making."""
+    """The names of one transformer block. A dataclass would lengthen every start of a command."""
 
     __slots__ = ("layer",)
 
@@ -85,42 +85,42 @@ class Block:
         return f"h.{self.layer}"
 
     def part(self, name: str) -> str:
-        """Name a layer of the block, such as ``C_ATTN``, as its weight and bias begin."""
+        """Return the prefix of a layer's weight and bias; ``name`` is such as ``C_ATTN``."""
         return f"{self}.{name}"
 
     @property
     def qkv(self) -> str:
-        """The reshape to [batch, sequence, 3 * width] that attention reads."""
+        """Name the reshape to [batch, sequence, 3 * width] before attention."""
         return f"{self}{_QKV}"
 
     @property
     def attention(self) -> str:
-        """The attention itself, without its projections."""
+        """Name the attention itself, without its projections."""
         return f"{self}/attn"
 
     @property
     def attention_rows(self) -> str:
-        """The reshape of attention's output to [rows, width]."""
+        """Name the reshape of attention's output to [rows, width]."""
         return f"{self}{_ATTENTION_ROWS}"
 
     @property
     def attention_residual(self) -> str:
-        """The sum of the block's input and its attention."""
+        """Name the sum of the block's input and its attention."""
         return f"{self}/attn/residual"
 
     @property
     def mlp(self) -> str:
-        """The MLP, as its nodes begin."""
+        """Return the prefix of the MLP's nodes."""
         return f"{self}/mlp"
 
     @property
     def activation(self) -> str:
-        """The activation inside the MLP."""
+        """Name the activation inside the MLP."""
         return f"{self}/mlp/act"
 
     @property
     def mlp_residual(self) -> str:
-        """The sum behind the MLP: the block's output."""
+        """Name the sum after the MLP: the block's output."""
         return f"{self}/mlp/residual"
 
 
@@ -143,17 +143,17 @@ def node(part: str) -> str:
 
 
 def head(weight: str) -> str:
-    """Name the node that gives the logits; it has a name of its own where its weight is tied."""
+    """Name the node that computes the logits: ``LM_HEAD`` if its weight is tied, else by weight."""
     return LM_HEAD if weight == f"{WTE}.weight" else weight.removesuffix(".weight")
 
 
 def in_block(name: str) -> bool:
-    """Tell whether a node or weight belongs to a transformer block, not to the model's ends."""
+    """Return whether a node or weight belongs to a transformer block, not to the model's ends."""
     return name.startswith("h.")
 
 
 def is_reshape_for_gemm(name: str) -> bool:
-    """Tell whether a node only changes between [rows, width] and [batch, sequence, width]."""
+    """Return whether a node only reshapes between [rows, width] and [batch, sequence, width]."""
     return name == EMBEDDING_ROWS or name.endswith((_QKV, _ATTENTION_ROWS))
 
 
@@ -175,17 +175,17 @@ def cache(n_layer: int) -> Iterator[tuple[str, str]]:
 
 
 def is_past(name: str) -> bool:
-    """Tell whether an input holds keys or values of earlier tokens."""
+    """Return whether an input holds keys or values of earlier tokens."""
     return name.startswith(f"{_PAST}.")
 
 
 def is_past_key(name: str) -> bool:
-    """Tell whether an input holds keys of earlier tokens."""
+    """Return whether an input holds keys of earlier tokens."""
     return is_past(name) and name.endswith(f".{KEY}")
 
 
 def is_present(name: str) -> bool:
-    """Tell whether an output holds keys or values."""
+    """Return whether an output holds keys or values."""
     return name.startswith(f"{_PRESENT}.")
 
 

@@ -1,4 +1,4 @@
-"""The products and the embeddings of a graph: the nodes that hold nearly all of its weights."""
+"""Products and embeddings: the nodes of a graph that hold nearly all of its weights."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from onnx.helper import get_attribute_value
 
 from gpt2edge.graph import names
 
-_FEWEST_OUTPUTS: Final = 16  # a classification head of a few labels gains nothing
+_FEWEST_OUTPUTS: Final = 16  # quantizing a classification head of a few labels saves nothing
 
 
 class Tensors(Protocol):
-    """What a search of the graph asks of its initializers."""
+    """A collection of initializers that tells their shapes and types."""
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor, without reading it."""
 
     def is_float(self, name: str) -> bool:
-        """Tell whether a tensor of this name exists and is float32."""
+        """Return whether a tensor of this name exists and is float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
     """A product with a constant weight: ``node`` is its operator, ``k`` inputs, ``n`` outputs.
 
-    ``transposed`` says that the weight is stored [n, k] as the head is, not [k, n].
+    If ``transposed``, the weight is stored [n, k], as the head is, not [k, n].
     """
 
     node: str
@@ -38,7 +38,7 @@ class Product:
 
     @property
     def is_head(self) -> bool:
-        """Whether this is the product that gives the logits."""
+        """Return whether this product computes the logits."""
         return not names.in_block(self.weight)
 
 

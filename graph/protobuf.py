@@ -1,4 +1,4 @@
-"""Protobuf's wire format, as far as a model is taken apart and put together again.
+"""Protobuf's wire format, the part of it that is needed to take a model apart and rebuild it.
 
 https://protobuf.dev/programming-guides/encoding
 """
@@ -11,22 +11,22 @@ _FIXED: Final = {_FIXED32: 4, _FIXED64: 8}
 
 
 class Field(NamedTuple):
-    """One field of a message: its number, all of its bytes, and the content among them."""
+    """A field of a message: its number, all of its bytes, and its content without the header."""
 
     number: int
     whole: bytes
     content: bytes
 
     def strings(self, number: int) -> list[bytes]:
-        """Return the contents of the fields of that number in the message that this field holds."""
+        """Return the contents of all fields of that number in the message inside this field."""
         return [part.content for part in fields(self.content) if part.number == number]
 
 
 def fields(message: bytes) -> Iterator[Field]:
-    """Yield the fields of ``message``. Raises ValueError where it is none."""
-    at = 0
-    while at < len(message):
-        tag, content = _varint(message, at)
+    """Yield the fields of ``message``. Raises ValueError if it is not a valid message."""
+    start = 0
+    while start < len(message):
+        tag, content = _varint(message, start)
         kind = tag & 7
         if kind == _VARINT:
             _, end = _varint(message, content)
@@ -38,30 +38,30 @@ def fields(message: bytes) -> Iterator[Field]:
         else:
             raise ValueError(f"wire type {kind}")
         if end > len(message):
-            raise ValueError("a field beyond its message")
-        yield Field(tag >> 3, message[at:end], message[content:end])
-        at = end
+            raise ValueError("a field extends beyond its message")
+        yield Field(tag >> 3, message[start:end], message[content:end])
+        start = end
 
 
-def field(at: int, *parts: bytes) -> bytes:
-    """Write field ``at``, which holds bytes: a string, or a message of the fields ``parts``."""
+def field(index: int, *parts: bytes) -> bytes:
+    """Encode field number ``index``: a string, or a message of the fields ``parts``."""
     content = b"".join(parts)
-    return _digits(at << 3 | _BYTES) + _digits(len(content)) + content
+    return _digits(index << 3 | _BYTES) + _digits(len(content)) + content
 
 
-def number(at: int, value: int) -> bytes:
-    """Write field ``at``, which holds a number that is not negative."""
-    return _digits(at << 3 | _VARINT) + _digits(value)
+def number(index: int, value: int) -> bytes:
+    """Encode field number ``index``: a whole number of 0 or more."""
+    return _digits(index << 3 | _VARINT) + _digits(value)
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """A number in base 128, the lowest digit first, and where it ends."""
+def _varint(message: bytes, start: int) -> tuple[int, int]:
+    """Decode a number in base 128, the lowest digit first; return it and its end."""
     value = 0
-    for place, byte in enumerate(message[at : at + 10]):
-        value |= (byte & 127) << 7 * place
+    for digit, byte in enumerate(message[start : start + 10]):
+        value |= (byte & 127) << 7 * digit
         if byte < 128:
-            return value, at + place + 1
-    raise ValueError("a number without an end")
+            return value, start + digit + 1
+    raise ValueError("a number has no end")
 
 
 def _digits(value: int) -> bytes:

@@ -15,7 +15,7 @@ from gpt2edge.graph.weights_file import WeightsFile
 
 
 class TensorReader:
-    """Initializers by name; each is read from disk when it is asked for."""
+    """Initializers by name, each read from disk on demand."""
 
     def __init__(self, initializers: Iterable[TensorProto], folder: Path) -> None:
         self._tensors = {tensor.name: tensor for tensor in initializers}
@@ -29,7 +29,7 @@ class TensorReader:
         return tuple(self._tensors[name].dims)
 
     def is_float(self, name: str) -> bool:
-        """Tell whether a tensor of this name exists and is float32."""
+        """Return whether a tensor of this name exists and is float32."""
         return name in self._tensors and self._tensors[name].data_type == TensorProto.FLOAT
 
     def read(self, name: str) -> NDArray[Any]:
@@ -57,9 +57,9 @@ def write_tensor(store: WeightsFile, name: str, array: NDArray[Any]) -> TensorPr
 
 
 def same_bytes(tensor: TensorProto, name: str, shape: tuple[int, ...]) -> TensorProto:
-    """Make another initializer on the bytes of ``tensor``, under another name and shape."""
-    twin = TensorProto()
-    twin.CopyFrom(tensor)
-    twin.name = name
-    twin.dims[:] = shape
-    return twin
+    """Make another initializer on the bytes of ``tensor``, with another name and shape."""
+    copy = TensorProto()
+    copy.CopyFrom(tensor)
+    copy.name = name
+    copy.dims[:] = shape
+    return copy

@@ -1,4 +1,4 @@
-"""The file beside a graph that holds its weights: ONNX external data, written tensor by tensor."""
+"""WeightsFile: the weights of a graph as ONNX external data, written tensor by tensor."""
 
 from pathlib import Path
 from types import TracebackType
@@ -7,7 +7,7 @@ from typing import Final
 from onnx import TensorProto
 
 _INLINE_BELOW: Final = 1024  # bytes
-_PAGE_FROM: Final = 1 << 20  # from here on a page boundary costs under 0.4 %
+_PAGE_FROM: Final = 1 << 20  # bytes; for larger tensors, aligning to a page costs under 0.4 %
 _PAGE: Final = 4096
 _VECTOR: Final = 64
 
@@ -31,7 +31,7 @@ class WeightsFile:
         self._file.close()
 
     def attach(self, tensor: TensorProto, data: memoryview) -> None:
-        """Give ``tensor`` its value, little-endian: small ones stay inside it."""
+        """Store the value of ``tensor``, little-endian; a small one stays inside the graph."""
         if data.nbytes < _INLINE_BELOW:
             tensor.raw_data = data.tobytes()
             return

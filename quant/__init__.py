@@ -1,4 +1,4 @@
-"""Quantization: int8 and int4 variants of an exported model, their loss known and shown."""
+"""Quantization: int8 and int4 variants of an exported model, with measures of their loss."""
 
 from typing import TYPE_CHECKING
 

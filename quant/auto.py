@@ -1,4 +1,4 @@
-"""auto: candidate recipes quantized, timed on this machine and judged; the best is kept."""
+"""quantize_auto: quantize by several recipes, measure speed and loss, and keep the best model."""
 
 import math
 import os
@@ -25,26 +25,26 @@ from gpt2edge.runtime.text.stopping import StopParams
 
 CANDIDATES: Final = (INT8, INT8_BLOCK, INT4)
 MAX_KL: Final = 0.01
-"""Nats a token; on text that the model writes, its perplexity then grows by 1 % on average."""
-_LEVEL: Final = 0.03  # of the fastest time: less is noise
+"""Nats per token; on text that the model writes, perplexity then grows by 1 % on average."""
+_LEVEL: Final = 0.03  # relative to the fastest time: smaller differences are noise
 _PREFILLED: Final = 256
 _DECODED: Final = 64
 _REPEATS: Final = 5
 _JUDGED_TOKENS: Final = 1024
 _JUDGED_ROWS: Final = 8
-_JUDGE_SEED: Final = 20190215  # not the one that calibration texts are written with
+_JUDGE_SEED: Final = 20190215  # other than the seed of calibration texts
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Tokens per second: reading a prompt, and then writing."""
+    """Tokens per second in prefill and in decode."""
 
     prefill_tps: float
     decode_tps: float
 
     @property
     def request_s(self) -> float:
-        """Seconds for 256 tokens read and 64 written."""
+        """Return the seconds for a prefill of 256 tokens and a decode of 64."""
         return _PREFILLED / self.prefill_tps + _DECODED / self.decode_tps
 
 
@@ -54,7 +54,7 @@ Stopwatch = Callable[[Engine], Speed]
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRecipe:
-    """A recipe and what was measured of it; ``kl`` in nats a token."""
+    """A recipe and its measurements; ``kl`` in nats per token."""
 
     recipe: str
     bytes: int
@@ -66,7 +66,7 @@ class MeasuredRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The chosen recipe's name, why, and all candidates."""
+    """The name of the chosen recipe, the reason, and all candidates."""
 
     recipe: str
     reason: str
@@ -85,15 +85,15 @@ def quantize_auto(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[ModelDir, Choice]:
-    """``quantize`` by the candidate that ``choose`` prefers; the others are thrown away.
+    """Quantize by every candidate, and write the one that ``choose`` selects.
 
-    Each is timed by ``stopwatch``, of which None is the clock, and its KL divergence measured on
-    a text that ``model`` writes, other than a calibration text. ``progress`` hears of every stage.
-    Raises as ``quantize`` does.
+    Each is timed by ``stopwatch`` (None: ``speed``), and its KL divergence is measured on a text
+    that ``model`` writes, other than a calibration text. ``progress`` is called at every stage.
+    Raises the errors of ``quantize``.
     """
     model = opened("model", model)
-    given = check_list("candidates", candidates, "a list of recipes, or of their names")
-    recipes = [recipe_of(recipe) for recipe in given]
+    items = check_list("candidates", candidates, "a list of recipes, or of their names")
+    recipes = [recipe_of(recipe) for recipe in items]
     check_float("max_kl", max_kl, 0, math.inf)
     check_callable("stopwatch", stopwatch)
     check_callable("check", check)
@@ -101,10 +101,10 @@ def quantize_auto(
     tell = progress or silent
     if model.manifest.task != "text-generation":
         raise QuantizationError(
-            f"{str(model.path)!r} writes no text to judge by: choose a recipe yourself"
+            f"{str(model.path)!r} writes no text to compare recipes on: choose a recipe yourself"
         )
     with staged_folder(out, overwrite=overwrite) as folder, TemporaryDirectory() as work:
-        made = {
+        models = {
             recipe.name: quantize(
                 model,
                 Path(work) / recipe.name,
@@ -120,11 +120,11 @@ def quantize_auto(
         choice = choose(
             [
                 _measured(name, each, reference, windows, stopwatch or speed, tell)
-                for name, each in made.items()
+                for name, each in models.items()
             ],
             max_kl=max_kl,
         )
-        for path in made[choice.recipe].path.iterdir():
+        for path in models[choice.recipe].path.iterdir():
             shutil.copyfile(path, folder / path.name)
         if check:
             check(ModelDir.open(folder))
@@ -132,10 +132,10 @@ def quantize_auto(
 
 
 def choose(candidates: Sequence[MeasuredRecipe], *, max_kl: float) -> Choice:
-    """The fastest candidate whose divergence is within ``max_kl``.
+    """Choose the fastest candidate whose divergence is within ``max_kl``.
 
-    Of those within 3 % of its time, the one that diverges least; where none is within ``max_kl``,
-    the one that diverges least of all.
+    Among candidates within 3 % of its time, the one of least divergence wins; if none is within
+    ``max_kl``, the one of least divergence of all.
     """
     allowed = [item for item in candidates if item.kl <= max_kl]
     if not allowed:
@@ -152,7 +152,7 @@ def choose(candidates: Sequence[MeasuredRecipe], *, max_kl: float) -> Choice:
 
 
 def speed(engine: Engine) -> Speed:
-    """Medians of five requests after one that is not counted."""
+    """Measure medians over five requests, after one warm-up."""
     length = max(1, min(_PREFILLED, engine.config.n_positions - _DECODED))
     prompt = np.random.default_rng(0).integers(0, engine.config.vocab_size, length).tolist()
     runs = [

@@ -1,4 +1,4 @@
-"""quantize: an exported model folder becomes a smaller and faster one."""
+"""quantize: turn an exported model folder into a smaller and faster one."""
 
 import os
 import shutil
@@ -46,14 +46,15 @@ def quantize(
 ) -> ModelDir:
     """Write the float32 ``model`` to the folder ``out``, quantized by ``recipe`` or its name.
 
-    Without ``calibration`` the model's weights decide, and what the model itself writes where the
-    recipe's rounding or cache needs inputs. ``check`` gets the finished folder before it becomes
-    ``out`` and refuses it by raising. ``progress`` hears of every stage. Weights are read and
-    written one at a time; on one machine the same input gives the same bytes.
+    Without ``calibration``, scales come from the weights alone, or from a text that the model
+    writes if the recipe's rounding or cache needs inputs. ``check`` is called with the finished
+    folder before it becomes ``out``, and may reject it by raising. ``progress`` is called at every
+    stage. Weights are read and written one at a time; on one machine the same input gives the same
+    bytes.
 
     Raises QuantizationError where the model is quantized already or cannot be, ModelDirError where
     its files are damaged or ``out`` exists or cannot be written, ProviderError where this
-    onnxruntime is too old for an int8 cache; ``out`` is then left as it was.
+    onnxruntime is too old for an int8 cache; ``out`` is then unchanged.
     """
     tell = progress or silent
     recipe = recipe_of(recipe)
@@ -76,7 +77,7 @@ def quantize(
 
 
 def opened(name: str, model: ModelDir | str | os.PathLike[str]) -> ModelDir:
-    """The model folder of the argument ``name``, opened where it is a path."""
+    """Return the model folder of the argument ``name``; open it if it is a path."""
     if isinstance(model, ModelDir):
         return model
     check_path(name, model, f"a ModelDir, {MODEL}")
@@ -88,13 +89,13 @@ def _check_source(source: ModelDir) -> None:
     if variant != "fp32":
         raise QuantizationError(
             f"{str(source.path)!r} is quantized already ({variant}): quantize the float32 model "
-            "that it was made from"
+            "from which it was made"
         )
     profile = source.manifest.profile
     if profile != "cpu":
         raise QuantizationError(
-            f"{str(source.path)!r} is of profile {profile}: recipes write operators that only "
-            "profile cpu may hold; export the checkpoint with that profile, then quantize"
+            f"{str(source.path)!r} is of profile {profile}: only profile cpu can be quantized; "
+            "export the checkpoint with that profile, then quantize"
         )
 
 
@@ -104,7 +105,7 @@ def _check_cache(source: ModelDir, recipe: QuantRecipe, calibration: Calibration
     require_int8_cache()
     if calibration is None and source.manifest.task != "text-generation":
         raise QuantizationError(
-            f"{str(source.path)!r} writes no text on which to find the scales of an int8 cache: "
+            f"{str(source.path)!r} writes no text to measure the scales of an int8 cache on: "
             "give a calibration text"
         )
 
@@ -134,19 +135,21 @@ def _write_graph(
         rewriter = Rewriter(tensors, graph, recipe, moments, scales, progress=progress)
         rewritten = rewriter.rewrite(original)
     if not rewriter.quantized:
-        raise QuantizationError(f"{str(source.path)!r} has no weight that the recipe quantizes")
+        raise QuantizationError(
+            f"{str(source.path)!r} has no weight that the recipe quantizes: choose another recipe"
+        )
     (folder / GRAPH_FILE).write_bytes(rewritten.SerializeToString(deterministic=True))
 
 
 def _windows(
     source: ModelDir, recipe: QuantRecipe, calibration: Calibration | None, progress: Progress
 ) -> list[list[int]]:
-    """The tokens to calibrate on; none where the weights alone decide."""
+    """Return the tokens to calibrate on; empty if the recipe needs the weights alone."""
     if calibration is not None:
         return calibration.windows(source, progress)
-    asks = recipe.rounding == "compensate" or recipe.kv_cache == "int8"
+    needs_inputs = recipe.rounding == "compensate" or recipe.kv_cache == "int8"
     writes = source.manifest.task == "text-generation"
-    return Calibration().windows(source, progress) if asks and writes else []
+    return Calibration().windows(source, progress) if needs_inputs and writes else []
 
 
 def _manifest(source: Manifest, recipe: QuantRecipe) -> Manifest:

@@ -1,4 +1,4 @@
-"""QuantRecipe: how a model is quantized, and the recipes that have a name."""
+"""QuantRecipe: the options of quantization, and the named recipes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,36 +13,38 @@ CacheType = Literal["float32", "int8"]
 
 _BLOCK_SIZES: Final = (16, 32, 64, 128, 256)
 FLOAT_BITS: Final = 32
-"""Bits of a part that is left as it is."""
+"""Bits of a part that is not quantized."""
 _END_BITS: Final = (4, 8, FLOAT_BITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantRecipe:
-    """How each part of a model is stored and multiplied.
+    """The storage and arithmetic of each part of a quantized model.
 
-    ``scheme`` "weight_only" stores blocks of ``block_size`` weights that share a scale
-    (MatMulNBits), halved down to 32 for a weight whose inputs they do not divide; "dynamic" int8
-    columns that multiply int8 activations (DynamicQuantizeMatMul), each row of them with its own
-    scale in the products that ``by_row`` names and those where compensation finds a row that stands
-    out. ``bits`` are those of the products inside the
-    model, ``lm_head`` and ``embedding`` those of the blocks at its ends, where 32 means left as it
-    is; where these two agree and the model ties them, one tensor serves both. Weights that a
-    string of ``wide`` names take 8 bits in blocks whatever ``bits`` says, of ``wide_block_size``
-    where it is given; those that a string of
-    ``exclude`` names stay float32; a string names the weights that contain it.
+    ``scheme`` "weight_only" stores weights in blocks of ``block_size`` that share a block scale
+    (MatMulNBits); a block size that does not divide a weight's inputs is halved, down to 32.
+    "dynamic" stores int8 columns, multiplied by int8 activations (DynamicQuantizeMatMul). In the
+    products that ``by_row`` names, and in those where calibration finds outlier rows, each row of
+    activations has its own scale.
 
-    Where a tied head has fewer bits than the embedding, its ``refine`` largest logits are computed
-    anew from the embedding's rows; the others keep their error.
+    ``bits`` applies to the products inside the model, ``lm_head`` and ``embedding`` to its ends,
+    where 32 means float32; if these two are equal and the model ties them, one tensor serves both.
+    Weights named by ``wide`` have 8 bits in blocks, whatever ``bits`` is, of ``wide_block_size`` if
+    given. Weights named by ``exclude`` stay float32. In these three tuples, a string names every
+    weight whose name contains it.
+
+    If a tied head has fewer bits than the embedding, its ``refine`` largest logits are recomputed
+    from the embedding's rows; the others keep their error.
 
     ``accuracy_level`` 4 multiplies blocks in int8, 0 in float32. ``rounding`` of blocks is
-    "nearest", "search" (scales of least error) or "compensate" (later weights make up for earlier
-    errors, which takes a calibration text). ``equalize`` moves outliers where that is exact.
-    ``portable`` int8 columns are exact on every CPU; others saturate on x86 without VNNI.
+    "nearest", "search" (the scales of least error) or "compensate" (GPTQ: later weights compensate
+    for the errors of earlier ones; needs a calibration text). ``equalize`` moves activation
+    outliers into weights where that is exact. ``portable`` int8 columns are exact on every CPU;
+    others saturate on x86 without VNNI.
 
-    ``kv_cache`` "int8" keeps keys and values in a quarter of the memory, each channel with a scale
-    from the weights and the calibration text: faster after long prompts, slower at reading them. It
-    needs onnxruntime 1.28.
+    ``kv_cache`` "int8" stores keys and values in a quarter of the memory, each channel with a scale
+    from the weights and the calibration text: decode is faster after long prompts, prefill slower.
+    It needs onnxruntime 1.28.
     """
 
     name: str
@@ -81,17 +83,17 @@ class QuantRecipe:
         check_one_of("kv_cache", self.kv_cache, ("float32", "int8"))
 
     def block_size_of(self, weight: str) -> int:
-        """The blocks of the weight of that name, where they divide it."""
-        own = self.wide_block_size if names_any(self.wide, weight) else None
-        return own or self.block_size
+        """Return the block size for the weight of that name, before it is fitted to its inputs."""
+        wide_size = self.wide_block_size if names_any(self.wide, weight) else None
+        return wide_size or self.block_size
 
     @property
     def variant(self) -> str:
-        """What the manifest calls the precision: "int8" or "int4"."""
+        """Return the precision's name in the manifest: "int8" or "int4"."""
         return f"int{self.bits}"
 
 
-# Errors of the first block are amplified by all others: in every model measured it needs most bits.
+# All later blocks amplify the errors of the first: in every model measured it needs the most bits.
 
 INT8: Final = QuantRecipe(
     name="int8",
@@ -103,13 +105,13 @@ INT8: Final = QuantRecipe(
     by_row=("c_proj",),
     wide=("h.0.attn.",),
 )
-"""For long prompts and batches: int8 products, the fastest prefill, safe on every CPU."""
+"""For long prompts and batches: int8 products, the fastest prefill, exact on every CPU."""
 
 INT8_BLOCK: Final = QuantRecipe(name="int8-block", bits=8, rounding="compensate")
-"""For fidelity: 8-bit weights in blocks of 32, less loss than ``INT8``, slower prefill."""
+"""For accuracy: 8-bit weights in blocks of 32, less loss than ``INT8``, slower prefill."""
 
 INT8_DECODE: Final = QuantRecipe(name="int8-decode", bits=8, block_size=256, rounding="compensate")
-"""For single-stream decoding in 8 bits: blocks of 256, as faithful as ``INT8``, slower prefill."""
+"""For single-stream decoding in 8 bits: blocks of 256, as accurate as ``INT8``, slower prefill."""
 
 INT4: Final = QuantRecipe(
     name="int4", bits=4, block_size=256, rounding="compensate", wide=("h.0.attn.",)
@@ -136,11 +138,11 @@ MIXED: Final = "int4-mixed"
 """The recipe that ``mixed_recipe`` makes for a model from ``INT4``."""
 
 AUTO: Final = "auto"
-"""The name under which ``quantize_auto`` is asked for."""
+"""The name that selects ``quantize_auto``."""
 
 
 def named_recipe(name: str) -> QuantRecipe:
-    """The recipe of this name. Raises QuantizationError that lists the names."""
+    """Return the recipe of this name. Raises QuantizationError that lists the names."""
     check_text("name", name)
     if name not in RECIPES:
         known = ", ".join([*RECIPES, MIXED, AUTO])
@@ -149,7 +151,7 @@ def named_recipe(name: str) -> QuantRecipe:
 
 
 def recipe_of(recipe: QuantRecipe | str) -> QuantRecipe:
-    """A recipe from itself or from its name."""
+    """Return a recipe, looked up if it is given by name."""
     if isinstance(recipe, str):
         return named_recipe(recipe)
     check_type("recipe", recipe, QuantRecipe, "a QuantRecipe, or the name of one")
@@ -157,5 +159,5 @@ def recipe_of(recipe: QuantRecipe | str) -> QuantRecipe:
 
 
 def names_any(texts: tuple[str, ...], weight: str) -> bool:
-    """Whether one of ``texts`` is part of ``weight``."""
+    """Return whether ``weight`` contains one of ``texts``."""
     return any(text in weight for text in texts)

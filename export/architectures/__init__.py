@@ -1,1 +1,1 @@
-"""The forward pass of each architecture and profile, as functions that write an ONNX graph."""
+"""Architectures: the forward pass of each profile, as functions that write an ONNX graph."""

@@ -28,10 +28,10 @@ _LAPLACE_DEVIATION: Final = 0.282095
 
 
 def activation(g: Graph, kind: str, x: str, *, name: str, fused: bool = True) -> str:
-    """Append activation ``kind``, of ``config.ACTIVATIONS``; returns its output's name.
+    """Append activation ``kind``, one of ``config.ACTIVATIONS``; return its output's name.
 
-    That is ``x`` where nothing is computed, else ``name``. Without ``fused``, only standard
-    operators are used.
+    The output is ``x`` if nothing is computed, else ``name``, and has the shape of ``x``. Without
+    ``fused``, only standard operators are used.
     """
     if kind in _FUSED:
         op_type, domain, attributes = _FUSED[kind]
@@ -59,7 +59,7 @@ def activation(g: Graph, kind: str, x: str, *, name: str, fused: bool = True) ->
 
 
 def _laplace(g: Graph, x: str, name: str) -> str:
-    """The normal distribution's cumulative function: (1 + erf((x - mean) / deviation / √2)) / 2."""
+    """Append the normal distribution function: (1 + erf((x - mean) / deviation / √2)) / 2."""
     slope = 1 / (_LAPLACE_DEVIATION * math.sqrt(2))
     scaled = g.op("Mul", x, g.scalar(slope), name=f"{name}/scaled")
     shifted = g.op("Add", scaled, g.scalar(-_LAPLACE_MEAN * slope), name=f"{name}/shifted")
@@ -69,13 +69,13 @@ def _laplace(g: Graph, x: str, name: str) -> str:
 
 
 def _gelu(g: Graph, x: str, name: str, _: Mapping[str, Any]) -> str:
-    """x (1 + erf(x / √2)) / 2."""
+    """Append x (1 + erf(x / √2)) / 2."""
     scaled = g.op("Mul", x, g.scalar(1 / math.sqrt(2)), name=f"{name}/scaled")
     return _gate(g, x, g.op("Erf", scaled, name=f"{name}/erf"), name)
 
 
 def _tanh_gelu(g: Graph, x: str, name: str, _: Mapping[str, Any]) -> str:
-    """x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2."""
+    """Append x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2."""
     square = g.op("Mul", x, x, name=f"{name}/square")
     cube = g.op("Mul", square, x, name=f"{name}/cube")
     bend = g.op("Mul", cube, g.scalar(0.044715), name=f"{name}/bend")
@@ -85,14 +85,14 @@ def _tanh_gelu(g: Graph, x: str, name: str, _: Mapping[str, Any]) -> str:
 
 
 def _gate(g: Graph, x: str, curve: str, name: str) -> str:
-    """x (1 + curve) / 2."""
+    """Append x (1 + curve) / 2."""
     raised = g.op("Add", curve, g.scalar(1.0), name=f"{name}/raised")
     doubled = g.op("Mul", x, raised, name=f"{name}/doubled")
     return g.op("Mul", doubled, g.scalar(0.5), name=name)
 
 
 def _sigmoid_gate(g: Graph, x: str, name: str, attributes: Mapping[str, Any]) -> str:
-    """x sigmoid(alpha x)."""
+    """Append x sigmoid(alpha x)."""
     scaled = g.op("Mul", x, g.scalar(attributes["alpha"]), name=f"{name}/scaled")
     return g.op("Mul", x, g.op("Sigmoid", scaled, name=f"{name}/sigmoid"), name=name)
 

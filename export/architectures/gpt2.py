@@ -1,13 +1,13 @@
 """GPT-2's forward pass as an ONNX graph of profile ``cpu``, in the order in which it computes.
 
-Nothing is traced: each line appends one operator. They are fused ones where there are any; the
+Nothing is traced: each line appends one operator, a fused one where ONNX Runtime has it. The
 key/value cache is updated in place when past and present are bound to the same buffer.
 
     input_ids       int64 [batch, sequence]
     attention_mask  int64 [batch, total]; a row's length is its sum
     position_ids    int64 [batch, sequence]
     past_key_values.{i}.key|value  float [batch, n_head, past, head_dim]
-    logits_to_keep  int64 [batch, n], optional: the positions whose logits are wanted
+    logits_to_keep  int64 [batch, n], optional: the positions of the logits to return
 
     logits          float [batch, n or sequence, vocab_size or labels]
     present.{i}.key|value          float [batch, n_head, past + sequence, head_dim]
@@ -53,7 +53,7 @@ def gpt2(config: ModelConfig, head: Head, weights: Weights, store: WeightsFile) 
 
 
 def count_mask(g: ModelGraph) -> None:
-    """Append what ``attend_in_place`` takes in every layer: lengths, and the shape of its input."""
+    """Append the inputs of ``attend_in_place`` in every layer: lengths, and its input's shape."""
     lengths = g.op(
         "ReduceSum", names.ATTENTION_MASK, g.ints(1), name=names.MASK_LENGTHS, keepdims=0
     )
@@ -92,7 +92,7 @@ def attend_in_place(g: ModelGraph, qkv: str, block: Block) -> str:
     return g.op(
         "GroupQueryAttention",
         g.op("Reshape", qkv, names.THREE_AXES, name=block.qkv),  # [batch, sequence, 3 * width]
-        *("", ""),  # keys and values are in the first input
+        *("", ""),  # no separate keys and values: they are in the first input
         *(names.past(layer, part) for part in names.CACHE_PARTS),
         *(names.SEQLENS_K, names.TOTAL_SEQUENCE_LENGTH),
         name=[block.attention, *(names.present(layer, part) for part in names.CACHE_PARTS)],
@@ -115,16 +115,20 @@ def mlp(g: ModelGraph, x: str, block: Block, *, fused: bool = True) -> str:
 
 
 def keep_positions(g: ModelGraph, x: str) -> str:
-    """Append the choice of the positions in ``logits_to_keep``; all rows where it is not fed."""
-    asked = g.constant(names.LOGITS_TO_KEEP, np.zeros((1, 0), np.int64))  # where it is not fed
-    size = g.op("Size", asked, name=names.KEPT_SIZE)
+    """Append the selection of the positions in ``logits_to_keep``; all rows if it is not fed.
+
+    [rows, n_embd] -> [kept rows, n_embd].
+    """
+    wanted = g.constant(names.LOGITS_TO_KEEP, np.zeros((1, 0), np.int64))  # default: not fed
+    size = g.op("Size", wanted, name=names.KEPT_SIZE)
     fed = g.op("Cast", size, name=names.KEPT_FED, to=TensorProto.BOOL)
     rows, shape = g.ints(-1, g.config.n_embd), ("rows", g.config.n_embd)
     with g.branch() as chosen:
         hidden = g.op("Reshape", x, names.THREE_AXES, name="kept/3d")  # [batch, sequence, n_embd]
-        index = g.op("Unsqueeze", asked, g.ints(-1), name="kept/index")  # [batch, n, 1]
+        index = g.op("Unsqueeze", wanted, g.ints(-1), name="kept/index")  # [batch, n, 1]
+        # [batch, n, n_embd]
         kept = g.op("GatherND", hidden, index, name="kept/gathered", batch_dims=1)
-        g.op("Reshape", kept, rows, name="kept/chosen")
+        g.op("Reshape", kept, rows, name="kept/chosen")  # [batch * n, n_embd]
     with g.branch() as every:
         g.op("Reshape", x, rows, name="kept/all")
     branches = {"then_branch": chosen.graph(shape), "else_branch": every.graph(shape)}
@@ -135,17 +139,18 @@ def logits(g: ModelGraph, x: str) -> None:
     """Append the head: [kept rows, n_embd] -> logits [batch, positions, size]."""
     head, wte = g.head, names.weight(names.WTE)
     x = layer_norm(g, x, names.LN_F)
-    weight = wte if head.weight == wte else g.weight(head.weight)  # tied, it is there already
+    weight = wte if head.weight == wte else g.weight(head.weight)  # a tied weight is there already
     biases = [g.weight(head.bias)] if head.bias else []
+    # [kept rows, size]
     flat = g.op("Gemm", x, weight, *biases, name=names.head(head.weight), transB=1)
-    batch = g.op("Gather", names.INPUT_SHAPE, g.ints(0), name=names.BATCH)
+    batch = g.op("Gather", names.INPUT_SHAPE, g.ints(0), name=names.BATCH)  # [1]
     shape = g.op("Concat", batch, g.ints(-1, head.size), name=names.LOGITS_SHAPE, axis=0)
     g.op("Reshape", flat, shape, name=names.LOGITS)
 
 
 def layer_norm(g: ModelGraph, x: str, part: str) -> str:
     """Append LayerNorm over the last axis, with the gain and bias of ``part``."""
-    # Not SkipLayerNormalization: on CPU it takes several times the time of Add + this.
+    # Not SkipLayerNormalization: on CPU it takes several times as long as Add + LayerNormalization.
     inputs, epsilon = g.weight_and_bias(part), g.config.layer_norm_epsilon
     name = names.node(part)
     return g.op("LayerNormalization", x, *inputs, name=name, axis=-1, epsilon=epsilon)
@@ -153,6 +158,6 @@ def layer_norm(g: ModelGraph, x: str, part: str) -> str:
 
 def linear(g: ModelGraph, x: str, part: str) -> str:
     """Append the product with the weight [in, out] of ``part``: [rows, in] -> [rows, out]."""
-    # One Gemm against MatMul + Add, 124M, 2 threads, ms: prefill of 512 1,219 / 1,291, eight
-    # tokens 37.7 / 42.7, one token 25.0 / 24.5 (it reads the weights either way).
+    # Gemm is faster than MatMul + Add (124M, 2 threads, ms): prefill of 512 1,219 / 1,291, eight
+    # tokens 37.7 / 42.7, one token 25.0 / 24.5 (bound by reading the weights either way).
     return g.op("Gemm", x, *g.weight_and_bias(part), name=names.node(part))

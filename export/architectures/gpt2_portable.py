@@ -1,7 +1,7 @@
 """GPT-2's forward pass of profile ``portable``: standard ONNX operators in Optimum's layout.
 
-Any engine that runs ONNX takes it. The inputs and outputs are those of profile ``cpu`` without
-``logits_to_keep``; ``present`` is ``past_key_values`` with the new tokens behind it, and
+Any engine that runs ONNX can run it. The inputs and outputs are those of profile ``cpu`` without
+``logits_to_keep``; ``present`` is ``past_key_values`` with the new tokens appended, and
 ``attention_mask`` may hide any token, so that batches can be padded on the left:
 
     scores[b, h, s, t] = q[b, h, s] · k[b, h, t] * scale, where t <= past + s and mask[b, t] is 1
@@ -21,8 +21,8 @@ from gpt2edge.graph.names import Block
 from gpt2edge.graph.weights_file import WeightsFile
 
 _HIDDEN: Final = float(np.finfo(np.float32).min) / 2
-"""Added to a hidden score. Half of the least float32: with any score it stays finite, so that a
-query that sees nothing, as padding does, gets no NaN."""
+"""Added to a masked score. Half of the lowest float32: its sum with any score is finite, so that a
+query without visible keys, such as padding, gets no NaN."""
 _BIAS: Final = "mask/bias"
 _HEADS: Final = "shape/heads"
 
@@ -42,7 +42,7 @@ def gpt2_portable(
 
 
 def mask_bias(g: ModelGraph) -> None:
-    """Append what is added to the scores of every layer [batch, 1, sequence, total]."""
+    """Append the bias that every layer adds to its scores: [batch, 1, sequence, total]."""
     shape = g.op("Shape", names.INPUT_IDS, name=names.INPUT_SHAPE)
     sequence = g.op("Gather", shape, g.scalar(1), name="mask/sequence")  # []
     mask_shape = g.op("Shape", names.ATTENTION_MASK, name=names.MASK_SHAPE)
@@ -50,11 +50,11 @@ def mask_bias(g: ModelGraph) -> None:
     past = g.op("Sub", total, sequence, name="mask/past")
     keys = g.op("Range", g.scalar(0), total, g.scalar(1), name="mask/keys")  # [total]
     queries = g.op("Range", past, total, g.scalar(1), name="mask/queries")  # [sequence]
-    queries = g.op("Unsqueeze", queries, g.ints(-1), name="mask/queries/column")
+    queries = g.op("Unsqueeze", queries, g.ints(-1), name="mask/queries/column")  # [sequence, 1]
     causal = g.op("LessOrEqual", keys, queries, name="mask/causal")  # [sequence, total]
     real = g.op("Cast", names.ATTENTION_MASK, name="mask/real", to=TensorProto.BOOL)
     real = g.op("Unsqueeze", real, g.ints(1, 2), name="mask/real/4d")  # [batch, 1, 1, total]
-    seen = g.op("And", causal, real, name="mask/seen")
+    seen = g.op("And", causal, real, name="mask/seen")  # [batch, 1, sequence, total]
     g.op("Where", seen, g.scalar(0.0), g.scalar(_HIDDEN), name=_BIAS)
     heads = g.ints(g.config.n_head, g.head_dim)
     g.op("Concat", shape, heads, name=_HEADS, axis=0)  # batch, sequence, n_head, head_dim
@@ -70,21 +70,26 @@ def attend_with_concat(g: ModelGraph, qkv: str, block: Block) -> str:
     value = append_to_past(g, value, block, names.VALUE)
     scale = g.scalar(g.config.attention_scale(block.layer))
     query = g.op("Mul", query, scale, name=f"{name}/query/scaled")
+    # [batch, n_head, head_dim, total]
     columns = g.op("Transpose", key, name=f"{name}/key/columns", perm=[0, 1, 3, 2])
     scores = g.op("MatMul", query, columns, name=f"{name}/scores")  # [..., sequence, total]
     scores = g.op("Add", scores, _BIAS, name=f"{name}/scores/masked")
     weights = g.op("Softmax", scores, name=f"{name}/weights", axis=-1)
     mixed = g.op("MatMul", weights, value, name=f"{name}/mixed")  # [batch, n_head, sequence, ...]
-    return g.op("Transpose", mixed, name=name, perm=[0, 2, 1, 3])
+    return g.op("Transpose", mixed, name=name, perm=[0, 2, 1, 3])  # [batch, sequence, n_head, ...]
 
 
 def split_heads(g: ModelGraph, part: str) -> str:
-    """Append [rows, width] -> [batch, n_head, sequence, head_dim]."""
+    """Append the split into heads: [rows, width] -> [batch, n_head, sequence, head_dim]."""
+    # [batch, sequence, n_head, head_dim]
     split = g.op("Reshape", f"{part}/2d", _HEADS, name=f"{part}/split")
     return g.op("Transpose", split, name=part, perm=[0, 2, 1, 3])
 
 
 def append_to_past(g: ModelGraph, x: str, block: Block, part: str) -> str:
-    """Append the new keys or values behind those of earlier tokens, along the third axis."""
+    """Append the concatenation of earlier and new keys or values along the third axis.
+
+    [batch, n_head, sequence, head_dim] -> [batch, n_head, past + sequence, head_dim].
+    """
     past, present = names.past(block.layer, part), names.present(block.layer, part)
     return g.op("Concat", past, x, name=present, axis=2)

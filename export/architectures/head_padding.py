@@ -1,7 +1,7 @@
-"""Attention heads of a width that GroupQueryAttention takes on CPU: a multiple of 8.
+"""Head padding: GroupQueryAttention on CPU needs a head_dim that is a multiple of 8.
 
-Zeros behind each head's columns of ``c_attn`` and rows of ``c_proj`` change no product, and the
-scale of the scores is given to the operator, so the padded model computes the same function.
+Zeros after each head's columns of ``c_attn`` and rows of ``c_proj`` change no product, and the
+scale of the scores is an attribute of the operator, so the padded model computes the same function.
 """
 
 from typing import Final
@@ -22,23 +22,23 @@ def padded_head_dim(config: ModelConfig) -> int:
 
 
 def pad_heads(config: ModelConfig, weights: Weights) -> Weights:
-    """Return ``weights`` with the attention's tensors padded; itself where nothing needs it."""
-    own, padded = config.head_dim, padded_head_dim(config)
+    """Return ``weights`` with the attention's tensors padded, or unchanged if none needs it."""
+    head_dim, padded = config.head_dim, padded_head_dim(config)
 
     def padded_weights(name: str) -> FloatArray:
         array = weights(name)
         if f".{names.C_ATTN}." in name:
-            return _pad(array, own, padded)
+            return _pad(array, head_dim, padded)
         if name.endswith(names.weight(names.ATTN_C_PROJ)):
-            rows: FloatArray = _pad(array.T, own, padded).T
+            rows: FloatArray = _pad(array.T, head_dim, padded).T  # [heads * padded, n_embd]
             return rows
         return array
 
-    return weights if own == padded else padded_weights
+    return weights if head_dim == padded else padded_weights
 
 
-def _pad(array: FloatArray, own: int, padded: int) -> FloatArray:
-    """[..., heads * own] -> [..., heads * padded]."""
-    heads = array.reshape(*array.shape[:-1], -1, own)  # [..., heads, own]
-    width = [(0, 0)] * (heads.ndim - 1) + [(0, padded - own)]
+def _pad(array: FloatArray, head_dim: int, padded: int) -> FloatArray:
+    """Pad each head with zeros: [..., heads * head_dim] -> [..., heads * padded]."""
+    heads = array.reshape(*array.shape[:-1], -1, head_dim)  # [..., heads, head_dim]
+    width = [(0, 0)] * (heads.ndim - 1) + [(0, padded - head_dim)]
     return np.pad(heads, width).reshape(*array.shape[:-1], -1)

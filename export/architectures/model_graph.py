@@ -18,13 +18,13 @@ Weights: TypeAlias = Callable[[str], FloatArray]
 IDS_SHAPE = ("batch_size", "sequence_length")
 _PAST_LENGTH = "past_sequence_length"
 TOTAL_LENGTH = f"{_PAST_LENGTH} + sequence_length"
-"""The length of a cache that grows, as Optimum calls it."""
+"""The length of a growing cache, under Optimum's name."""
 
 
 class ModelGraph(Graph):
-    """A graph that knows its model's configuration, head and weights.
+    """A graph with its model's configuration, head and weights.
 
-    ``weights`` read a tensor by upstream's name; ``head_dim`` is the cache's, where it is not the
+    ``weights`` reads a tensor by upstream's name; ``head_dim`` is that of the cache, by default the
     model's own.
     """
 
@@ -51,7 +51,7 @@ class ModelGraph(Graph):
         return self.weight(names.weight(part)), self.weight(names.bias(part))
 
     def inputs(self, total: str) -> list[ValueInfoProto]:
-        """Declare the inputs; ``total`` is what the mask's width is called."""
+        """Declare the inputs; ``total`` is the name of the mask's width."""
         return [
             integers(names.INPUT_IDS, IDS_SHAPE),
             integers(names.ATTENTION_MASK, [IDS_SHAPE[0], total]),

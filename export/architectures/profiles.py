@@ -28,7 +28,7 @@ _ARCHITECTURES: Final[dict[str, Architecture]] = {CPU: gpt2, PORTABLE: gpt2_port
 def architecture_of(profile: str, head: Head) -> Architecture:
     """Return the function that builds the graph.
 
-    Raises ValueError for an unknown profile, ExportError where it does not serve the ``head``.
+    Raises ValueError for an unknown profile, ExportError if it does not support the ``head``.
     """
     if profile not in _ARCHITECTURES:
         raise ValueError(f"profile is {profile!r}; it must be one of {', '.join(_ARCHITECTURES)}")

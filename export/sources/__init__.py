@@ -1,1 +1,1 @@
-"""Where a checkpoint comes from: files, folders, the Hugging Face Hub."""
+"""Sources of checkpoints: files, folders and the Hugging Face Hub."""

@@ -1,4 +1,4 @@
-"""Read a Hugging Face GPT-2 folder: every name, shape and dtype checked, one tensor at a time."""
+"""Checkpoint: a Hugging Face GPT-2 folder, its names, shapes and dtypes checked."""
 
 import logging
 import os
@@ -29,13 +29,13 @@ from gpt2edge.runtime.arrays import FloatArray
 _WTE: Final = names.weight(names.WTE)
 _LM_HEAD: Final = names.weight(names.LM_HEAD)
 _FOREIGN: Final = ("hidden_act", "layer_norm_eps", "rms_norm_eps", "intermediate_size")
-"""What other families call GPT-2's keys; transformers, too, takes no notice of them here."""
+"""Names that other model families use for GPT-2's keys; transformers ignores them for GPT-2 too."""
 _log = logging.getLogger("gpt2edge")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """An opened checkpoint: its configuration, its head, and where each tensor lies on disk."""
+    """An opened checkpoint: its configuration, its head, and each tensor's location on disk."""
 
     path: Path
     keys: Mapping[str, Any]
@@ -47,9 +47,9 @@ class Checkpoint:
     def open(cls, path: str | os.PathLike[str]) -> "Checkpoint":
         """Open a folder with ``config.json`` and ``model.safetensors`` (or shards and an index).
 
-        Only headers are read, and the embedding where it is stored twice. A warning says what was
-        left out or taken in another way than it is stored. Raises ExportError that names the file
-        or tensor at fault.
+        Only headers are read, and the embedding if it is stored twice. A warning names everything
+        that is left out, renamed or converted. Raises ExportError that names the file or tensor at
+        fault.
         """
         folder = Path(path)
         keys = _read_config(folder)
@@ -70,22 +70,24 @@ class Checkpoint:
 
     @property
     def parameter_names(self) -> list[str]:
-        """Names of the tensors that the model computes with, the tied embedding once."""
+        """Return the names of the tensors that the model computes with, the tied embedding once."""
         names = [*transformer_shapes(self.config), self.head.weight, self.head.bias]
         return [name for name in dict.fromkeys(names) if name is not None]
 
     def tensor(self, name: str) -> FloatArray:
-        """The tensor of this name (without ``transformer.``), read from disk, as float32.
+        """Read the tensor of this name (without ``transformer.``) from disk, as float32.
 
         Raises ExportError where it holds NaN or infinity.
         """
         tensor = self.stored[name].read()
         if not np.isfinite(tensor).all():
-            raise ExportError(f"tensor {name!r} holds NaN or infinite values: the model is broken")
+            raise ExportError(
+                f"tensor {name!r} holds NaN or infinite values: get the checkpoint again"
+            )
         return tensor
 
     def reader(self, stage: str, progress: Progress) -> Callable[[str], FloatArray]:
-        """``tensor``, which tells ``progress`` of each one that it reads in this ``stage``."""
+        """Return ``tensor`` as a function that reports each read to ``progress`` as ``stage``."""
         total, numbers = len(self.parameter_names), count()
 
         def read(name: str) -> FloatArray:
@@ -95,7 +97,7 @@ class Checkpoint:
         return read
 
     def _with_its_own_head(self) -> "Checkpoint":
-        """Untied, where a second copy of the tied embedding is none: as transformers loads it."""
+        """Untie the head if its stored copy differs from the embedding, as transformers does."""
         tied = self.head.weight == _WTE and _LM_HEAD in self.stored
         if not tied or np.array_equal(self.tensor(_LM_HEAD), self.tensor(_WTE)):
             return self
@@ -114,7 +116,7 @@ class Checkpoint:
         )
 
     def _notes(self, taken_off: list[str], others: list[str]) -> Iterator[str]:
-        """What a user should know of how the checkpoint was read, a line each."""
+        """Yield one line for each thing that was left out, renamed or converted."""
         unknown = unknown_architecture(self.keys)
         if unknown is not None:
             code = "; its own code (auto_map) is not run" if self.keys.get("auto_map") else ""
@@ -145,5 +147,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ExportError(f"no checkpoint folder at {str(folder)!r}: give a Hugging Face folder")
     if (folder / "manifest.json").is_file() and (folder / "model.onnx").is_file():
-        raise ExportError(f"{str(folder)!r} is an exported model already, not a checkpoint")
+        raise ExportError(
+            f"{str(folder)!r} is an exported model already: give its checkpoint instead"
+        )
     return read_source_json(folder / "config.json")

@@ -28,7 +28,7 @@ FILES: Final = (
     INDEX_FILE,
     "model-?????-of-?????.safetensors",
 )
-"""All that is ever fetched: nothing that is code, or that runs code when it is read."""
+"""The only files that are fetched: none is code or can run code when it is read."""
 
 _SHA256: Final = 64  # hex digits of a large file's blob
 _GIT_SHA1: Final = 40  # of a small one's
@@ -36,7 +36,7 @@ _GIT_SHA1: Final = 40  # of a small one's
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A checkpoint in the Hub's cache: its folder, and the commit that it is of."""
+    """A checkpoint in the Hub's cache: its folder and its commit."""
 
     name: str
     commit: str
@@ -44,16 +44,17 @@ class Snapshot:
 
     @property
     def origin(self) -> str:
-        """Name and commit, for a manifest's ``source``."""
+        """Return name and commit, for a manifest's ``source``."""
         return f"{self.name}@{self.commit}"
 
 
 def fetch(name: str, *, revision: str | None = None, progress: Progress | None = None) -> Snapshot:
-    """Fetch the checkpoint ``name`` at a branch, tag or commit; what the cache has is not fetched.
+    """Fetch the checkpoint ``name`` at a branch, tag or commit, except for files in the cache.
 
-    Without ``progress``, ``huggingface_hub`` is told to draw no bars in this process; ``progress``
-    hears of what follows. Every file's checksum is compared with the Hub's. Needs the hub extra.
-    Raises HubError, which says what the Hub said in one line, and ValueError for what is no name.
+    Without ``progress``, the progress bars of ``huggingface_hub`` are disabled in this process;
+    ``progress`` is called for the steps after the download. Every file's checksum is compared with
+    the Hub's. Needs the hub extra. Raises HubError with the Hub's message in one line, and
+    ValueError for an invalid name.
     """
     hub = require("hub", "huggingface_hub")
     parsed = parse_reference(name)
@@ -91,7 +92,7 @@ def _check(snapshot: Path, name: str, progress: Progress) -> None:
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether a file hashes to the name of its blob; where a cache links nothing, nobody knows."""
+    """Return whether a file hashes to its blob's name; True if the cache has no such link."""
     blob = path.resolve()
     if not path.is_symlink() or blob.parent.name != "blobs":
         return True
@@ -131,7 +132,7 @@ def _reason(error: Exception, name: str, revision: str | None) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of the error at the root."""
+    """Return the first line of the error at the root of the chain."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -1,4 +1,4 @@
-"""Small files of a checkpoint folder: whatever is wrong with one is an ExportError."""
+"""JSON files of a checkpoint folder: any fault in one is an ExportError."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,14 @@ from gpt2edge.model_dir import read_json
 
 
 def read_source_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a checkpoint's file. Raises ExportError that names the file."""
+    """Read a JSON object from a checkpoint's file. Raises ExportError that names the file."""
     try:
         value = read_json(path)
         json.dumps(value, allow_nan=False)
     except ModelDirError as error:
         raise ExportError(str(error)) from None
-    except ValueError:  # Python reads them; a copy would stop every other reader
-        raise ExportError(f"{path} holds NaN or Infinity, which JSON does not have") from None
+    except ValueError:  # Python reads NaN and Infinity; other readers of a copy would fail
+        raise ExportError(
+            f"{path} holds NaN or Infinity, which JSON does not have: correct the file"
+        ) from None
     return value

@@ -1,6 +1,6 @@
 """safetensors files, single or sharded: headers first, then one tensor at a time.
 
-The ``safetensors`` package judges each header; the bytes are then read straight into one array, so
+The ``safetensors`` package checks each header; the bytes are then read straight into one array, so
 that neither a memory map nor a second copy of a large tensor stays in memory.
 """
 
@@ -46,7 +46,7 @@ class StoredTensor:
     offset: int
 
     def read(self) -> FloatArray:
-        """The tensor as float32, of ``shape``; a double too large for that becomes infinite.
+        """Read the tensor as float32, of ``shape``; a float64 out of range becomes infinite.
 
         Raises ExportError where the file is too short.
         """
@@ -63,7 +63,7 @@ class StoredTensor:
             return raw.astype(np.float32, copy=False).reshape(self.shape)
 
     def check_dtype(self) -> None:
-        """Raise ExportError for a dtype that is not of a weight."""
+        """Raise ExportError for a dtype that weights cannot have."""
         if self.dtype not in _DTYPES:
             raise ExportError(
                 f"tensor {self.stored_name!r} is stored as {self.dtype}; it must be F32, F16, "
@@ -72,19 +72,21 @@ class StoredTensor:
 
 
 def find_tensors(folder: Path) -> tuple[dict[str, StoredTensor], list[str]]:
-    """All tensors of a checkpoint folder by GPT-2's own name, without upstream's buffers.
+    """Find all tensors of a checkpoint folder, by GPT-2's own names, without upstream's buffers.
 
-    Names are those of ``own_names``; what it took off comes second. Raises ExportError that names
-    the file or tensor where something is missing or unreadable.
+    Returns the tensors by the names of ``own_names``, and the prefixes that it removed. Raises
+    ExportError that names the missing or unreadable file or tensor.
     """
-    found = [stored for path in _tensor_files(folder) for stored in _read_header(path)]
-    names, taken_off = own_names([stored.stored_name for stored in found])
+    listed = [stored for path in _tensor_files(folder) for stored in _read_header(path)]
+    names, taken_off = own_names([stored.stored_name for stored in listed])
     tensors: dict[str, StoredTensor] = {}
-    for name, stored in zip(names, found, strict=True):
+    for name, stored in zip(names, listed, strict=True):
         if _BUFFERS.fullmatch(name):
             continue
         if name in tensors:
-            raise ExportError(f"tensor {name!r} is stored twice, the second time in {stored.path}")
+            raise ExportError(
+                f"tensor {name!r} is stored twice, the second time in {stored.path}: remove one"
+            )
         tensors[name] = stored
     return tensors, taken_off
 
@@ -100,14 +102,16 @@ def _tensor_files(folder: Path) -> list[Path]:
             f"{folder / pickles[0]} is a pickle, which can run code when it is read; convert it "
             f"where you trust it: python -c '{_CONVERT}' {shlex.quote(str(folder))} CONVERTED"
         )
-    raise ExportError(f"{str(folder)!r} has neither {SINGLE_FILE} nor {INDEX_FILE}")
+    raise ExportError(
+        f"{str(folder)!r} has neither {SINGLE_FILE} nor {INDEX_FILE}: give a folder with one"
+    )
 
 
 def _shards(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
     weight_map = read_source_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise ExportError(f"{index} has no weight_map")
+        raise ExportError(f"{index} has no weight_map: get the checkpoint again")
     for name, file in weight_map.items():
         if not isinstance(file, str) or Path(file).name != file or "\\" in file:
             raise ExportError(f"{index} puts tensor {name!r} in {file!r}, not a file of the folder")
@@ -126,7 +130,7 @@ def _check_index(weight_map: Mapping[str, str], shards: list[Path]) -> None:
 
 
 def _read_header(path: Path) -> list[StoredTensor]:
-    """Every tensor that the file's header lists, once ``safetensors`` has accepted the header."""
+    """Return every tensor in the file's header, after ``safetensors`` has accepted the header."""
     try:
         with safe_open(path, framework="numpy"):
             pass

@@ -1,4 +1,4 @@
-"""Which tensors a GPT-2 of a given configuration has, and of which shape."""
+"""Tensor layout: the names and shapes of the tensors of a GPT-2 of a given configuration."""
 
 import re
 from collections.abc import Mapping
@@ -26,20 +26,20 @@ _SCORE: Final = {
     "token-classification": "classifier.weight",
 }
 _OTHER_HEADS: Final = re.compile(r"(\w+_heads?|score|classifier)\..+")
-"""Of values, rewards, choices, labels: trained beside the model, and no part of its logits."""
+"""Names of heads for values, rewards, choices or labels, which do not affect the logits."""
 
 
 class HasShape(Protocol):
-    """Anything with a shape."""
+    """An object with a shape."""
 
     @property
     def shape(self) -> Shape:
-        """Lengths of the axes."""
+        """Return the lengths of the axes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last product: hidden ``[n, n_embd]`` times ``weight`` ``[size, n_embd]`` transposed."""
+    """The last product: hidden [n, n_embd] times the transposed ``weight`` [size, n_embd]."""
 
     task: str
     weight: str
@@ -48,7 +48,7 @@ class Head:
 
 
 def transformer_shapes(config: ModelConfig) -> dict[str, Shape]:
-    """Names and shapes of the transformer's own tensors; Conv1D weights are ``[in, out]``."""
+    """Return names and shapes of the transformer's own tensors; Conv1D weights are [in, out]."""
     n, inner = config.n_embd, config.n_inner
     block: dict[str, tuple[Shape, Shape]] = {
         names.LN_1: ((n,), (n,)),
@@ -72,7 +72,7 @@ def transformer_shapes(config: ModelConfig) -> dict[str, Shape]:
 
 
 def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str, Shape]) -> Head:
-    """The head that ``architectures`` names, or, where it names none, that the tensors show.
+    """Return the head that ``architectures`` names or, without a name, that the tensors show.
 
     Raises ExportError for an architecture that is not a GPT-2 with one of the known heads.
     """
@@ -87,20 +87,20 @@ def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str,
 
 
 def unknown_architecture(keys: Mapping[str, Any]) -> str | None:
-    """The architecture that ``keys`` name, where it is nobody's that we know."""
+    """Return the architecture that ``keys`` name if it is not a known one, else None."""
     name = _architecture(keys)
     return None if name in _TASKS else name
 
 
 def is_other_head(name: str, head: Head) -> bool:
-    """Whether the tensor ``name`` belongs to a head beside ``head``, and changes nothing of it."""
+    """Return whether the tensor ``name`` belongs to a head other than ``head``."""
     own = names.LM_HEAD if head.task == "text-generation" else head.weight.split(".")[0]
     return name.split(".")[0] != own and _OTHER_HEADS.fullmatch(name) is not None
 
 
 def check_layout(config: ModelConfig, head: Head, stored: Mapping[str, HasShape]) -> None:
     """Compare the stored names and shapes with the configuration's. Raises ExportError."""
-    for layer in range(config.n_layer):  # before a config.json that lies makes a huge table
+    for layer in range(config.n_layer):  # before a wrong n_layer makes a huge table
         first = names.weight(Block(layer).part(names.LN_1))
         if first not in stored:
             raise ExportError(f"tensor {first!r} is missing; n_layer is {config.n_layer}")
@@ -142,7 +142,10 @@ def _task(keys: Mapping[str, Any], stored: Mapping[str, Shape]) -> str:
 
 
 def _architecture(keys: Mapping[str, Any]) -> str | None:
-    """The first of ``architectures``; transformers, too, goes by ``model_type`` where it is odd."""
+    """Return the first of ``architectures``, or None without one.
+
+    An unknown name is accepted beside a ``model_type``, as in transformers.
+    """
     architectures = keys.get("architectures")
     if not architectures:
         return None
@@ -154,7 +157,10 @@ def _architecture(keys: Mapping[str, Any]) -> str | None:
 
 
 def _label_count(keys: Mapping[str, Any], stored: Shape | None) -> int:
-    """Upstream writes ``id2label`` only where it is not the default pair; a count wins over it."""
+    """Return the count of labels: ``num_labels``, else the size of ``id2label``, else the rows.
+
+    Upstream writes ``id2label`` only if it is not the default pair.
+    """
     for key in ("num_labels", "id2label"):
         value = keys.get(key)
         if isinstance(value, dict) and value:

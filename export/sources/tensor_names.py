@@ -1,4 +1,4 @@
-"""GPT-2's own names for a checkpoint's tensors, whatever wrapped the model when it was saved."""
+"""own_names: GPT-2's own names for a checkpoint's tensors, without the names of wrappers."""
 
 import re
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ _BASE: Final = "transformer."
 
 
 def own_names(stored: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names without wrappers, prefix and ``transformer.``, and what was taken off beside that.
+    """Remove wrappers, prefix and ``transformer.`` from names; return the names and the removed.
 
-    The prefix is what stands before the first block. Raises ExportError where there are two first
-    blocks: nothing says which model is meant.
+    The prefix is the text before the first block's name; ``transformer.`` is not among the removed
+    texts. Raises ExportError if there are two first blocks: it is unknown which model is meant.
     """
     parts = dict.fromkeys(part for name in stored for part in _WRAPPERS.findall(name))
     names = [_WRAPPERS.sub("", name) for name in stored]

@@ -1,1 +1,1 @@
-"""From a checkpoint's tokenizer files to one tokenizer.json."""
+"""Tokenizers: turn a checkpoint's tokenizer files into one tokenizer.json."""

@@ -1,9 +1,9 @@
-"""Tokens beside a vocabulary, from the four files where transformers keeps them.
+"""Added tokens: the tokens beside a vocabulary, from the four files of transformers that hold them.
 
-Their order is that of transformers 5, because it decides the ids: a token that the vocabulary has
-keeps its id there, and any other gets the next free one, whatever id a file gives it. First come
-those of ``tokenizer.json`` and of ``tokenizer_config.json``'s ``added_tokens_decoder`` (without
-one, of ``added_tokens.json``), then those that only have a role, such as ``pad_token``.
+Their order is that of transformers 5, because it decides the ids: a token that is in the vocabulary
+keeps its id, and any other token gets the next free id, whatever id a file gives it. The tokens of
+``tokenizer.json`` and of ``tokenizer_config.json``'s ``added_tokens_decoder`` (without one, of
+``added_tokens.json``) come first, then tokens that only have a role, such as ``pad_token``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ _END_OF_TEXT: Final = "<|endoftext|>"
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A token that is never split, the file that names it, and the id that this gives, if any."""
+    """A token that is never split, the file that names it, and the id in that file (-1: none)."""
 
     token: AddedToken
     file: str
@@ -50,12 +50,12 @@ def add_tokens(
     is_gpt2: bool,
     vocab_size: int,
 ) -> list[str]:
-    """Add to ``tokenizer`` its ``own`` tokens and those that the files in ``source`` name.
+    """Add to ``tokenizer`` its ``own`` tokens and the tokens named by the files in ``source``.
 
-    ``own`` are those of ``tokenizer.json``, by id. ``is_gpt2`` is for transformers' class of that
-    name, which makes the tokenizer anew and gives it ``<|endoftext|>``; only where a model of
-    ``vocab_size`` has no row for this, and no file names it, it is left out. Returns what differs
-    from a file. Raises ValueError for files of another form.
+    ``own`` are the added tokens of ``tokenizer.json``, by id. ``is_gpt2`` is for transformers'
+    class of that name, which rebuilds the tokenizer and adds ``<|endoftext|>``; that token is left
+    out only if no file names it and a model of ``vocab_size`` has no row for it. Returns a note
+    for each difference from a file. Raises ValueError for files of another form.
     """
     config, special_map = (optional_json(source / name) for name in (CONFIG_FILE, _MAP_FILE))
     has_decoder = config.get(_DECODER) is not None
@@ -64,11 +64,11 @@ def add_tokens(
     special = {named.content for named in (*roles, *extras)}
     beside = _decoder(config) if has_decoder else _added_json(source, special)
     files = [_Named(token, TOKENIZER_FILE, token_id) for token_id, token in own.items()]
-    given = _in_order(files, beside, is_gpt2=is_gpt2)
+    ordered = _in_order(files, beside, is_gpt2=is_gpt2)
     contents = {role.content for role in roles}
-    for named in given:
+    for named in ordered:
         named.token.special = named.token.special or named.content in contents
-    all_named = _first_of_each([*given, *roles, *extras])
+    all_named = _first_of_each([*ordered, *roles, *extras])
     last = all_named[-1:]
     if last and not last[0].file and tokenizer.token_to_id(last[0].content) is None:
         known = {*tokenizer.get_vocab(), *(named.content for named in all_named)}
@@ -83,19 +83,20 @@ def add_tokens(
 
 
 def optional_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file, empty where the file is absent."""
+    """Read a JSON object from a file; it is empty if the file is absent."""
     return read_source_json(path) if path.is_file() else {}
 
 
 def _decoder(config: Mapping[str, Any]) -> list[_Named]:
-    """The tokens of ``added_tokens_decoder``, by id."""
+    """Return the tokens of ``added_tokens_decoder``, by id."""
     entries = sorted((int(token_id), entry) for token_id, entry in config[_DECODER].items())
     return [_Named(_token(entry), CONFIG_FILE, token_id) for token_id, entry in entries]
 
 
 def _added_json(source: Path, special: set[str]) -> list[_Named]:
-    """The tokens of ``added_tokens.json``, by id; special where they have a role."""
-    entries = sorted((int(at), text) for text, at in optional_json(source / _ADDED_FILE).items())
+    """Return the tokens of ``added_tokens.json``, by id; those with a role are special."""
+    added = optional_json(source / _ADDED_FILE)
+    entries = sorted((int(token_id), text) for text, token_id in added.items())
     return [
         _Named(_token(text, special=text in special), _ADDED_FILE, token_id)
         for token_id, text in entries
@@ -103,9 +104,10 @@ def _added_json(source: Path, special: set[str]) -> list[_Named]:
 
 
 def _in_order(files: Sequence[_Named], beside: Sequence[_Named], *, is_gpt2: bool) -> list[_Named]:
-    """Each token once, in the order in which transformers adds them.
+    """Return each token once, in the order in which transformers adds them.
 
-    Flags are those of ``added_tokens_decoder``; ``added_tokens.json`` has none, and gives way.
+    The flags of ``added_tokens_decoder`` win; ``added_tokens.json`` has none, so that any other
+    file wins over it.
     """
     stronger = {named.content: named for named in beside if named.file == CONFIG_FILE}
     if is_gpt2:
@@ -118,7 +120,7 @@ def _in_order(files: Sequence[_Named], beside: Sequence[_Named], *, is_gpt2: boo
 def _roles(
     config: Mapping[str, Any], special_map: Mapping[str, Any], *, is_gpt2: bool = False
 ) -> list[_Named]:
-    """The tokens under ``pad_token`` and the like, those of all models first, then a model's own.
+    """Return the tokens of roles such as ``pad_token``: those of all models, then the model's own.
 
     GPT-2's own three are ``<|endoftext|>`` where no file says another.
     """
@@ -127,26 +129,32 @@ def _roles(
     if is_gpt2:
         values = dict.fromkeys(_ROLES[:3], (_END_OF_TEXT, "")) | values
     others = [name for name in values if name.endswith("_token") and name not in _ROLES]
-    found = [values[name] for name in _ROLES if name in values]
-    found += [values[name] for name in others if isinstance(values[name][0], str | dict)]
+    role_values = [values[name] for name in _ROLES if name in values]
+    role_values += [values[name] for name in others if isinstance(values[name][0], str | dict)]
     for listed, file in (values.get(name, (None, "")) for name in _LISTS):
-        found += [(value, file) for value in listed.values()] if isinstance(listed, dict) else []
-    return [_Named(_token(value, special=True), file) for value, file in found if value is not None]
+        role_values += (
+            [(value, file) for value in listed.values()] if isinstance(listed, dict) else []
+        )
+    return [
+        _Named(_token(value, special=True), file)
+        for value, file in role_values
+        if value is not None
+    ]
 
 
 def _extras(config: Mapping[str, Any], special_map: Mapping[str, Any]) -> list[_Named]:
-    """The tokens of the lists of special tokens, of which one name counts in a file."""
-    found: list[_Named] = []
+    """Return the tokens of the lists of special tokens; of two lists in a file, one counts."""
+    extras: list[_Named] = []
     for file, keys in ((CONFIG_FILE, config), (_MAP_FILE, special_map)):
         extra, additional = (keys.get(name) or [] for name in _LISTS)
-        listed = extra or ([] if found else additional)
+        listed = extra or ([] if extras else additional)
         if not isinstance(listed, dict):
-            found += [_Named(_token(value, special=True), file) for value in listed]
-    return found
+            extras += [_Named(_token(value, special=True), file) for value in listed]
+    return extras
 
 
 def _first_of_each(named: Sequence[_Named]) -> list[_Named]:
-    """Without those whose content came before."""
+    """Return the first token of each content."""
     first: dict[str, _Named] = {}
     for item in named:
         first.setdefault(item.content, item)
@@ -155,11 +163,11 @@ def _first_of_each(named: Sequence[_Named]) -> list[_Named]:
 
 def _other_ids(tokenizer: Tokenizer, wanted: Sequence[_Named]) -> Iterator[str]:
     for named in wanted:
-        found = tokenizer.token_to_id(named.content)
-        if found != named.token_id:
+        token_id = tokenizer.token_to_id(named.content)
+        if token_id != named.token_id:
             yield (
-                f"{named.file} gives {named.content!r} the id {named.token_id}; it is {found}, as "
-                "in transformers, whose ids follow the vocabulary"
+                f"{named.file} gives {named.content!r} the id {named.token_id}; it is {token_id}, "
+                "as in transformers, whose ids follow the vocabulary"
             )
 
 
@@ -183,7 +191,10 @@ def _only_own(files: Sequence[_Named], beside: Sequence[_Named]) -> Iterator[str
 
 
 def _token(value: object, *, special: bool = False) -> AddedToken:
-    """From a text, or from an object with ``content`` and flags, which may say ``special``."""
+    """Make a token from a text, or from an object with ``content`` and flags.
+
+    The token is special if ``special`` or a flag of that name is true.
+    """
     fields = value if isinstance(value, dict) else {"content": value}
     content = fields.get("content")
     if not isinstance(content, str) or not content:

@@ -1,4 +1,4 @@
-"""What transformers' class of a tokenizer changes of its file."""
+"""Tokenizer classes: the changes that transformers' class makes to a tokenizer's file."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -14,19 +14,19 @@ _PREFIX: Final = "add_prefix_space"
 
 
 def class_of(source: Path) -> str:
-    """The tokenizer's class in transformers, without "Fast"; GPT-2's where no file names one."""
+    """Return the tokenizer's class in transformers, without "Fast"; by default GPT-2's."""
     for name in (CONFIG_FILE, "config.json"):
-        found = optional_json(source / name).get("tokenizer_class")
-        if found:
-            return str(found).removesuffix("Fast")
+        class_name = optional_json(source / name).get("tokenizer_class")
+        if class_name:
+            return str(class_name).removesuffix("Fast")
     return GPT2_CLASS
 
 
 def follow_class(tokenizer: Tokenizer, source: Path, *, is_gpt2: bool) -> list[str]:
-    """Change ``tokenizer`` as its class in transformers does; returns where it does not follow.
+    """Change ``tokenizer`` as its class in transformers does; return a note for each exception.
 
-    GPT-2's class, where it ``is_gpt2``, takes the blank before the first word from
-    ``tokenizer_config.json`` alone, any other from the file. Dropout is for training.
+    GPT-2's class (``is_gpt2``) takes ``add_prefix_space`` from ``tokenizer_config.json`` alone, any
+    other class from ``tokenizer.json``. Dropout is turned off: it is for training.
     """
     config, name = optional_json(source / CONFIG_FILE), class_of(source)
     if isinstance(tokenizer.model, models.BPE):
@@ -50,7 +50,7 @@ def follow_class(tokenizer: Tokenizer, source: Path, *, is_gpt2: bool) -> list[s
 
 
 def _as_gpt2(tokenizer: Tokenizer, *, prefix: bool) -> list[str]:
-    """Byte-level BPE with a blank before the first word or none; what else there is, stays."""
+    """Set the prefix space and the decoder of byte-level BPE; return a note if more differs."""
     before = tokenizer.pre_tokenizer
     if isinstance(before, pre_tokenizers.ByteLevel):
         before.add_prefix_space = prefix
@@ -66,11 +66,11 @@ def _as_gpt2(tokenizer: Tokenizer, *, prefix: bool) -> list[str]:
 
 
 def _others(tokenizer: Tokenizer) -> list[str]:
-    """What is not as GPT-2's class makes it."""
+    """Return the names of the parts that differ from GPT-2's class."""
     model, before = tokenizer.model, tokenizer.pre_tokenizer
     if not isinstance(model, models.BPE):
         return [f"a {type(model).__name__} model"]
-    found: dict[str, Any] = {
+    differences: dict[str, Any] = {
         "a normalizer": tokenizer.normalizer,
         "another pre-tokenizer": not isinstance(before, pre_tokenizers.ByteLevel)
         or not before.use_regex,
@@ -79,11 +79,11 @@ def _others(tokenizer: Tokenizer) -> list[str]:
         "an unk_token of its model": model.unk_token,
         "byte_fallback": model.byte_fallback,
     }
-    return [name for name, value in found.items() if value]
+    return [name for name, value in differences.items() if value]
 
 
 def _prefix(tokenizer: Tokenizer) -> bool | None:
-    """Whether a blank is put before the first word; None where that is not for ByteLevel to say."""
+    """Return whether a blank is put before the first word; None without a ByteLevel part."""
     before = tokenizer.pre_tokenizer
     is_byte_level = isinstance(before, pre_tokenizers.ByteLevel)
     return bool(before.add_prefix_space) if is_byte_level else None

@@ -1,1 +1,1 @@
-"""Whether the graph computes what GPT-2 is defined to compute."""
+"""Verification: compare the exported graph with a numpy reference of GPT-2."""

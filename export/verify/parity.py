@@ -1,8 +1,7 @@
-"""Does the graph on disk compute what the reference computes, prefill and decode?
+"""Parity: compare the logits of the graph on disk with the reference, in prefill and decode.
 
-The graph runs as the engine runs it: past and present bound to the same buffer where it takes
-that, else each present handed on as the next past. The settings beside it are read as the engine
-reads them.
+The graph runs as in the engine: past and present are bound to the same buffer if the graph allows
+it, else each present is the next past. The generation settings are read by the engine's own reader.
 """
 
 from collections.abc import Mapping
@@ -34,10 +33,10 @@ def verify_graph(
     tolerance: float = TOLERANCE,
     progress: Progress = silent,
 ) -> float:
-    """Largest logits difference between the graph and the reference, on random token ids.
+    """Return the largest logits difference between graph and reference, on random token ids.
 
-    The tolerance grows with the largest logit where that is above 1. Raises ParityError where the
-    difference is larger, ExportError where onnxruntime refuses the graph.
+    ``tolerance`` is multiplied by the largest logit if that is above 1. Raises ParityError where
+    the difference is larger, ExportError where onnxruntime refuses the graph.
     """
     config, head = checkpoint.config, checkpoint.head
     count = min(_TOKENS, config.n_positions)
@@ -46,11 +45,11 @@ def verify_graph(
     hidden, _ = reference.forward(config, read, token_ids.tolist())
     expected = reference.logits(hidden, checkpoint.tensor, head.weight, head.bias)
     progress("running the graph", 0, 0)
-    found = _run(graph_path, token_ids)
-    difference = np.abs(found - expected).max(axis=-1)  # [count]
+    actual = _run(graph_path, token_ids)
+    difference = np.abs(actual - expected).max(axis=-1)  # [count]
     worst = int(difference.argmax())
     allowed = tolerance * max(1.0, float(np.abs(expected).max()))
-    if not difference[worst] <= allowed:  # also where it is NaN
+    if not difference[worst] <= allowed:  # true for NaN too
         phase = "prefill" if worst < count - _DECODED else "decode"
         raise ParityError(
             f"the exported graph's logits differ from the reference by {difference[worst]:.3g} at "
@@ -68,7 +67,7 @@ def verify_generation_config(keys: Mapping[str, Any], checkpoint: Checkpoint) ->
 
 
 def _run(graph_path: Path, token_ids: NDArray[np.int64]) -> FloatArray:
-    """Logits [count, size]: all but the last few positions in one prefill, those one by one."""
+    """Return logits [count, size]: one prefill, then a decode step for each of the last tokens."""
     from gpt2edge.runtime.ort.library import ort
 
     try:
@@ -101,7 +100,7 @@ class _Stepper:
         }
 
     def step(self, token_ids: NDArray[np.int64], past: int) -> FloatArray:
-        """Logits [len(token_ids), size] of tokens that follow ``past`` others."""
+        """Return logits [len(token_ids), size] of tokens after ``past`` others."""
         binding, total = self._session.io_binding(), past + len(token_ids)
         inputs = {
             names.INPUT_IDS: token_ids[None],
@@ -134,7 +133,7 @@ class _GrowingStepper:
         }
 
     def step(self, token_ids: NDArray[np.int64], past: int) -> FloatArray:
-        """Logits [len(token_ids), size] of tokens that follow ``past`` others."""
+        """Return logits [len(token_ids), size] of tokens after ``past`` others."""
         total = past + len(token_ids)
         feeds = {
             names.INPUT_IDS: token_ids[None],
@@ -145,8 +144,8 @@ class _GrowingStepper:
         presents = [names.present_of(name) for name in self._past]
         logits, *grown = self._session.run([names.LOGITS, *presents], {**feeds, **self._past})
         self._past = dict(zip(self._past, grown, strict=True))
-        found: FloatArray = logits[0]
-        return found
+        result: FloatArray = logits[0]
+        return result
 
 
 def _session(graph_path: Path) -> Any:

@@ -1,7 +1,7 @@
 """GPT-2's forward pass in plain numpy: the oracle, independent of the graph code.
 
-One sequence at a time. ``weights(name)`` gives a tensor under upstream's name; it is called where
-the tensor is needed, and the tensor dropped after use, so a large checkpoint streams from disk.
+It computes one sequence at a time. ``weights(name)`` reads a tensor by upstream's name; each tensor
+is read when it is needed and dropped after use, so that a large checkpoint streams from disk.
 Source: Radford et al. 2019 and transformers' ``GPT2Model``.
 """
 
@@ -22,14 +22,14 @@ Cache = list[tuple[Array, Array]]  # per layer: keys and values [n_head, n_past,
 def forward(
     config: ModelConfig, weights: Weights, token_ids: Sequence[int], cache: Cache | None = None
 ) -> tuple[Array, Cache]:
-    """Run ``token_ids`` after what ``cache`` holds; returns hidden [n_seq, n_embd] and the cache.
+    """Run ``token_ids`` after the tokens in ``cache``; return hidden [n_seq, n_embd] and the cache.
 
     The hidden states are those after ``ln_f``; ``logits`` turns them into logits.
     """
     past = cache[0][0].shape[1] if cache else 0
     positions = np.arange(past, past + len(token_ids))
     x = weights("wte.weight")[np.asarray(token_ids)]  # [n_seq] -> [n_seq, n_embd]
-    x = x + weights("wpe.weight")[positions]
+    x = x + weights("wpe.weight")[positions]  # [n_seq, n_embd]
     grown: Cache = []
     for layer in range(config.n_layer):
         before = cache[layer] if cache else None
@@ -39,7 +39,7 @@ def forward(
 
 
 def logits(hidden: Array, weights: Weights, weight: str, bias: str | None = None) -> Array:
-    """[n, n_embd] -> [n, size], where ``weight`` names a tensor [size, n_embd]."""
+    """Compute logits, [n, n_embd] -> [n, size]; ``weight`` names a tensor [size, n_embd]."""
     product: Array = hidden @ weights(weight).T
     return product if bias is None else product + weights(bias)
 
@@ -71,21 +71,24 @@ def _attention(
 ) -> tuple[Array, tuple[Array, Array]]:
     n_seq, n_embd = x.shape
     qkv = _linear(weights, x, f"h.{layer}.attn.c_attn")  # [n_seq, n_embd] -> [n_seq, 3 * n_embd]
-    split = qkv.reshape(n_seq, 3, config.n_head, config.head_dim).transpose(1, 2, 0, 3)
-    q, k, v = split  # each [n_head, n_seq, head_dim]
+    split = qkv.reshape(n_seq, 3, config.n_head, config.head_dim)
+    q, k, v = split.transpose(1, 2, 0, 3)  # each [n_head, n_seq, head_dim]
     if past is not None:
         k = np.concatenate([past[0], k], axis=1)  # [n_head, n_past + n_seq, head_dim]
         v = np.concatenate([past[1], v], axis=1)
     scores = q @ k.transpose(0, 2, 1) * _scale(config, layer)  # [n_head, n_seq, n_past + n_seq]
     n_total = k.shape[1]
-    future = np.arange(n_total) > np.arange(n_total - n_seq, n_total)[:, None]
+    future = np.arange(n_total) > np.arange(n_total - n_seq, n_total)[:, None]  # [n_seq, n_total]
     weighted = _softmax(np.where(future, -np.inf, scores)) @ v  # [n_head, n_seq, head_dim]
-    merged = weighted.transpose(1, 0, 2).reshape(n_seq, n_embd)
+    merged = weighted.transpose(1, 0, 2).reshape(n_seq, n_embd)  # heads side by side
     return _linear(weights, merged, f"h.{layer}.attn.c_proj"), (k, v)
 
 
 def _scale(config: ModelConfig, layer: int) -> float:
-    """Written out here, not taken from ``ModelConfig.attention_scale``, which the graph uses."""
+    """Compute the factor on query-key products, independently of ``ModelConfig.attention_scale``.
+
+    The graph uses that method, so the reference must not.
+    """
     scale = 1.0
     if config.scale_attn_weights:
         scale /= math.sqrt(config.n_embd // config.n_head)
@@ -95,14 +98,14 @@ def _scale(config: ModelConfig, layer: int) -> float:
 
 
 def _linear(weights: Weights, x: Array, name: str) -> Array:
-    """[n, in] -> [n, out]; upstream's Conv1D keeps its weight as [in, out]."""
+    """Apply a linear layer, [n, in] -> [n, out]; upstream's Conv1D stores its weight [in, out]."""
     product: Array = x @ weights(f"{name}.weight")
     return product + weights(f"{name}.bias")
 
 
 def _layer_norm(config: ModelConfig, weights: Weights, x: Array, name: str) -> Array:
     mean: Array = x.mean(axis=-1, keepdims=True)  # [n, 1]
-    variance: Array = x.var(axis=-1, keepdims=True)
+    variance: Array = x.var(axis=-1, keepdims=True)  # [n, 1]
     deviation: Array = np.sqrt(variance + config.layer_norm_epsilon)
     return (x - mean) / deviation * weights(f"{name}.weight") + weights(f"{name}.bias")
 
@@ -128,7 +131,7 @@ def _gelu_tanh(x: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    return (1 + np.tanh(x / 2)) / 2  # does not overflow
+    return (1 + np.tanh(x / 2)) / 2  # unlike 1 / (1 + exp(-x)), it does not overflow
 
 
 def _silu(x: Array) -> Array:

@@ -1,1 +1,1 @@
-"""What a text and the weights tell about activations: scales, outliers, sensitivity."""
+"""Calibration: activation statistics, outliers and sensitivity, from a text or the weights."""

@@ -1,4 +1,4 @@
-"""What flows into every product of a float32 model when it reads a text."""
+"""Calibration: the inputs of every product of a float32 model, measured over a text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.text.stopping import StopParams
 
 _WINDOW: Final = 256  # tokens
-_PASS: Final = 512  # tokens read at once: products of fewer rows take twice the time for moments
-_SAMPLE: Final = 256  # rows kept of every product's input
+_PASS: Final = 512  # tokens per forward pass: with fewer rows the moments take twice the time
+_SAMPLE: Final = 256  # rows sampled from every product's input
 _OWN_ROWS: Final = 32
 _OWN_SEED: Final = 20190214
 
 
 @dataclass(frozen=True, slots=True)
 class InputStatistics:
-    """A product's input over a text: ``absmax`` [k] per channel, ``sample`` [rows, k] of it."""
+    """A product's input over a text: ``absmax`` [k] per channel, and a ``sample`` [rows, k]."""
 
     absmax: FloatArray
     sample: FloatArray
@@ -37,10 +37,10 @@ class InputStatistics:
 
 @dataclass(frozen=True, slots=True)
 class InputMoments:
-    """A product's input x over a text: the mean of x^T x, ``second`` [k, k], and its ``spread``.
+    """A product's input x over a text: ``second`` [k, k], the mean of x^T x, and its ``spread``.
 
-    That is how much larger the largest magnitude of 512 rows is than that of the middle one of
-    them: what each row would lose under a scale that all share.
+    The spread is the largest ratio, in a pass of up to 512 rows, between the largest magnitude of
+    all rows and the median of the rows' largest magnitudes: the loss per row under a shared scale.
     """
 
     second: FloatArray
@@ -48,7 +48,7 @@ class InputMoments:
 
 
 class Observer:
-    """Runs a float32 model over windows of tokens and hands out its products' inputs."""
+    """Runs a float32 model over windows of tokens and measures its products' inputs."""
 
     def __init__(self, model: ModelDir, windows: Sequence[Sequence[int]]) -> None:
         graph = onnx.load(model.graph_path, load_external_data=False).graph
@@ -60,15 +60,15 @@ class Observer:
         self._passes = _passes(windows)
 
     def statistics(self, progress: Progress = silent) -> dict[str, InputStatistics]:
-        """Statistics of every product's input, by the name of its weight."""
+        """Measure statistics of every product's input, by the name of its weight."""
         absmax = {name: np.zeros(item.k, np.float32) for name, item in self.products.items()}
         samples: dict[str, list[FloatArray]] = {name: [] for name in self.products}
         share = -(-_SAMPLE // len(self._passes))
-        for found in self._inputs_by_pass(list(self.products), "reading the text", progress):
-            for name, rows in found.items():
+        for inputs in self._inputs_by_pass(list(self.products), "reading the text", progress):
+            for name, rows in inputs.items():  # [tokens, k]
                 np.maximum(absmax[name], np.abs(rows).max(axis=0), out=absmax[name])
                 step = max(1, len(rows) // share)
-                samples[name].append(rows[step // 2 :: step].copy())
+                samples[name].append(rows[step // 2 :: step].copy())  # [about share, k]
         return {
             name: InputStatistics(absmax[name], np.concatenate(samples[name]))
             for name in self.products
@@ -80,15 +80,15 @@ class Observer:
         factors: Mapping[str, FloatArray],
         progress: Progress = silent,
     ) -> dict[str, InputMoments]:
-        """Moments of each product's input; where it has ``factors`` [k], they divide it before."""
+        """Measure moments of each product's input, divided by its ``factors`` [k] if it has any."""
         second = {name: np.zeros((self.products[name].k,) * 2, np.float32) for name in names}
         spreads: dict[str, list[float]] = {name: [] for name in names}
         count = 0
-        for found in self._inputs_by_pass(names, "measuring inputs", progress):
-            for name, inputs in found.items():
+        for by_name in self._inputs_by_pass(names, "measuring inputs", progress):
+            for name, inputs in by_name.items():  # [tokens, k]
                 rows = inputs / factors[name] if name in factors else inputs
-                second[name] += rows.T @ rows
-                magnitudes = np.abs(rows).max(axis=1)
+                second[name] += rows.T @ rows  # [k, k]
+                magnitudes = np.abs(rows).max(axis=1)  # [tokens]
                 spreads[name].append(float(magnitudes.max() / (np.median(magnitudes) or 1)))
             count += len(rows)
         for moment in second.values():
@@ -100,13 +100,13 @@ class Observer:
     ) -> Iterator[Mapping[str, FloatArray]]:
         for done, windows in enumerate(self._passes):
             progress(stage, done, len(self._passes))
-            found = self._probe.run_batch(windows, [self._inputs[name] for name in names])
-            yield dict(zip(names, found, strict=True))
+            inputs = self._probe.run_batch(windows, [self._inputs[name] for name in names])
+            yield dict(zip(names, inputs, strict=True))
         progress(stage, len(self._passes), len(self._passes))
 
 
 def _passes(windows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
-    """Neighbours of one length together, up to 512 tokens."""
+    """Group neighbouring windows of one length into passes of up to 512 tokens."""
     passes: list[list[Sequence[int]]] = []
     for window in windows:
         last = passes[-1] if passes else []
@@ -119,10 +119,10 @@ def _passes(windows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What a model reads while its inputs are measured.
+    """The text that a model reads while its inputs are measured.
 
-    ``token_ids`` of a text like those it will read; None lets it write one itself. About
-    ``tokens`` of them are used.
+    ``token_ids`` are those of a text like the model's later inputs; with None the model writes a
+    text itself. About ``tokens`` of them are used.
     """
 
     token_ids: Sequence[int] | None = None
@@ -134,7 +134,7 @@ class Calibration:
         check_int("tokens", self.tokens, 1, 2**31)
 
     def windows(self, model: ModelDir, progress: Progress = silent) -> list[list[int]]:
-        """What is read. Raises QuantizationError for a text of under 32 tokens."""
+        """Return the windows to read. Raises QuantizationError for a text of under 32 tokens."""
         if self.token_ids is None:
             progress("having the model write a text", 0, 0)
             return own_text(model, self.tokens)
@@ -142,7 +142,7 @@ class Calibration:
 
 
 def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[list[int]]:
-    """Windows that cover about ``tokens`` tokens, spread over the text.
+    """Cut windows of about ``tokens`` tokens in all, spread over the text.
 
     Raises QuantizationError where the text has fewer than 32 tokens.
     """
@@ -150,7 +150,8 @@ def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[
     least = min(32, length)
     if len(token_ids) < least:
         raise QuantizationError(
-            f"the calibration text has {len(token_ids)} tokens; at least {least} are needed"
+            f"the calibration text has {len(token_ids)} tokens; at least {least} are needed: "
+            "give a longer text"
         )
     count = max(1, min(tokens, len(token_ids)) // length)
     starts = np.linspace(0, max(0, len(token_ids) - length), count)
@@ -160,7 +161,7 @@ def cut_windows(token_ids: Sequence[int], model: ModelDir, tokens: int) -> list[
 def own_text(
     model: ModelDir, tokens: int, *, rows: int = _OWN_ROWS, seed: int = _OWN_SEED
 ) -> list[list[int]]:
-    """Windows of about ``tokens`` tokens that the model writes itself, ``rows`` of them."""
+    """Let the model write ``rows`` windows of about ``tokens`` tokens in all."""
     length = min(max(2, tokens // rows), model.config.n_positions - 1)
     if length < 1:
         raise QuantizationError(

@@ -1,8 +1,8 @@
-"""Exact rebalancing between a weight's input channels and what feeds them.
+"""Equalization: move activation outliers into the next weight, exactly.
 
-A channel that is large in the activations and small in the weights spoils both scales. Where the
-graph is linear between a producer and the product that consumes it, the channel can be divided by
-a factor at the producer and multiplied by it in the consumer's rows (the idea of SmoothQuant):
+A channel with large activations and small weights makes both scales too coarse. Where the graph is
+linear between a producer and the product that consumes it, the channel can be divided by a factor
+at the producer and multiplied by it in the consumer's rows (the idea of SmoothQuant):
 
     ln_1 gain and bias            -> rows of attn.c_attn
     ln_2 gain and bias            -> rows of mlp.c_fc
@@ -10,7 +10,8 @@ a factor at the producer and multiplied by it in the consumer's rows (the idea o
     columns of mlp.c_fc           -> rows of mlp.c_proj        (relu, leaky_relu, linear only)
     ln_f gain and bias            -> columns of an untied head
 
-The factors are powers of two: float32 products and sums keep every bit, and the function too.
+The factors are powers of two, so that float32 products and sums keep every bit: the model computes
+the same function.
 """
 
 from collections.abc import Mapping
@@ -29,11 +30,11 @@ from gpt2edge.runtime.arrays import FloatArray
 
 _HOMOGENEOUS: Final = ("relu", "leaky_relu", "linear")
 _LARGEST: Final = 10  # powers of two
-_LAYER_NORM_RANGE: Final = 4.0  # a normalised channel seldom exceeds as many deviations
+_LAYER_NORM_RANGE: Final = 4.0  # a normalized channel rarely exceeds 4 standard deviations
 
 
 class EqualizedTensors:
-    """A model's tensors with the factors applied as they are read."""
+    """A model's tensors; the factors are applied when a tensor is read."""
 
     def __init__(self, reader: TensorReader) -> None:
         self._reader = reader
@@ -44,28 +45,28 @@ class EqualizedTensors:
         return name in self._reader
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor, without reading it."""
+        """Return the shape of a tensor, without reading it."""
         return self._reader.shape(name)
 
     def is_float(self, name: str) -> bool:
-        """Whether a tensor of this name exists and is float32."""
+        """Return whether a tensor of this name exists and is float32."""
         return self._reader.is_float(name)
 
     def read(self, name: str) -> NDArray[Any]:
-        """The tensor, rebalanced."""
+        """Read the tensor and apply its factors."""
         tensor = self._reader.read(name)
         for axis, factors in self._factors.get(name, ()):
             tensor = tensor * (factors if axis == tensor.ndim - 1 else factors[:, None])
         return tensor
 
     def multiply(self, name: str, axis: int, factors: FloatArray) -> None:
-        """Multiply a tensor by ``factors`` along ``axis`` from now on."""
+        """Multiply a tensor by ``factors`` along ``axis`` in all later reads."""
         self._factors.setdefault(name, []).append((axis, factors))
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """Producers, as (name, first channel), of the ``k`` channels along ``axis`` of ``consumer``."""
+    """The producers, as (name, first channel), of the channels along ``axis`` of ``consumer``."""
 
     consumer: str
     axis: int
@@ -77,7 +78,7 @@ def equalize(
     config: ModelConfig,
     statistics: Mapping[str, InputStatistics] | None = None,
 ) -> None:
-    """Balance every exact place, from ``statistics`` or, without them, from the weights alone."""
+    """Equalize every link where that is exact, by ``statistics`` or else by the weights alone."""
     for link in _links(tensors, config):
         observed = statistics.get(link.consumer) if statistics else None
         k = tensors.shape(link.consumer)[link.axis]
@@ -87,13 +88,13 @@ def equalize(
         tensors.multiply(link.consumer, link.axis, factors)
         tensors.input_factors[link.consumer] = factors
         for name, first in link.producers:
-            inverse = np.ones(tensors.shape(name)[-1], np.float32)
+            inverse = np.ones(tensors.shape(name)[-1], np.float32)  # [outputs of the producer]
             inverse[first : first + k] = 1 / factors
             tensors.multiply(name, len(tensors.shape(name)) - 1, inverse)
 
 
 def balancing_factors(activations: FloatArray, weights: FloatArray) -> FloatArray:
-    """Powers of two [k] that bring the ranges of activations and weights, both [k], together."""
+    """Return powers of two [k] that balance the ranges of activations [k] and weights [k]."""
     used = (activations > 0) & (weights > 0)
     if not used.any():
         return np.ones_like(weights)
@@ -128,11 +129,11 @@ def _link(consumer: str, axis: int, producer: str, first: int = 0) -> _Link:
 
 
 def _expected(tensors: EqualizedTensors, link: _Link, k: int) -> FloatArray:
-    """A guess at each channel's largest magnitude [k], from the producer's weights."""
+    """Estimate each channel's largest magnitude [k] from the producer's weights."""
     (weight, first), (bias, _) = link.producers
-    gain = tensors.read(weight)[..., first : first + k]
-    if gain.ndim == 2:
-        gain = np.sqrt(np.square(gain).sum(axis=0))  # inputs of deviation 1, independent
+    gain = tensors.read(weight)[..., first : first + k]  # LayerNorm: [k]; a product: [in, k]
+    if gain.ndim == 2:  # its inputs are taken as independent, of standard deviation 1
+        gain = np.sqrt(np.square(gain).sum(axis=0))  # [in, k] -> [k]
     offset = np.abs(tensors.read(bias)[first : first + k])
-    guess: FloatArray = _LAYER_NORM_RANGE * np.abs(gain) + offset
-    return guess
+    estimate: FloatArray = _LAYER_NORM_RANGE * np.abs(gain) + offset
+    return estimate

@@ -1,9 +1,9 @@
-"""Scales of an int8 KV cache: one for every channel of every head, from what a text puts there.
+"""Scales of an int8 KV cache, one for every channel of every head, from a calibration text.
 
-``GroupQueryAttention`` rounds keys and values to int8 as they enter the cache, by scales that the
-graph holds; so they must be known beforehand, and values beyond them are cut off. A text is not
-enough: what a model writes itself may be nothing like its prompts, on which it need not be trained.
-So a scale is never smaller than what the weights would make of any other text.
+``GroupQueryAttention`` rounds keys and values to int8 as they enter the cache, by constant scales
+in the graph, and clips larger values. A text alone is not enough: a model's own text may differ
+from its prompts, on which it need not be trained. So a scale is never smaller than the range
+expected from the weights for any text.
 """
 
 import math
@@ -23,7 +23,7 @@ from gpt2edge.quant.rewriting.operators import CacheScales
 from gpt2edge.runtime.arrays import FloatArray
 
 # KL of the bundled model in windows of 512: 1.02e-4 without a margin, 0.94e-4 with 1.1, 1.13e-4
-# with 1.25; 3.8e-4 with 0.9, which cuts off too much.
+# with 1.25; 3.8e-4 with 0.9, which clips too much.
 _MARGIN: Final = 1.1
 _LIMIT: Final = 127
 # KL of stepmath-0.5m is 0.0019 without an int8 cache, 0.068 with own text alone, 0.0092 with 5
@@ -37,11 +37,11 @@ def measure_cache_scales(
     tensors: EqualizedTensors,
     progress: Progress = silent,
 ) -> dict[str, CacheScales]:
-    """Measure scales, by the name of the attention node.
+    """Measure the cache's scales, by the name of the attention node.
 
-    The tokens of ``windows`` are read in one row, cut at the model's context and repeated until
-    they fill it, so that every position has been seen. ``tensors`` are those of the model that is
-    being written, whose values may be divided by factors.
+    The tokens of ``windows`` are joined and cut into texts of the model's context, repeated if they
+    are fewer, so that every position is measured. ``tensors`` are those of the model under
+    construction, whose values may be divided by equalization factors.
     """
     blocks = [Block(layer) for layer in range(model.config.n_layer)]
     values = [block.qkv for block in blocks]
@@ -51,39 +51,39 @@ def measure_cache_scales(
     for done, text in enumerate(texts):
         progress("measuring keys and values", done, len(texts))
         for block, qkv in zip(blocks, probe.run(text, values), strict=True):
-            found = np.abs(qkv).max(axis=0)  # [3 * n_head * head_dim]
-            largest[block.attention] = np.maximum(largest.get(block.attention, found), found)
+            seen = np.abs(qkv).max(axis=0)  # [tokens, 3 * n_head * head_dim] -> [3 * ...]
+            largest[block.attention] = np.maximum(largest.get(block.attention, seen), seen)
     scales = {}
     for block in blocks:
         factors = tensors.input_factors.get(names.weight(block.part(names.ATTN_C_PROJ)))
-        found = largest[block.attention]
-        if factors is not None:
-            found = found / np.concatenate([np.ones(2 * len(factors), np.float32), factors])
-        reach = np.maximum(np.float32(_MARGIN) * found, expected_range(tensors, block))
+        measured = largest[block.attention]
+        if factors is not None:  # [n_head * head_dim], of the values only
+            measured = measured / np.concatenate([np.ones(2 * len(factors), np.float32), factors])
+        reach = np.maximum(np.float32(_MARGIN) * measured, expected_range(tensors, block))
         _, key, value = (_scales(part, model.config.n_head) for part in np.split(reach, 3))
         scales[block.attention] = CacheScales(key, value)
     return scales
 
 
 def expected_range(tensors: EqualizedTensors, block: Block) -> FloatArray:
-    """How large queries, keys and values become [3 * n_head * head_dim], from the weights alone.
+    """Estimate the ranges of queries, keys and values [3 * n_head * head_dim] from the weights.
 
-    LayerNorm gives inputs of deviation 1 whose sum is 0: six deviations of what a channel makes
-    of independent ones, or the utmost where that is less.
+    The inputs after LayerNorm have standard deviation 1 and sum to 0. The range is six standard
+    deviations of a channel for independent inputs, or the largest possible value if that is less.
     """
     norm, qkv = block.part(names.LN_1), block.part(names.C_ATTN)
     gain, offset = tensors.read(names.weight(norm)), tensors.read(names.bias(norm))
     weight, bias = tensors.read(names.weight(qkv)), tensors.read(names.bias(qkv))
     scaled = gain[:, None] * weight  # [n_embd, 3 * n_head * head_dim]
     scaled -= scaled.mean(axis=0)
-    deviation = np.sqrt(np.square(scaled).sum(axis=0))
-    utmost = math.sqrt(len(gain))  # the length of every input
-    reach: FloatArray = np.abs(offset @ weight + bias) + min(_DEVIATIONS, utmost) * deviation
+    deviation = np.sqrt(np.square(scaled).sum(axis=0))  # [3 * n_head * head_dim]
+    input_norm = math.sqrt(len(gain))  # the Euclidean norm of every input
+    reach: FloatArray = np.abs(offset @ weight + bias) + min(_DEVIATIONS, input_norm) * deviation
     return reach.astype(np.float32)
 
 
 def declare_int8_cache(model: ModelProto) -> None:
-    """Make the cache entering and leaving the graph int8."""
+    """Declare past_key_values and present of the graph as int8."""
     for value in (*model.graph.input, *model.graph.output):
         if names.is_past(value.name) or names.is_present(value.name):
             value.type.tensor_type.elem_type = TensorProto.INT8
@@ -91,11 +91,11 @@ def declare_int8_cache(model: ModelProto) -> None:
 
 def _full_windows(windows: Sequence[Sequence[int]], context: int) -> list[list[int]]:
     ids = np.concatenate([np.asarray(window, np.int64) for window in windows])
-    whole = np.resize(ids, max(1, len(ids) // context) * context)
-    return [[int(token_id) for token_id in text] for text in whole.reshape(-1, context)]
+    joined = np.resize(ids, max(1, len(ids) // context) * context)  # repeats or cuts
+    return [[int(token_id) for token_id in text] for text in joined.reshape(-1, context)]
 
 
 def _scales(largest: FloatArray, n_head: int) -> FloatArray:
-    """[n_head * head_dim] -> [1, n_head, 1, head_dim]; 1 where a channel is always 0."""
+    """Return scales, [n_head * head_dim] -> [1, n_head, 1, head_dim]; 1 for an all-zero channel."""
     scales = np.where(largest > 0, largest / np.float32(_LIMIT), 1).astype(np.float32)
     return scales.reshape(1, n_head, 1, -1)

@@ -1,4 +1,4 @@
-"""Which weights need more bits: each one rounded alone, and what the model then predicts."""
+"""Sensitivity: the loss from rounding each weight alone, to find those that need more bits."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -35,11 +35,11 @@ def mixed_recipe(
     calibration: Calibration | None = None,
     progress: Progress | None = None,
 ) -> QuantRecipe:
-    """``base``, 4-bit, with 8 bits for the weights that need them most, ``mean_bits`` on average.
+    """Give 8 bits to the weights of ``base`` that need them most, ``mean_bits`` on average.
 
-    Every product is rounded to ``base.bits`` alone and the divergence of the model's predictions
-    measured; products are widened by divergence per byte until the budget is spent. Raises
-    ValueError where ``mean_bits`` is not between the two widths.
+    Every product's weight is rounded to ``base.bits`` alone, and the divergence of the model's
+    predictions is measured. Products are widened by divergence per byte until the budget is spent.
+    Raises ValueError if ``mean_bits`` is not between ``base.bits`` and 8.
     """
     model, base = opened("model", model), recipe_of(base)
     check_float("mean_bits", mean_bits, base.bits, 8)
@@ -47,8 +47,8 @@ def mixed_recipe(
     check_callable("progress", progress)
     model.require_language_model()
     tell = progress or silent
-    given = calibration or Calibration()
-    windows = replace(given, tokens=min(given.tokens, _TOKENS)).windows(model, tell)
+    calibration = calibration or Calibration()
+    windows = replace(calibration, tokens=min(calibration.tokens, _TOKENS)).windows(model, tell)
     products = _products(model)
     losses = sensitivities(model, base, windows, tell)
     wide = widened(products, losses, base.bits, mean_bits)
@@ -61,7 +61,7 @@ def sensitivities(
     windows: Sequence[Sequence[int]],
     progress: Progress = silent,
 ) -> dict[str, float]:
-    """Mean KL divergence, in nats a token, that rounding each product's weight alone costs."""
+    """Measure the mean KL divergence, in nats per token, from rounding each weight alone."""
     products = _products(model)
     probe = Probe(model, [names.LOGITS], overridable=[product.weight for product in products])
     reader = TensorReader(
@@ -85,7 +85,7 @@ def sensitivities(
 def widened(
     products: Sequence[Product], losses: Mapping[str, float], bits: int, mean_bits: float
 ) -> tuple[str, ...]:
-    """Weights to widen to 8 bits, the most divergence per byte first, within the budget."""
+    """Choose the weights to widen to 8 bits by divergence per byte, within the budget."""
     sizes = {product.weight: product.k * product.n for product in products}
     room = (mean_bits - bits) / (8 - bits) * sum(sizes.values())
     chosen = []
@@ -105,5 +105,5 @@ def _products(model: ModelDir) -> list[Product]:
 def _logits(
     probe: Probe, windows: Sequence[Sequence[int]], fed: Mapping[str, FloatArray]
 ) -> list[FloatArray]:
-    """Logits [tokens, vocab] of every window."""
+    """Return logits [tokens, vocab_size] of every window."""
     return [probe.run(window, [names.LOGITS], fed)[0] for window in windows]

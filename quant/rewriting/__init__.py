@@ -1,1 +1,1 @@
-"""From a float graph to one over quantized weights."""
+"""Rewriting: replace the operators of a float32 graph by those over quantized weights."""

@@ -1,4 +1,4 @@
-"""QuantizedGraph: the operators that take the place of an exported graph's."""
+"""QuantizedGraph: the operators that replace those of an exported graph."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -21,34 +21,34 @@ _LAST: Final = "const/last"
 _TINY: Final = "const/tiny"
 _REACH: Final = "const/gelu_reach"
 GELU_REACH: Final = 0.171
-"""GELU, exact or by tanh, is nowhere below -0.1701."""
+"""A bound on the negative values of GELU: exact or by tanh, it is never below -0.1701."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheScales:
-    """Scales of one layer's keys and values, float32 [1, n_head, 1, head_dim]."""
+    """The scales of one layer's keys and values, float32 [1, n_head, 1, head_dim]."""
 
     key: FloatArray
     value: FloatArray
 
 
 class QuantizedGraph(Graph):
-    """A graph under construction that takes nodes of another, or puts quantized ones in place."""
+    """A graph under construction: nodes copied from another graph, or quantized replacements."""
 
     def __init__(self, store: WeightsFile) -> None:
         super().__init__(store)
         self._blocks: dict[str, TensorProto] = {}
 
     def copy(self, node: NodeProto) -> None:
-        """Append ``node`` as it is."""
+        """Append ``node`` unchanged."""
         self.nodes.append(node)
 
     def holds_blocks(self, weight: str, bits: int) -> bool:
-        """Tell whether blocks of ``weight`` with these bits are in the file already."""
+        """Return whether blocks of ``weight`` with these bits are in the file already."""
         return _stem(weight, bits) in self._blocks
 
     def write_blocks(self, weight: str, blocks: Blocks) -> None:
-        """Write the blocks of ``weight`` once, for the products and the lookups that follow."""
+        """Write the blocks of ``weight`` once, for all products and lookups that use them."""
         stem = _stem(weight, blocks.bits)
         self._blocks[stem] = write_tensor(self._store, f"{stem}.blocks", blocks.packed)
         self.tensor(f"{stem}.scales", blocks.scales)
@@ -56,7 +56,7 @@ class QuantizedGraph(Graph):
     def block_product(
         self, node: NodeProto, product: Product, *, bits: int, accuracy_level: int
     ) -> None:
-        """Append MatMulNBits in the place of ``node``, on blocks that are in the file."""
+        """Append MatMulNBits in place of ``node``, on blocks that are in the file."""
         stem = _stem(product.weight, bits)
         self.initializers.append(self._blocks[stem])
         inputs = [node.input[0], f"{stem}.blocks", f"{stem}.scales", "", "", product.bias]
@@ -75,35 +75,36 @@ class QuantizedGraph(Graph):
     def block_lookup(self, ids: str, embedding: Embedding, *, bits: int, name: str) -> None:
         """Append GatherBlockQuantized of rows ``ids``, on blocks that are in the file.
 
-        Where blocks are padded, the padding is cut off behind the lookup.
+        If blocks are padded, a Slice after the lookup removes the padding.
         """
         stem = _stem(embedding.weight, bits)
         shape, block_size = self._blocks[stem].dims, self._block_size(stem, bits)
         if all(tensor.name != f"{stem}.rows" for tensor in self.initializers):
             rows = same_bytes(self._blocks[stem], f"{stem}.rows", (shape[0], shape[1] * shape[2]))
             self.initializers.append(rows)
-        whole = embedding.width % block_size == 0
-        found = self.op(
+        is_unpadded = embedding.width % block_size == 0
+        padded = self.op(
             "GatherBlockQuantized",
             *(f"{stem}.rows", ids, f"{stem}.scales"),
-            name=name if whole else f"{name}/padded",
+            name=name if is_unpadded else f"{name}/padded",
             domain=MICROSOFT,
             bits=bits,
             block_size=block_size,
             gather_axis=0,
             quantize_axis=1,
         )
-        if not whole:
+        if not is_unpadded:
             ends = {"start": 0, "width": embedding.width, "axis": -1}
             inputs = [self._int64(f"{name}/{part}", value) for part, value in ends.items()]
-            self.op("Slice", found, *inputs, name=name)
+            self.op("Slice", padded, *inputs, name=name)
 
     def refined_head(
         self, node: NodeProto, product: Product, recipe: QuantRecipe, embedding: Embedding
     ) -> None:
-        """Append the tied head in ``recipe.lm_head`` bits, its largest logits computed anew.
+        """Append the tied head in ``recipe.lm_head`` bits, and recompute its largest logits.
 
-        Those ``recipe.refine`` are computed from the rows of the embedding, whose bits are more.
+        The ``recipe.refine`` largest are recomputed from the rows of the embedding, which has more
+        bits.
         """
         name, x = node.output[0], node.input[0]
         coarse = f"{name}/coarse"
@@ -114,13 +115,13 @@ class QuantizedGraph(Graph):
         self.block_product(plain, product, bits=recipe.lm_head, accuracy_level=level)
         size = self._int64(f"{name}/size", min(recipe.refine, product.n))
         last = self._int64(_LAST, -1)
-        places, rows = f"{name}/at", f"{name}/rows"
-        self.op("TopK", coarse, size, name=[f"{name}/top", places], sorted=0)  # [rows, size]
-        self.block_lookup(places, embedding, bits=recipe.embedding, name=rows)  # [rows, size, k]
+        indices, rows = f"{name}/at", f"{name}/rows"
+        self.op("TopK", coarse, size, name=[f"{name}/top", indices], sorted=0)  # [rows, size]
+        self.block_lookup(indices, embedding, bits=recipe.embedding, name=rows)  # [rows, size, k]
         x = self.op("Unsqueeze", x, last, name=f"{name}/x")  # [rows, k, 1]
-        exact = self.op("MatMul", rows, x, name=f"{name}/exact")
-        new = self.op("Squeeze", exact, last, name=f"{name}/new")
-        self.op("ScatterElements", coarse, places, new, name=name, axis=-1)
+        exact = self.op("MatMul", rows, x, name=f"{name}/exact")  # [rows, size, 1]
+        new = self.op("Squeeze", exact, last, name=f"{name}/new")  # [rows, size]
+        self.op("ScatterElements", coarse, indices, new, name=name, axis=-1)
 
     def dynamic_product(
         self,
@@ -131,11 +132,12 @@ class QuantizedGraph(Graph):
         by_row: bool,
         behind_gelu: bool = False,
     ) -> None:
-        """Append DynamicQuantizeMatMul in the place of ``node``.
+        """Append DynamicQuantizeMatMul in place of ``node``.
 
-        It has one activation scale for all rows; ``by_row`` divides each row by its largest
-        magnitude before and multiplies it back behind, so that no row pays for another's outliers.
-        ``behind_gelu`` says that none is below ``-GELU_REACH``: there the largest value will do.
+        It has one activation scale for all rows. ``by_row`` divides each row by its largest
+        magnitude before the product and multiplies it back after, so that activation outliers in
+        one row cost the others no precision. ``behind_gelu``: no activation is below
+        ``-GELU_REACH``, so the largest value serves as the largest magnitude.
         """
         stem, x, output = f"{product.weight}.int8", node.input[0], node.output[0]
         weight = [self.tensor(stem, columns.values)]
@@ -145,14 +147,14 @@ class QuantizedGraph(Graph):
             return
         scale = self._row_scale(x, f"{output}/row", behind_gelu=behind_gelu)
         divided = self.op("Div", x, scale, name=f"{output}/row/input")
-        found = self._dynamic_matmul(divided, *weight, "", "", name=f"{output}/row/product")
+        unscaled = self._dynamic_matmul(divided, *weight, "", "", name=f"{output}/row/product")
         scaled = f"{output}/row/output" if product.bias else output
-        self.op("Mul", found, scale, name=scaled)
+        self.op("Mul", unscaled, scale, name=scaled)
         if product.bias:
             self.op("Add", scaled, product.bias, name=output)
 
     def int8_attention(self, node: NodeProto, scales: CacheScales) -> None:
-        """Append GroupQueryAttention ``node`` with a cache that it rounds to int8 by channel."""
+        """Append GroupQueryAttention ``node`` with an int8 cache, scaled per channel."""
         changed = NodeProto()
         changed.CopyFrom(node)
         empty = [""] * (_SCALE_INPUT - len(node.input))
@@ -165,7 +167,7 @@ class QuantizedGraph(Graph):
         self.copy(changed)
 
     def _row_scale(self, x: str, part: str, *, behind_gelu: bool) -> str:
-        """Append the largest magnitude of each row, never 0."""
+        """Append the largest magnitude of each row, never 0: [..., k] -> [..., 1]."""
         if behind_gelu:
             magnitude, least = x, self.constant(_REACH, np.array([GELU_REACH], np.float32))
         else:

@@ -1,4 +1,4 @@
-"""Rewriter: a float32 graph copied node by node, with the recipe's operators in it."""
+"""Rewriter: copy a float32 graph node by node, with the recipe's operators in place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ from gpt2edge.runtime.arrays import FloatArray
 
 _MOMENT_BYTES: Final = 600 << 20
 _UNEVEN: Final = 2.5
-"""From this spread of its input on a product scales row by row, named by the recipe or not."""
+"""A product whose input has at least this spread is scaled per row, whatever the recipe names."""
 
 
 class Moments:
-    """Moments of products' inputs, measured for as many products as fit in memory."""
+    """The moments of products' inputs, measured for as many products at a time as fit in memory."""
 
     def __init__(self, observer: Observer, tensors: EqualizedTensors, progress: Progress) -> None:
         self._observer = observer
@@ -39,7 +39,7 @@ class Moments:
         self._held: dict[str, InputMoments] = {}
 
     def take(self, weight: str) -> InputMoments:
-        """The moments of a product's input after equalization."""
+        """Return the moments of a product's input after equalization, and free them."""
         if weight not in self._held:
             names = self._group(weight)
             self._held = self._observer.moments(names, self._factors, self._progress)
@@ -58,9 +58,9 @@ class Moments:
 
 @dataclass(slots=True)
 class Rewriter:
-    """Rewrites one graph; ``quantized`` names the weights whose float32 form is gone.
+    """Rewrites one graph; ``quantized`` names the weights that were replaced.
 
-    ``cache_scales``, by attention node, make its cache int8.
+    ``cache_scales``, by the name of the attention node, make that node's cache int8.
     """
 
     tensors: EqualizedTensors
@@ -79,7 +79,7 @@ class Rewriter:
         self.gelus = {node.output[0] for node in nodes if node.op_type in ("FastGelu", "Gelu")}
         products = find_products(nodes, self.tensors)
         embeddings = find_embeddings(nodes, self.tensors)
-        kept: set[str] = set()
+        still_used: set[str] = set()
         weights = sum(node.name in products or node.name in embeddings for node in nodes)
         done = 0
         for node in nodes:
@@ -93,11 +93,11 @@ class Rewriter:
             if node.name in self.cache_scales:
                 self.graph.int8_attention(node, self.cache_scales[node.name])
                 continue
-            kept.update(node.input)
+            still_used.update(node.input)
             self.graph.copy(node)
         self.progress("writing the other tensors", 0, 0)
         for tensor in model.graph.initializer:
-            if tensor.name not in self.quantized or tensor.name in kept:
+            if tensor.name not in self.quantized or tensor.name in still_used:
                 self.graph.tensor(tensor.name, self.tensors.read(tensor.name))
         return self._assemble(model)
 
@@ -150,7 +150,7 @@ class Rewriter:
         return round_with_compensation(weight, bits, self._block_size(name, weight), moments)
 
     def _round_columns(self, product: Product) -> tuple[Columns, bool]:
-        """The columns, and whether their activations are scaled row by row."""
+        """Return the columns, and whether their activations are scaled per row."""
         weight, recipe = self._read(product).T, self.recipe
         by_row = names_any(recipe.by_row, product.weight)
         if self.moments is None:
@@ -160,7 +160,7 @@ class Rewriter:
         return columns, by_row or moments.spread > _UNEVEN
 
     def _round_plainly(self, name: str, weight: FloatArray, bits: int) -> Blocks:
-        """Nearest, or with searched scales where few bits make it worth the time."""
+        """Round to nearest, or with searched scales for fewer than 8 bits, where they pay off."""
         searched = self.recipe.rounding != "nearest" and bits < 8
         round_weight = round_with_search if searched else round_to_blocks
         return round_weight(weight, bits, self._block_size(name, weight))
@@ -169,7 +169,7 @@ class Rewriter:
         return fitting_block_size(weight.shape[1], self.recipe.block_size_of(name))
 
     def _read(self, product: Product) -> FloatArray:
-        """The weight as [n, k]."""
+        """Read the weight as [n, k]."""
         weight: FloatArray = self.tensors.read(product.weight)
         return weight if product.transposed else weight.T
 

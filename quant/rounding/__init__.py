@@ -1,1 +1,1 @@
-"""From float weights to few bits."""
+"""Rounding: float weights to 8 or 4 bits."""

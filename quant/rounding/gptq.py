@@ -1,10 +1,10 @@
-"""Rounding that looks at what a weight does: searched scales, and errors handed on.
+"""Rounding that minimizes the error: a search over block scales, and GPTQ.
 
-``round_with_search`` tries scales around the plain one and keeps, per block, the one of least
-squared error; a least-squares fit of the scale to the rounded values comes last.
-``round_with_compensation`` rounds one input channel after the other and lets the channels still to
-come make up for the error, as far as the inputs' second moments say they can (GPTQ, Frantar et
-al. 2022, arXiv:2210.17323); ``columns_with_compensation`` does so to int8 columns.
+``round_with_search`` tries scales around the plain one, fits each to the rounded values by least
+squares, and keeps the one of least squared error per block. ``round_with_compensation`` is GPTQ
+(Frantar et al. 2022, arXiv:2210.17323): it rounds one input channel after another and adjusts the
+remaining channels to compensate for the error, as the second moments of the inputs allow.
+``columns_with_compensation`` is GPTQ for int8 columns.
 """
 
 from typing import Final
@@ -25,14 +25,14 @@ from gpt2edge.runtime.arrays import FloatArray
 _SHRINKS: Final = {4: (1.0, 0.96, 0.92, 0.88, 0.84, 0.78, 0.72), 8: (1.0, 0.99, 0.98)}  # by bits
 _SMALL: Final = 64
 _STRIDE: Final = 128
-"""Channels whose errors are handed on together, by one product."""
-_DAMPING: Final = 0.01  # of the mean diagonal
+"""Channels whose errors are propagated together, by one product."""
+_DAMPING: Final = 0.01  # relative to the mean of the diagonal
 
 
 def round_with_search(
     weight: FloatArray, bits: int, block_size: int, importance: FloatArray | None = None
 ) -> Blocks:
-    """Round ``weight`` [n, k], errors weighed by ``importance`` [k] where it is given."""
+    """Round ``weight`` [n, k]; ``importance`` [k], if given, weights the errors per input."""
     values, scales = [], []
     for rows in row_chunks(weight):
         blocks = split_blocks(rows, block_size)
@@ -43,7 +43,7 @@ def round_with_search(
 
 
 def search_scales(blocks: FloatArray, bits: int, importance: FloatArray) -> FloatArray:
-    """Scales [n, k_blocks] for ``blocks`` [n, k_blocks, size], of either sign.
+    """Find scales [n, k_blocks], of either sign, for ``blocks`` [n, k_blocks, size].
 
     ``importance`` broadcasts against ``blocks``.
     """
@@ -54,9 +54,9 @@ def search_scales(blocks: FloatArray, bits: int, importance: FloatArray) -> Floa
     for factor in (*shrinks, *(-shrink * half / (half - 1) for shrink in shrinks)):
         scales = plain * np.float32(factor)
         centred = quantize_values(blocks, scales, bits).astype(np.float32) - half
-        weighed = centred * importance
-        energy = (weighed * centred).sum(axis=-1)
-        fitted = np.divide((weighed * blocks).sum(axis=-1), energy, out=scales, where=energy > 0)
+        weighted = centred * importance  # [n, k_blocks, size]
+        energy = (weighted * centred).sum(axis=-1)  # [n, k_blocks]
+        fitted = np.divide((weighted * blocks).sum(axis=-1), energy, out=scales, where=energy > 0)
         error = (importance * np.square(centred * fitted[..., None] - blocks)).sum(axis=-1)
         better = error < least
         best, least = np.where(better, fitted, best), np.where(better, error, least)
@@ -66,41 +66,41 @@ def search_scales(blocks: FloatArray, bits: int, importance: FloatArray) -> Floa
 def round_with_compensation(
     weight: FloatArray, bits: int, block_size: int, moments: FloatArray
 ) -> Blocks:
-    """Round ``weight`` [n, k] for inputs whose mean of x^T x is ``moments`` [k, k]."""
+    """Round ``weight`` [n, k] by GPTQ, for inputs whose mean of x^T x is ``moments`` [k, k]."""
     n, k = weight.shape
     upper = _inverse_root(moments)  # [k, k]
-    rest = np.array(weight.T, np.float32, order="C")  # [k, n], what is left to be represented
+    rest = np.array(weight.T, np.float32, order="C")  # [k, n], the weights adjusted so far
     half = np.float32(1 << (bits - 1))
     values = np.full((n, -(-k // block_size), block_size), half, np.uint8)
     scales = np.zeros(values.shape[:2], np.float32)
-    for at, start in enumerate(range(0, k, block_size)):
+    for index, start in enumerate(range(0, k, block_size)):
         stop = min(start + block_size, k)
         block = split_blocks(rest[start:stop].T, block_size)  # [n, 1, block_size]
         weights = _importance_blocks(upper.diagonal()[start:stop] ** -2, stop - start, block_size)
-        scale = search_scales(block, bits, weights)[:, 0]
+        scale = search_scales(block, bits, weights)[:, 0]  # [n, 1] -> [n]
         inverse = inverted(scale)
         errors = np.empty((stop - start, n), np.float32)
         for i in range(start, stop):
-            value = (np.rint(rest[i] * inverse) + half).clip(0, 2 * half - 1)
-            values[:, at, i - start] = value
+            value = (np.rint(rest[i] * inverse) + half).clip(0, 2 * half - 1)  # [n]
+            values[:, index, i - start] = value
             errors[i - start] = (rest[i] - (value - half) * scale) / upper[i, i]
             rest[i + 1 : stop] -= upper[i, i + 1 : stop, None] * errors[i - start]
-        rest[stop:] -= upper[start:stop, stop:].T @ errors
-        scales[:, at] = scale
+        rest[stop:] -= upper[start:stop, stop:].T @ errors  # [k - stop, block] @ [block, n]
+        scales[:, index] = scale
     return Blocks(values, scales, bits)
 
 
 def columns_with_compensation(
     weight: FloatArray, moments: FloatArray, *, portable: bool
 ) -> Columns:
-    """Round ``weight`` [k, n] to int8 columns for inputs as ``round_with_compensation`` has them.
+    """Round ``weight`` [k, n] to int8 columns by GPTQ, with ``moments`` [k, k] of the inputs.
 
-    The scales are ``round_to_columns``'; ``portable`` keeps pairs within ``PAIR_LIMIT`` when the
-    weights have moved, and the channels to come make up for what that takes away.
+    The scales are those of ``round_to_columns``. ``portable`` clips the adjusted weights so that
+    pairs stay within ``PAIR_LIMIT``; the remaining channels compensate for the clipping.
     """
     k, n = weight.shape
     upper = _inverse_root(moments)  # [k, k]
-    rest = np.array(weight, np.float32, order="C")  # what is left to be represented
+    rest = np.array(weight, np.float32, order="C")  # [k, n], the weights adjusted so far
     scales = column_scales(weight, portable=portable)
     inverse = inverted(scales)
     values = np.zeros((k, n), np.int8)
@@ -109,32 +109,33 @@ def columns_with_compensation(
         stop = min(start + _STRIDE, k)
         errors = np.empty((stop - start, n), np.float32)
         for i in range(start, stop):
-            value = np.rint(rest[i] * inverse).clip(-reach, reach)
+            value = np.rint(rest[i] * inverse).clip(-reach, reach)  # [n]
             values[i] = value
-            if portable:  # the second of a pair has what the first leaves
+            if portable:  # the second of a pair may use the limit that the first has left
                 free = np.minimum(PAIR_LIMIT - np.abs(value), COLUMN_LIMIT)
                 reach = np.float32(COLUMN_LIMIT) if i % 2 else free
             errors[i - start] = (rest[i] - value * scales) / upper[i, i]
             rest[i + 1 : stop] -= upper[i, i + 1 : stop, None] * errors[i - start]
-        rest[stop:] -= upper[start:stop, stop:].T @ errors
+        rest[stop:] -= upper[start:stop, stop:].T @ errors  # [k - stop, stride] @ [stride, n]
     return Columns(values, scales)
 
 
 def _inverse_root(moments: FloatArray) -> FloatArray:
-    """Upper triangular U [k, k] with U^T U the inverse of the damped ``moments``."""
+    """Return the upper triangular U [k, k] with U^T U the inverse of the damped ``moments``."""
     damped = moments.astype(np.float64)
     diagonal = damped.diagonal().copy()
     mean = float(diagonal.mean()) or 1.0
     damped[np.diag_indices_from(damped)] = np.where(diagonal > 0, diagonal, mean) + _DAMPING * mean
-    # backwards, the Cholesky factor of the matrix is the inverse of that of its inverse
+    # With both axes reversed, the Cholesky factor of a matrix is upper triangular, and its inverse
+    # is the Cholesky factor of the matrix's inverse.
     upper = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1].astype(np.float32)
     return inverse_of_triangular(upper)
 
 
 def inverse_of_triangular(upper: FloatArray) -> FloatArray:
-    """The inverse of an upper triangular matrix, by halves.
+    """Invert an upper triangular matrix [k, k] recursively, by halves.
 
-    float32 is enough: off by 5e-7 at most for moments of our models, whose damping bounds it.
+    float32 is enough: the error is at most 5e-7 for moments of our models, bounded by the damping.
     """
     size, half = len(upper), len(upper) // 2
     if size <= _SMALL:
@@ -147,6 +148,6 @@ def inverse_of_triangular(upper: FloatArray) -> FloatArray:
 
 
 def _importance_blocks(importance: FloatArray | None, k: int, block_size: int) -> FloatArray:
-    """[k] -> [1, k_blocks, block_size], ones where it is None, zeros in the padding."""
+    """Split importance, [k] -> [1, k_blocks, block_size]: ones for None, zeros in the padding."""
     known = np.ones(k, np.float32) if importance is None else importance
     return split_blocks(np.asarray(known, np.float32)[None], block_size)

@@ -1,9 +1,9 @@
-"""Columns of int8 weights for dynamic products, chosen so that no CPU saturates on them.
+"""Columns of int8 weights for dynamic products, scaled so that no CPU saturates.
 
 ``vpmaddubsw``, which multiplies u8 activations by s8 weights on x86 without VNNI, adds each pair
-of neighbouring products in int16: 255 * (|w0| + |w1|) must stay within 32,767. That is so where the
-weights of every pair sum to at most 128. Halving all weights to 7 bits ensures it as well, but only
-the largest pair of a column has to fit: on our models the step is 1.4 times finer.
+of neighbouring products in int16: 255 * (|w0| + |w1|) must stay within 32,767, so the magnitudes of
+every pair may sum to 128 at most. Weights of 7 bits would ensure that too, but only the largest
+pair of a column has to fit: on our models the step is 1.4 times finer than with 7 bits.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ COLUMN_LIMIT: Final = 127
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A weight [k, n]: ``values`` int8 [k, n], one scale a column, ``scales`` float32 [n]."""
+    """A weight [k, n]: ``values`` int8 [k, n] and one scale per column, ``scales`` float32 [n]."""
 
     values: NDArray[np.int8]
     scales: FloatArray
 
     @property
     def dequantized(self) -> FloatArray:
-        """The weight [k, n] that these columns stand for."""
+        """Return the weight [k, n] that these columns represent."""
         weight: FloatArray = self.values * self.scales
         return weight
 
@@ -44,19 +44,19 @@ def round_to_columns(weight: FloatArray, *, portable: bool) -> Columns:
 
 
 def column_scales(weight: FloatArray, *, portable: bool) -> FloatArray:
-    """The steps [n] that fit the largest of each column of ``weight`` [k, n], or its pairs."""
+    """Return scales [n] by the largest weight, or pair, of each column of ``weight`` [k, n]."""
     scales: FloatArray = np.abs(weight).max(axis=0) / np.float32(COLUMN_LIMIT)
     if not portable:
         return scales
-    # both of a pair may round up, by half a step each: so one less than the limit
+    # Both weights of a pair may round up, by half a step each: hence one less than the limit.
     np.maximum(scales, largest_pairs(weight) / np.float32(PAIR_LIMIT - 1), out=scales)
     return scales
 
 
 def largest_pairs(weight: FloatArray) -> FloatArray:
-    """Per column of ``weight`` [k, n]: the largest |w[2 i]| + |w[2 i + 1]|, [n]."""
+    """Return, per column of ``weight`` [k, n], the largest |w[2 i]| + |w[2 i + 1]|: [n]."""
     magnitude = np.abs(weight)
-    sums: FloatArray = magnitude[0::2]
+    sums: FloatArray = magnitude[0::2]  # [ceil(k / 2), n]
     sums[: len(weight) // 2] += magnitude[1::2]
     largest: FloatArray = sums.max(axis=0)
     return largest

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.checksums import sha256
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError, Gpt2EdgeError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.cache.kv_cache import CacheLayout
 from gpt2edge.runtime.cache.prefix_tree import Edge, PrefixTree
@@ -87,7 +87,8 @@ class PromptCache(PrefixTree):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``path``, whole or not at all, readable by its owner only: it holds texts.
 
-        Raises Gpt2EdgeError where it cannot be written, or holds anything but such a file.
+        Raises FileFormatError where ``path`` is another kind of file, and Gpt2EdgeError where it
+        cannot be written.
         """
         from tempfile import NamedTemporaryFile  # slow to load
 
@@ -97,7 +98,9 @@ class PromptCache(PrefixTree):
         header = json.dumps({**self._key().header(), "edges": listing}).encode()
         try:
             if target.exists() and not _is_ours(target):
-                raise Gpt2EdgeError(f"{str(target)!r} is not a prompt cache: it is left as it was")
+                raise FileFormatError(
+                    f"{str(target)!r} is not a prompt cache: it is left as it was"
+                )
             with NamedTemporaryFile(dir=target.absolute().parent, prefix=".", delete=False) as file:
                 try:
                     _write(file, header, [edge.tokens for _, edge in edges])
@@ -111,12 +114,13 @@ class PromptCache(PrefixTree):
     def load(self, path: str | os.PathLike[str]) -> None:
         """Take over what ``save`` wrote with this very model, in the place of what is here.
 
-        Raises Gpt2EdgeError where the file is damaged, or of another model or onnxruntime.
+        Raises FileFormatError where the file is damaged, or of another model or onnxruntime, and
+        Gpt2EdgeError where it cannot be read.
         """
         source = Path(path)
         try:
             if not _is_ours(source):
-                raise Gpt2EdgeError(f"{str(source)!r} is not a prompt cache")
+                raise FileFormatError(f"{str(source)!r} is not a prompt cache")
             with source.open("rb") as file:
                 edges = _read(file, source, self._key())
         except OSError as error:
@@ -143,7 +147,7 @@ def _write(file: IO[bytes], header: bytes, parts: list[NDArray[Any]]) -> None:
 
 
 def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]:
-    damaged = Gpt2EdgeError(f"{str(path)!r} is damaged: delete it, and it will be made again")
+    damaged = FileFormatError(f"{str(path)!r} is damaged: delete it, and it will be made again")
     size = os.fstat(file.fileno()).st_size
     start = file.read(len(_MAGIC) + _COUNT_BYTES)
     length = int.from_bytes(start[len(_MAGIC) :], "little")
@@ -157,7 +161,7 @@ def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise damaged from None
     if header != key.header():
-        raise Gpt2EdgeError(
+        raise FileFormatError(
             f"{str(path)!r} was made with another model or another onnxruntime: delete it, or "
             "choose another name"
         )

@@ -5,7 +5,7 @@ import os
 import weakref
 from typing import Any, Final
 
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import EngineClosedError
 
 _SESSIONS: Final["weakref.WeakSet[Any]"] = weakref.WeakSet()
 
@@ -23,11 +23,11 @@ class SessionGuard:
         _SESSIONS.add(session)
 
     def check(self) -> None:
-        """Raise Gpt2EdgeError where the session may not be used any more."""
+        """Raise EngineClosedError where the session may not be used any more."""
         if self._closed:
-            raise Gpt2EdgeError("this engine is closed: load the model again")
+            raise EngineClosedError("this engine is closed: load the model again")
         if os.getpid() != self._process:
-            raise Gpt2EdgeError(
+            raise EngineClosedError(
                 f"this engine was loaded by process {self._process} before it forked, and its "
                 "threads stayed there: load the model in the child, or start processes by spawn"
             )

@@ -1,4 +1,4 @@
-"""Test-time computation: more answers, and a verifier that chooses among them.
+"""Test-time computation: sample several answers and choose among them, by vote or by a verifier.
 
 Every method runs on an ``Engine``, within a ``Budget``, and says what it cost. Each is loaded on
 first use.

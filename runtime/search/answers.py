@@ -1,4 +1,4 @@
-"""Answers: finding one in a completion, and the form in which equal answers are equal texts."""
+"""Answers: extract the answer of a completion, and bring it into canonical form."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from gpt2edge._checks import check_text
 
 Extract: TypeAlias = Callable[[str], str | None]
-"""The answer in a completion, in canonical form, or None where there is none."""
+"""Returns the answer in a completion in canonical form, or None if there is none."""
 
 _NUMBER: Final = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _FRACTION: Final = rf"{_NUMBER}(?:\s*/\s*\d[\d,]*)?"
@@ -26,10 +26,10 @@ _LONGEST: Final = 64
 
 
 def extract_answer(text: str) -> str | None:
-    """The answer that ``text`` gives, in canonical form.
+    """Return the answer in ``text`` in canonical form, or None.
 
-    It is what follows the last "####", stands in the last \\\\boxed{}, or follows "answer is" or
-    "answer:"; without any of these, the last number of the text.
+    The answer is the text after the last "####", else in the last \\\\boxed{}, else after the last
+    "answer is" or "answer:"; without any of these, the last number of the text.
     """
     check_text("text", text)
     for mark in _MARKS:
@@ -40,12 +40,12 @@ def extract_answer(text: str) -> str | None:
 
 
 def canonical(answer: str) -> str | None:
-    """One text for all ways to write the same answer; None for an empty one.
+    """Return one text for all ways to write the same answer; None for an empty one.
 
     A number becomes a whole number or a fraction in lowest terms: "1,200.50", "$1200.5" and
-    "2401/2 dollars" are "2401/2". What stands before and after a number as its unit is left out,
-    as the answers to one problem share it: convert units before, by a function of your own.
-    Other answers lose case, doubled blanks and the full stop at their end.
+    "2401/2 dollars" are "2401/2". Units before and after a number are left out, since the answers
+    to one problem share them: to convert units, write a function for the ``answer`` option. Other
+    answers are case-folded, their blanks collapsed and the final full stop removed.
     """
     check_text("answer", answer)
     text = " ".join(answer.replace("\u2212", "-").strip().strip("$").split()).rstrip(".")

@@ -1,4 +1,4 @@
-"""Checks of the arguments that several methods take, each under the name that all give it."""
+"""Checks of the arguments that several methods share, by name."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -13,9 +13,9 @@ CHOICES: Final = ("best", "weighted", "majority")
 
 
 def check_arguments(method: object, **least: int) -> None:
-    """Refuse what ``method``, a record of a search's options, should not hold.
+    """Check the fields of ``method``, a dataclass of a search's options.
 
-    ``least`` names its counts with the smallest value of each. Raises ArgumentError.
+    ``least`` names its counts, each with the smallest allowed value. Raises ArgumentError.
     """
     for name, low in least.items():
         check_int(name, getattr(method, name), low, 2**31)
@@ -25,7 +25,7 @@ def check_arguments(method: object, **least: int) -> None:
 
 
 def check_verifier(name: str, value: Any) -> None:
-    """Refuse what scores neither completions nor steps and is no function."""
+    """Raise ArgumentError unless ``value`` is a verifier, a step verifier or a function."""
     if isinstance(value, type) or not (
         isinstance(value, Verifier | StepVerifier) or callable(value)
     ):

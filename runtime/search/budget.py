@@ -1,4 +1,4 @@
-"""What a search takes and returns: budget, cost, candidates."""
+"""The types that a search takes and returns: budget, cost, candidates, result."""
 
 import math
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from gpt2edge.runtime.results import Completion
 StopReason: TypeAlias = Literal[
     "done", "decided", "tokens", "forward_calls", "seconds", "interrupted"
 ]
-"""Why a search ended: it was through, the outcome could no longer change, a limit of the budget
-was reached, or Ctrl-C."""
+"""Why a search ended: it was complete, its outcome could no longer change, a limit of the budget
+was reached, or Ctrl-C was pressed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What one search may spend; None is no limit.
+    """The limits of one search; None is no limit.
 
-    ``tokens`` counts generated tokens, ``forward_calls`` calls of the generating model. Tokens
-    and calls are never exceeded, ``seconds`` by one forward call or one verifier call at most.
-    ``clock`` says the time.
+    ``tokens`` limits generated tokens, ``forward_calls`` calls of the generating model. Neither is
+    ever exceeded; ``seconds`` may be exceeded by one forward call or one verifier call. ``clock``
+    returns the time in seconds.
     """
 
     tokens: int | None = None
@@ -38,12 +38,12 @@ class Budget:
             elif value is not None:
                 check_int(name, value, 1, 2**63, part="the budget's ")
         if not callable(self.clock):
-            raise argument_error("clock", self.clock, "a function that says the time")
+            raise argument_error("clock", self.clock, "a function that returns the time in seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a verifier that is a model has read: tokens, and the forward calls they took."""
+    """The tokens that a model verifier has read, and the forward calls for them."""
 
     tokens: int = 0
     forward_calls: int = 0
@@ -59,12 +59,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a search spent.
+    """The cost of a search.
 
-    Tokens and forward calls are those of the generating model; ``verifier_calls`` counts the
-    texts that the verifier or evaluator scored, ``verifier_tokens`` and
-    ``verifier_forward_calls`` what a verifier that is a model read for it. A prefix that is read
-    back from a cache costs nothing and is not counted.
+    Tokens and forward calls are those of the generating model. ``verifier_calls`` counts the texts
+    that the verifier or evaluator scored; ``verifier_tokens`` and ``verifier_forward_calls`` count
+    the work of a verifier that is a model. A prefix taken from a cache is not counted.
     """
 
     prefilled_tokens: int = 0
@@ -78,9 +77,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One completion, what the verifier gave it, and the answer found in it.
+    """A completion, the verifier's score of it, and the answer extracted from it.
 
-    ``score`` is None where no verifier looked; ``step_scores`` are there under a step verifier.
+    ``score`` is None without a verifier; a step verifier also fills ``step_scores``.
     """
 
     completion: Completion
@@ -90,18 +89,18 @@ class Candidate:
 
     @property
     def text(self) -> str:
-        """The completion's text."""
+        """Return the completion's text."""
         return self.completion.text
 
     @property
     def is_whole(self) -> bool:
-        """Whether it came to its own end, and was not cut off by the budget or by Ctrl-C."""
+        """Return whether it is complete: not cut off by the budget or by Ctrl-C."""
         return self.completion.finish_reason != "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """The best candidate, all of them in the order in which they were begun, and the cost."""
+    """The best candidate, all candidates in the order in which they were started, and the cost."""
 
     best: Candidate
     candidates: tuple[Candidate, ...]

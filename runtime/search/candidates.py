@@ -1,4 +1,4 @@
-"""What the methods have in common: a task, a judge, a choice among candidates."""
+"""The parts that the methods share: a prompt, scoring, and choosing among candidates."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from gpt2edge.runtime.search.verifiers.verifier import (
 from gpt2edge.runtime.text.stopping import StopParams
 
 TEMPERATURE: Final = 0.8
-"""Of a search over a model whose own default is greedy: equal samples would be no search."""
+"""The default of a search over a model whose default is greedy: greedy samples are all equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,13 @@ class SearchPrompt:
     stop: StopParams | str | Sequence[str] | None = None
 
     def begin(self, engine: Engine, n: int, *, logprobs: int | None = None) -> list[Generation]:
-        """``n`` generations, not yet begun; without ``sampling`` as the model's defaults say."""
+        """Return ``n`` generations, not yet started; without ``sampling``, ``default_sampling``."""
         sampling = default_sampling(engine) if self.sampling is None else self.sampling
         check_type("sampling", sampling, SamplingParams, "SamplingParams, or None")
         if sampling.num_beams > 1:
             raise ValueError(
-                f"num_beams is {sampling.num_beams}; a search has beams of its own, so it must be 1"
+                f"num_beams is {sampling.num_beams}; a search needs num_beams 1, as it has its "
+                "own beams"
             )
         request = engine.request(
             self.prompt,
@@ -56,14 +57,14 @@ class SearchPrompt:
 
 @dataclass(frozen=True, slots=True)
 class CandidateScorer:
-    """A verifier, where steps end, and how their scores become one."""
+    """A verifier, the end of a step, and the aggregate of step scores."""
 
     verifier: AnyVerifier
     aggregate: Aggregate = "last"
     step: StepEnd = "\n\n"
 
     def __call__(self, prompt: str, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The candidates with their scores."""
+        """Return the candidates with their scores."""
         texts = [candidate.text for candidate in candidates]
         if not isinstance(self.verifier, StepVerifier):
             scores = score_all(self.verifier, prompt, texts)
@@ -82,7 +83,7 @@ class CandidateScorer:
 
 
 def default_sampling(engine: Engine) -> SamplingParams:
-    """The model's default sampling, or temperature 0.8 where that is greedy."""
+    """Return the model's default sampling, or temperature 0.8 where that is greedy."""
     default = engine.defaults.sampling
     if not default.is_greedy:
         return replace(default, num_beams=1)
@@ -90,7 +91,10 @@ def default_sampling(engine: Engine) -> SamplingParams:
 
 
 def candidates_of(group: Iterable[Generation], extract: Extract) -> list[Candidate]:
-    """Candidates of generations that were begun; unfinished ones end where they are, cancelled."""
+    """Return candidates of the started generations; cancel the unfinished ones.
+
+    If none has started, the first is the only candidate.
+    """
     members = list(group)
     begun = [generation for generation in members if generation.token_ids] or members[:1]
     candidates = []
@@ -102,10 +106,10 @@ def candidates_of(group: Iterable[Generation], extract: Extract) -> list[Candida
 
 
 def whole_first(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that came to their own end; all, where none did."""
+    """Return the complete candidates, or all if none is complete."""
     return [candidate for candidate in candidates if candidate.is_whole] or list(candidates)
 
 
 def highest(candidates: Sequence[Candidate]) -> Candidate:
-    """The one of the highest score, the first of equals; one without a score comes last."""
+    """Return the first candidate of the highest score; one without a score ranks last."""
     return max(candidates, key=lambda c: (c.score is not None, c.score or 0.0))

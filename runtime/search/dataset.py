@@ -1,6 +1,7 @@
-"""Harvest: accepted solutions as JSON lines, for fine-tuning on one's own work.
+"""SolutionFile: accepted solutions as JSON lines, a dataset for fine-tuning the model.
 
-The collecting half of STaR (Zelikman et al. 2022, arXiv 2203.14465) and of expert iteration.
+This is the collecting half of STaR (Zelikman et al. 2022, arXiv 2203.14465) and of expert
+iteration.
 """
 
 import json
@@ -10,16 +11,16 @@ from pathlib import Path
 
 from gpt2edge._checks import check_path
 from gpt2edge._text import text_of
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search.budget import Candidate
 
 
 class SolutionFile:
-    """A file of solutions that grows, each prompt and text once.
+    """A file of solutions, appended to, each pair of prompt and text once.
 
-    What the file held before counts, so that a run that was broken off goes on where it was:
-    ``prompts`` are those that have a solution. A last line that was cut off in writing is removed.
-    Not safe for two processes at once. Raises Gpt2EdgeError for a file of another kind.
+    Existing contents are read, so that an interrupted run can continue: ``prompts`` holds the
+    prompts that have a solution. An incomplete last line is removed. Not safe for two processes at
+    once. Raises FileFormatError for a file of another kind.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -34,10 +35,10 @@ class SolutionFile:
         return len(self._seen)
 
     def add(self, candidates: Iterable[Candidate]) -> int:
-        """Append the candidates that are whole and new; how many those were.
+        """Append the candidates that are whole and new; return how many those were.
 
-        They are what the caller accepts, such as ``[c for c in result.candidates if c.answer ==
-        expected]``. Texts that differ only in blanks at either end are the same.
+        The caller selects the candidates to accept, such as ``[c for c in result.candidates if
+        c.answer == expected]``. Texts that differ only in blanks at either end are equal.
         """
         lines = []
         for candidate in candidates:
@@ -48,7 +49,7 @@ class SolutionFile:
                 lines.append(json.dumps({**row, "score": candidate.score}, ensure_ascii=False))
         if lines:
             data = "".join(line + "\n" for line in lines).encode()
-            with self.path.open("ab", buffering=0) as file:  # one write: all of a prompt, or none
+            with self.path.open("ab", buffering=0) as file:  # one write: a prompt's lines or none
                 file.write(data)
         return len(lines)
 
@@ -58,13 +59,13 @@ class SolutionFile:
         try:
             lines = text_of(whole, "it").split("\n")[:-1]
         except ValueError as error:
-            raise Gpt2EdgeError(f"{self.path} holds no harvested solutions: {error}") from None
+            raise FileFormatError(f"{self.path} holds no harvested solutions: {error}") from None
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
                 self._remember(str(row["prompt"]), str(row["completion"]))
             except (ValueError, KeyError, TypeError):
-                raise Gpt2EdgeError(
+                raise FileFormatError(
                     f"{self.path}, line {number}: not a harvested solution; choose another file"
                 ) from None
         if len(whole) < len(data):

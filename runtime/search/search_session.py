@@ -1,4 +1,4 @@
-"""Workspace: the model, the budget and the cache of one search."""
+"""SearchSession: the model, the budget and the cache of one search."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,13 +24,13 @@ from gpt2edge.runtime.search.verifiers.verifier import reading_of
 from gpt2edge.runtime.text.stopping import StopParams
 
 Until: TypeAlias = Callable[[Generation], bool]
-"""Whether a generation pauses where it is now."""
+"""Tells whether a generation pauses after its newest token."""
 
 _PROMPTS: Final = 256
 
 
-class OutOfBudget(Exception):  # noqa: N818 - it is a signal, and never leaves a search
-    """The budget is spent; ``reason`` says what of it."""
+class OutOfBudget(Exception):  # noqa: N818 - a signal that never leaves a search
+    """The budget is spent; ``reason`` names the limit that was reached."""
 
     def __init__(self, reason: StopReason) -> None:
         super().__init__(f"the budget is spent: {reason}")
@@ -38,18 +38,20 @@ class OutOfBudget(Exception):  # noqa: N818 - it is a signal, and never leaves a
 
 
 class SearchSession:
-    """Grows generations on one model, within one budget, and forgets no prefix.
+    """Runs generations on one model within one budget, and caches every prefix.
 
-    As a context manager it ends the block quietly where the budget is spent or Ctrl-C is pressed;
-    ``stopped`` then says so. A generation draws from its random stream alone; in float32 and
-    ``int8-block`` its tokens depend neither on its company nor on the number of cache rows.
+    As a context manager it suppresses the end of the budget and Ctrl-C in its block; ``stopped``
+    then holds the reason. A generation draws from its own random stream; in float32 and
+    ``int8-block`` its tokens depend neither on the other rows nor on the number of cache rows.
     """
 
     def __init__(self, engine: Engine, budget: Budget | None = None) -> None:
         check_type("engine", engine, Engine, "an Engine, such as load returns")
         check_optional("budget", budget, Budget, "a Budget")
         if engine.tokenizer is None:
-            raise ValueError("a search reads texts, and this model has no tokenizer")
+            raise ValueError(
+                "a search reads texts, and this model has no tokenizer: use a model with one"
+            )
         self.engine = engine
         self.tokenizer = engine.tokenizer
         self.budget = budget or Budget()
@@ -80,7 +82,7 @@ class SearchSession:
 
     @property
     def cost(self) -> Cost:
-        """What was spent so far."""
+        """Return the cost so far."""
         return Cost(
             prefilled_tokens=self._prefilled,
             generated_tokens=self._generated,
@@ -92,12 +94,12 @@ class SearchSession:
         )
 
     def count_verified(self, texts: int) -> None:
-        """Count ``texts`` that a verifier or an evaluator has scored."""
+        """Count ``texts`` texts that a verifier or an evaluator has scored."""
         self._verified += texts
 
     @contextmanager
     def verifying(self, verifier: object, texts: int) -> Iterator[None]:
-        """Count ``texts`` scored in the block, and what a verifier that is a model reads in it."""
+        """Count ``texts`` texts scored in the block, and the tokens that a model verifier reads."""
         before = reading_of(verifier)
         try:
             yield
@@ -106,7 +108,7 @@ class SearchSession:
             self._read += reading_of(verifier) - before
 
     def check_time(self) -> None:
-        """Raise OutOfBudget where the time is over; for searches that call no model for long."""
+        """Raise OutOfBudget when the time is up; for searches that rarely call the model."""
         self._check(tokens=0, calls=0)
 
     def sample(
@@ -118,7 +120,7 @@ class SearchSession:
         sampling: SamplingParams | None = None,
         stop: StopParams | str | Sequence[str] | None = None,
     ) -> list[list[Completion]]:
-        """``n`` whole completions of each prompt, for evaluators and proposers."""
+        """Return ``n`` complete completions of each prompt, for evaluators and proposers."""
         requests = self.engine.requests(
             prompts,
             n=n,
@@ -133,10 +135,10 @@ class SearchSession:
     def grow(
         self, generations: Sequence[Generation], until: Until | None = None, *, keep: bool = True
     ) -> Iterator[Generation]:
-        """Let generations grow together; each comes back where it pauses or ends.
+        """Decode generations together; yield each one when it pauses or ends.
 
-        They may be of any prompts and at any length. With ``keep`` a paused one's cache is kept,
-        so that it and its forks go on for nothing but their new tokens. One call at a time: the
+        Prompts and lengths may differ. With ``keep``, the cache of a paused generation is kept, so
+        that it and its forks continue at the cost of their new tokens only. One call at a time: the
         rows are shared. Raises OutOfBudget.
         """
         waiting = [item for item in generations if item.finish_reason is None]
@@ -153,14 +155,14 @@ class SearchSession:
                         self._prefixes.store(scheduler.decoder.cache, row, token_ids)
                     scheduler.remove(generation)
                     resting.append(generation)
-            yield from resting  # when all rows have taken their tokens: a caller may end others
+            yield from resting  # after all rows took their tokens: the caller may end other rows
 
     def scheduler(self, decoder: Decoder) -> Scheduler:
         """Return a scheduler over ``decoder`` whose calls are counted, within the budget."""
         return Scheduler(decoder, forward=_Metered(self, decoder))
 
     def decoder(self, rows: int, longest: int) -> Decoder:
-        """The decoder at hand where it is large enough, else a larger one, its rows empty."""
+        """Return the current decoder if it is large enough, else a larger one with empty rows."""
         decoder = self._decoder
         if decoder is not None:
             longest = max(longest, decoder.cache.max_length)
@@ -171,10 +173,10 @@ class SearchSession:
     def enter(
         self, decoder: Decoder, row: int, prompt_ids: Sequence[int], draws: int = 0
     ) -> tuple[NDArray[np.float32], int]:
-        """Bring a prompt into ``row``, from memory as far as it is known.
+        """Enter a prompt into ``row``, its known prefix from the cache.
 
-        Returns logits [vocab_size] after it, from which ``draws`` tokens will be drawn, and how
-        many of its tokens were known. Raises OutOfBudget.
+        Returns logits [vocab_size] after it, from which ``draws`` tokens will be drawn, and the
+        count of tokens taken from the cache. Raises OutOfBudget.
         """
         key = tuple(prompt_ids)
         logits = self._prompt_logits.get(key)
@@ -192,10 +194,10 @@ class SearchSession:
     def resume(
         self, decoder: Decoder, row: int, token_ids: Sequence[int]
     ) -> tuple[NDArray[np.float32], int]:
-        """Bring the tokens of a paused generation into ``row``, from memory as far as known.
+        """Enter the tokens of a paused generation into ``row``, a known prefix from the cache.
 
-        Returns no logits, as its last token enters at the next step, and how many were known.
-        Raises OutOfBudget.
+        Returns empty logits [0], because its last token enters at the next step, and the count of
+        tokens taken from the cache. Raises OutOfBudget.
         """
         start = self._prefixes.restore(decoder.cache, row, token_ids)
         if start < len(token_ids):
@@ -204,7 +206,10 @@ class SearchSession:
         return np.empty(0, np.float32), start
 
     def decode(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        """A token more in each of the first rows: logits [rows, vocab_size]. Raises OutOfBudget."""
+        """Add one token to each of the first rows; return logits [rows, vocab_size].
+
+        Raises OutOfBudget.
+        """
         self._check(tokens=len(token_ids), calls=1)
         logits = decoder.decode(token_ids)
         self._calls += 1
@@ -226,13 +231,13 @@ class SearchSession:
             del self._prompt_logits[next(iter(self._prompt_logits))]
 
     def _decoder_for(self, generations: Sequence[Generation]) -> Decoder:
-        """A decoder for as many generations as the cache budget allows."""
+        """Return a decoder for as many of the generations as the cache budget allows."""
         longest = max((generation.cached_tokens for generation in generations), default=1)
         rows = max(1, min(len(generations), self.engine.affordable_rows(longest)))
         return self.decoder(rows, longest)
 
     def _check(self, *, tokens: int, calls: int) -> None:
-        """Raise OutOfBudget where so many more tokens or calls would exceed it."""
+        """Raise OutOfBudget if ``tokens`` more tokens or ``calls`` more calls would exceed it."""
         budget = self.budget
         if budget.tokens is not None and self._generated + tokens > budget.tokens:
             raise OutOfBudget("tokens")
@@ -243,7 +248,7 @@ class SearchSession:
 
 
 class _Metered:
-    """The forward calls of a workspace, for its scheduler."""
+    """The forward calls of a scheduler, counted in a search session."""
 
     def __init__(self, work: SearchSession, decoder: Decoder) -> None:
         self._work = work

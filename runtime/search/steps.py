@@ -1,16 +1,16 @@
-"""Steps: where one ends, and how a text falls into them."""
+"""Steps: find where a step ends, and split a text into steps."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 StepEnd: TypeAlias = str | Callable[[str], bool]
-"""A separator, which belongs to the step that it ends, or what says that a step is complete."""
+"""A separator, which belongs to the step before it, or a function: is this step complete?"""
 
 
 def is_complete(text: str, step: StepEnd) -> bool:
-    """Whether ``text``, which begins where the last step ended, is a whole step.
+    """Return whether ``text``, which begins at the end of the last step, is a whole step.
 
-    Blank text never is, so that a separator written twice makes no empty step.
+    Blank text is never a step, so that a repeated separator makes no empty step.
     """
     if not text or text.isspace():
         return False
@@ -18,7 +18,7 @@ def is_complete(text: str, step: StepEnd) -> bool:
 
 
 def split_steps(text: str, step: StepEnd) -> list[str]:
-    """The steps of a text, which join to it; there is at least one."""
+    """Split a text into at least one step; joined, the steps are the text."""
     steps, start = [], 0
     for end in _possible_ends(text, step):
         if is_complete(text[start:end], step):
@@ -35,8 +35,8 @@ def split_steps(text: str, step: StepEnd) -> list[str]:
 def _possible_ends(text: str, step: StepEnd) -> Iterable[int]:
     if callable(step):
         return range(1, len(text) + 1)
-    ends, at = [], text.find(step)
-    while at >= 0:
-        ends.append(at + len(step))
-        at = text.find(step, ends[-1])
+    ends, index = [], text.find(step)
+    while index >= 0:
+        ends.append(index + len(step))
+        index = text.find(step, ends[-1])
     return ends

@@ -1,6 +1,6 @@
-"""GPT-2-family language models on ordinary CPUs: export, quantize, generate, think.
+"""GPT-2-family language models on ordinary CPUs: export, quantize, generate, search.
 
-Everything here is loaded on first use, so that ``import gpt2edge`` costs nothing.
+Every name is imported on first use, so that ``import gpt2edge`` is fast.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,6 @@
-"""Beside: one call in a thread of its own, while its caller goes on.
+"""BackgroundCall: run a call in a background thread.
 
-concurrent.futures does this and much more, and loads the logging module: a command's start would
-wait for it.
+concurrent.futures would do, but it imports the logging module, which delays a command's start.
 """
 
 import threading
@@ -12,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class BackgroundCall(Generic[Result]):
-    """``call`` has begun; ``result`` waits for what it returns, or raises what it raised."""
+    """Starts ``call`` in a thread; ``result`` waits for it and returns or raises its outcome."""
 
     def __init__(self, call: Callable[[], Result]) -> None:
         self._call = call
@@ -22,8 +21,11 @@ class BackgroundCall(Generic[Result]):
         threading.Thread(target=self._run).start()
 
     def result(self) -> Result:
-        """What the call returned; once, as an error's traceback grows by each raise."""
-        self._ended.wait()  # a join that Ctrl-C ends would have Python forget the thread
+        """Return the call's result, or raise its error; may be called once.
+
+        An error's traceback would grow by each raise.
+        """
+        self._ended.wait()  # not join: after a Ctrl-C in join, Python would forget the thread
         if self._error is not None:
             raise self._error
         return self._returned.pop()

@@ -8,7 +8,7 @@ from gpt2edge.errors import MissingExtraError
 
 
 def require(extra: str, module: str) -> ModuleType:
-    """Import ``module``, or raise ``MissingExtraError`` with the command that installs it."""
+    """Import and return ``module``; raise MissingExtraError with the command that installs it."""
     decline()
     try:
         return import_module(module)
@@ -22,9 +22,9 @@ def require(extra: str, module: str) -> ModuleType:
 
 
 def installed_version(module: str) -> str:
-    """The version of the package that gives ``module``, whatever it is called.
+    """Return the version of the package that provides ``module``, under any package name.
 
-    onnxruntime, for one, comes as onnxruntime-gpu and onnxruntime-openvino, too.
+    onnxruntime, for example, is also distributed as onnxruntime-gpu and onnxruntime-openvino.
     """
     from importlib.metadata import PackageNotFoundError, version  # slow: not for --help
 

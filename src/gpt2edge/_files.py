@@ -1,4 +1,4 @@
-"""Files that are either written whole or left as they were."""
+"""Atomic writes: a file is written completely or left unchanged."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ from gpt2edge._checks import check_path
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Put ``text`` in the place of the file at ``path``, in one step.
+    """Replace the file at ``path`` by ``text``, in one step.
 
-    What is no regular file, such as a pipe or a terminal, is written to.
+    If ``path`` is not a regular file, such as a pipe or a terminal, the text is written to it.
     """
     from tempfile import NamedTemporaryFile  # slow to load
 
@@ -18,7 +18,7 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     if target.exists() and not target.is_file():
         target.write_text(text, encoding="utf-8")
         return
-    target = target.resolve()  # a link stays one
+    target = target.resolve()  # replace the target of a link, not the link
     with NamedTemporaryFile(
         "w",
         encoding="utf-8",
@@ -39,7 +39,7 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
 
 
 def umask() -> int:
-    """The permissions that new files of this process lack."""
+    """Return the process's umask: the permissions that new files lack."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""What packages under this one would report about their users: declined before they are imported.
+"""Telemetry of dependencies: turned off before they are imported.
 
 Since 1.31 onnxruntime writes a device id and an event database to ``~/.cache/Microsoft`` and looks
 for an event collector (pull requests 27379 and 29843 of microsoft/onnxruntime). huggingface_hub,
@@ -16,15 +16,15 @@ _DECLINED: Final = {
 
 
 def decline() -> None:
-    """Set what turns telemetry off, for child processes too, save what the user has set.
+    """Set the variables that turn telemetry off, for child processes too; keep the user's values.
 
-    Packages look once, while they are imported: this comes before.
+    Packages read them once, at import: call this before importing one.
     """
     for name, value in _DECLINED.items():
         os.environ.setdefault(name, value)
 
 
 def settings() -> dict[str, str]:
-    """Each variable with its value."""
+    """Return each variable with its value."""
     decline()
     return {name: os.environ[name] for name in _DECLINED}

@@ -1,4 +1,4 @@
-"""How text enters from stdin, a text file or a JSON file; an argument is taken as it is."""
+"""Decoding of text from stdin, a text file or a JSON file; arguments are not decoded here."""
 
 import codecs
 
@@ -6,17 +6,17 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def text_of(data: bytes, origin: str) -> str:
-    """Text of UTF-8 ``data``: a byte order mark before it is dropped, CRLF becomes a newline.
+    """Decode UTF-8 ``data``: remove a leading byte order mark, turn CRLF into newlines.
 
-    Editors and shells on Windows add both, and no model was trained on them. A carriage return by
-    itself stays. Raises ValueError that names ``origin`` and the first byte that is not UTF-8.
+    Editors and shells on Windows add both, and no model was trained on them. A single carriage
+    return stays. Raises ValueError that names ``origin`` and the first byte that is not UTF-8.
     """
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:
-        at = error.start + len(data) - len(error.object)
+        offset = error.start + len(data) - len(error.object)
         hint = ": it looks like UTF-16; save it as UTF-8" if data.startswith(_UTF16) else ""
         raise ValueError(
-            f"{origin} is not UTF-8 text: byte 0x{data[at]:02x} at offset {at}{hint}"
+            f"{origin} is not UTF-8 text: byte 0x{data[offset]:02x} at offset {offset}{hint}"
         ) from None
     return text.replace("\r\n", "\n")

@@ -1,4 +1,4 @@
-"""Where this user's files go: the conventions of XDG and of Windows."""
+"""Folders for the user's files, by the conventions of XDG and Windows."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def user_dir(folder: str, *, variable: str, xdg: str, fallback: str) -> Path:
-    """What the environment's ``variable`` names, or ``folder`` in the one that ``xdg`` names.
+    """Return the folder in the environment ``variable``, or ``folder`` in a base folder.
 
-    ``xdg`` counts where it is an absolute path; then come ``LOCALAPPDATA`` on Windows and
-    ``fallback`` in the user's home. Raises RuntimeError where there is none.
+    The base is the variable ``xdg`` if it holds an absolute path, else ``LOCALAPPDATA`` on Windows,
+    else ``fallback`` in the user's home. Raises RuntimeError if the user has no home.
     """
     named = os.environ.get(variable)
     if named:

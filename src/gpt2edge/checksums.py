@@ -1,8 +1,8 @@
-"""Checksums: the sha256 of files, and which files have not changed since theirs was compared.
+"""Checksums: the sha256 of files, and a record of the files that have been verified.
 
-As git does with its index, what was found intact is kept beside what the system says of the file,
-and believed while that is the same. The record only saves time: without it, or where it is damaged
-or cannot be written, everything is hashed.
+As in git's index, the record holds each verified checksum with the file's stat fields, and is
+valid while those are unchanged. It only saves time: if it is missing or damaged, or cannot be
+written, every file is hashed.
 """
 
 import json
@@ -21,17 +21,17 @@ RECORD_FILE: Final = "verified.json"
 _MOST_FILES: Final = 256
 _LARGEST_RECORD: Final = 1 << 20
 _RACY_NS: Final = 2_000_000_000
-"""A file written this shortly before it was hashed could be written again and look the same."""
+"""A file written this recently before its hashing could change without a change of its stat."""
 _BLOCK_BYTES: Final = 1 << 24
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file, in hex, by long blocks: a thread waits for Python's lock at each."""
-    import hashlib  # and with it OpenSSL, which only this needs
+    """Return the sha256 of a file in hex; hash in long blocks, as each one waits for the GIL."""
+    import hashlib  # loads OpenSSL, which nothing else needs
     import mmap
 
     digest, forget = hashlib.sha256(), getattr(mmap, "MADV_DONTNEED", None)
-    if path.stat().st_size == 0:  # which cannot be mapped
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
         return digest.hexdigest()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for start in range(0, len(data), _BLOCK_BYTES):
@@ -43,16 +43,16 @@ def sha256(path: Path) -> str:
 
 
 def cache_dir() -> Path:
-    """Where the record is kept: ``GPT2EDGE_CACHE``, or gpt2edge in the user's cache folder.
+    """Return the folder of the record: ``GPT2EDGE_CACHE``, or gpt2edge in the user's cache folder.
 
-    That is ``XDG_CACHE_HOME`` where it is an absolute path, ``LOCALAPPDATA`` on Windows, else
-    ``~/.cache``. Raises RuntimeError where the user has no home.
+    The cache folder is ``XDG_CACHE_HOME`` if that is an absolute path, ``LOCALAPPDATA`` on Windows,
+    else ``~/.cache``. Raises RuntimeError if the user has no home.
     """
     return user_dir("gpt2edge", variable=CACHE_VARIABLE, xdg="XDG_CACHE_HOME", fallback=".cache")
 
 
 def not_yet_verified(wanted: Mapping[Path, str]) -> dict[Path, str]:
-    """Those of ``wanted``, sha256 by path, that were not compared since the file changed last."""
+    """Return the files of ``wanted``, sha256 by path, not verified since their last change."""
     records = _read()
     return {
         path: sha
@@ -62,25 +62,26 @@ def not_yet_verified(wanted: Mapping[Path, str]) -> dict[Path, str]:
 
 
 def find_damaged(wanted: Mapping[Path, str]) -> list[Path]:
-    """Those of ``wanted``, sha256 by path, whose file has another; every file is hashed.
+    """Hash every file of ``wanted``, sha256 by path; return the files with another checksum.
 
-    Keeps the result for ``not_yet_verified``. Imports nothing that its caller lacks.
+    The results are recorded for ``not_yet_verified``. For use in a thread, it imports no module
+    that its caller has not imported.
     """
-    found: dict[str, list[Any]] = {}
+    verified: dict[str, list[Any]] = {}
     wrong: list[Path] = []
     for path, sha in wanted.items():
         facts, now = _facts(path), time_ns()
         intact = sha256(path) == sha
         settled = facts == _facts(path) and max(facts[1:3], default=now) < now - _RACY_NS
-        found[os.path.realpath(path)] = [*facts, sha] if intact and settled else []
+        verified[os.path.realpath(path)] = [*facts, sha] if intact and settled else []
         if not intact:
             wrong.append(path)
-    _keep(found)
+    _record(verified)
     return wrong
 
 
 def _facts(path: Path) -> list[int]:
-    """What changes with a file. A time of writing can be set; the inode's change (ctime) cannot."""
+    """Return the stat fields that change with a file; unlike mtime, ctime cannot be set."""
     try:
         stat = path.stat()
     except OSError:
@@ -89,10 +90,10 @@ def _facts(path: Path) -> list[int]:
 
 
 def _read() -> dict[str, Any]:
-    """Facts and sha256 by real path, the latest last."""
+    """Return stat fields and sha256 by real path, the latest last."""
     with suppress(OSError, ValueError, RuntimeError):  # RecursionError is one of the last
         path = cache_dir() / RECORD_FILE
-        if path.is_file():  # a pipe may never end
+        if path.is_file():  # reading a pipe may never end
             with path.open("rb") as file:
                 records = json.loads(file.read(_LARGEST_RECORD))
             if isinstance(records, dict):
@@ -100,13 +101,13 @@ def _read() -> dict[str, Any]:
     return {}
 
 
-def _keep(found: Mapping[str, list[Any]]) -> None:
-    """Put ``found`` into the record; an empty list removes a file from it."""
+def _record(verified: Mapping[str, list[Any]]) -> None:
+    """Put ``verified`` into the record; an empty list removes a file from it."""
     records = _read()
-    if all(records.get(name, []) == facts for name, facts in found.items()):
+    if all(records.get(name, []) == facts for name, facts in verified.items()):
         return
-    records = {name: facts for name, facts in records.items() if name not in found}
-    records |= {name: facts for name, facts in found.items() if facts}
+    records = {name: facts for name, facts in records.items() if name not in verified}
+    records |= {name: facts for name, facts in verified.items() if facts}
     with suppress(OSError, ValueError, RuntimeError):
         text = json.dumps(dict(list(records.items())[-_MOST_FILES:]))
         folder = cache_dir()

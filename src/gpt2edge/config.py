@@ -65,11 +65,11 @@ class ModelConfig:
 
     @property
     def head_dim(self) -> int:
-        """Width of one attention head."""
+        """Return the width of one attention head."""
         return self.n_embd // self.n_head
 
     def attention_scale(self, layer: int) -> float:
-        """The factor on query-key products in block ``layer``."""
+        """Return the factor on query-key products in block ``layer``."""
         scale = self.head_dim**-0.5 if self.scale_attn_weights else 1.0
         return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
 
@@ -77,8 +77,8 @@ class ModelConfig:
     def from_dict(cls, keys: Mapping[str, Any]) -> "ModelConfig":
         """Read the keys of a ``config.json``; absent ones take ``GPT2Config``'s defaults.
 
-        Sizes may have the names that all of transformers' models share, such as ``hidden_size``.
-        Raises ValueError with the key, the value given and what is allowed.
+        Sizes may have the names that all models of transformers share, such as ``hidden_size``.
+        Raises ValueError with the key, its value and the allowed values.
         """
         keys = with_own_names(keys)
         model_type = keys.get("model_type", "gpt2")
@@ -110,22 +110,22 @@ _GPT2: Final = ModelConfig()
 
 
 def with_own_names(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """``keys`` with the sizes under GPT-2's own names only; null counts as absent.
+    """Return ``keys`` with the sizes under GPT-2's own names only; null counts as absent.
 
-    Raises ValueError where two names of one size disagree.
+    Raises ValueError if two names of one size disagree.
     """
-    own = dict(keys)
+    result = dict(keys)
     for name, other in _OTHER_NAMES.items():
-        value = own.pop(other, None)
+        value = result.pop(other, None)
         if value is None:
             continue
-        if own.get(name) not in (None, value):
+        if result.get(name) not in (None, value):
             raise ValueError(
-                f"{name} is {own[name]!r} and {other}, its other name, is {value!r}: remove the "
+                f"{name} is {result[name]!r} and {other}, its other name, is {value!r}: remove the "
                 "one that is wrong"
             )
-        own[name] = value
-    return own
+        result[name] = value
+    return result
 
 
 def _size(keys: Mapping[str, Any], name: str) -> int:
@@ -157,11 +157,11 @@ def _epsilon(keys: Mapping[str, Any]) -> float:
 
 
 def token_ids(keys: Mapping[str, Any], name: str, vocab_size: int) -> tuple[int, ...]:
-    """The id or list of ids under ``name``, without those outside the vocabulary.
+    """Return the id or list of ids under ``name``, without ids outside the vocabulary.
 
-    A custom vocabulary often keeps upstream's default of 50256, which it does not have.
+    A configuration with a smaller vocabulary often keeps upstream's default of 50256.
     """
     value = keys.get(name, _UPSTREAM_END)
     listed = value if isinstance(value, list) else [value]
-    found = [check_int(name, item, -(2**63), 2**63) for item in listed if item is not None]
-    return tuple(token_id for token_id in found if 0 <= token_id < vocab_size)
+    ids = [check_int(name, item, -(2**63), 2**63) for item in listed if item is not None]
+    return tuple(token_id for token_id in ids if 0 <= token_id < vocab_size)

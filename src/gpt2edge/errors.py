@@ -1,4 +1,4 @@
-"""Every error that a user can cause or meet.
+"""The errors that gpt2edge raises on purpose.
 
 Gpt2EdgeError
 ├── ModelDirError         a model folder is missing, incomplete, damaged or of a foreign format
@@ -8,11 +8,14 @@ Gpt2EdgeError
 ├── HubError              a model cannot be fetched from the Hugging Face Hub
 ├── ProviderError         an execution provider is not available or not active
 ├── ContextLengthError    prompt and completion do not fit the model's context
+├── EngineClosedError     an engine is used after its close, or in a fork of its process
+├── VerifierError         a verifier does not fit its model, or returns no valid scores
+├── FileFormatError       a file of gpt2edge's own is damaged, of another kind or another model
 └── MissingExtraError     an optional package is not installed
 
-Bad arguments, those of a wrong type too, are ``ArgumentError``, a ``ValueError``. A message says
-what was given, what is allowed, what to do next. An argument that it names is an ``Argument`` among
-the error's parts, so that a command can name its option in its place.
+Arguments of a wrong value or type raise ``ArgumentError``, a ``ValueError``. A message states the
+value, the allowed values and the remedy. An argument that a message names is an ``Argument`` among
+the error's parts, so that a command can name its own option there.
 """
 
 from collections.abc import Callable
@@ -22,7 +25,9 @@ __all__ = [
     "Argument",
     "ArgumentError",
     "ContextLengthError",
+    "EngineClosedError",
     "ExportError",
+    "FileFormatError",
     "Gpt2EdgeError",
     "HubError",
     "MissingExtraError",
@@ -30,6 +35,7 @@ __all__ = [
     "ParityError",
     "ProviderError",
     "QuantizationError",
+    "VerifierError",
 ]
 
 
@@ -51,7 +57,7 @@ class _ToldError(Exception):
         self.parts = parts
 
     def told(self, speak: Callable[[Argument], str]) -> str:
-        """The message, each argument in it named by ``speak``."""
+        """Return the message; ``speak`` names each argument in it."""
         return "".join(
             speak(part) if isinstance(part, Argument) else str(part) for part in self.parts
         )
@@ -62,7 +68,7 @@ class ArgumentError(_ToldError, ValueError):
 
 
 class Gpt2EdgeError(_ToldError):
-    """Base of every error that gpt2edge raises on purpose, bad arguments apart."""
+    """The base of every error that gpt2edge raises on purpose, except for bad arguments."""
 
 
 class ModelDirError(Gpt2EdgeError):
@@ -91,6 +97,18 @@ class ProviderError(Gpt2EdgeError):
 
 class ContextLengthError(Gpt2EdgeError):
     """Prompt and completion do not fit the model's context."""
+
+
+class EngineClosedError(Gpt2EdgeError):
+    """An engine is used after its close, or in a fork of the process that loaded it."""
+
+
+class VerifierError(Gpt2EdgeError):
+    """A verifier does not fit its model, or returns no valid scores."""
+
+
+class FileFormatError(Gpt2EdgeError):
+    """A file of gpt2edge's own is damaged, of another kind or of another model."""
 
 
 class MissingExtraError(Gpt2EdgeError):

@@ -1,10 +1,10 @@
-"""ModelDir: the folder on disk through which export, quant and runtime talk.
+"""ModelDir: the folder on disk that export, quant and runtime exchange.
 
 model.onnx  model.onnx_data      the graph, and its weights as external data
 config.json                      upstream keys, copied from the checkpoint
 tokenizer.json                   absent where the checkpoint had no tokenizer
 generation_config.json           default sampling, absent where upstream had none
-manifest.json                    what made the folder, and the size and sha256 of every file
+manifest.json                    how the folder was made, and the size and sha256 of every file
 """
 
 import json
@@ -46,7 +46,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What made a model folder: ``variant`` is its precision, ``recipe`` how it was quantized."""
+    """The origin of a model folder: ``variant`` is its precision, ``recipe`` its quantization."""
 
     profile: str
     variant: str
@@ -61,7 +61,7 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, keys: Mapping[str, Any]) -> "Manifest":
-        """Read ``manifest.json``. Raises ValueError for a foreign version or a bad key."""
+        """Read ``manifest.json``. Raises ValueError for another format version or a bad key."""
         version = keys.get("format_version")
         if version != FORMAT_VERSION:
             raise ValueError(f"format_version is {version!r}; this gpt2edge reads {FORMAT_VERSION}")
@@ -77,7 +77,7 @@ class Manifest:
 
     @property
     def recipe_name(self) -> str:
-        """The recipe's name and an int8 cache; ``fp32`` for a model that was not quantized."""
+        """Return the recipe's name, with a mention of an int8 cache; ``fp32`` without a recipe."""
         recipe = self.recipe or {}
         cache = " with an int8 cache" if recipe.get("kv_cache") == "int8" else ""
         return f"{recipe.get('name', self.variant)}{cache}"
@@ -106,10 +106,9 @@ class ModelDir:
     def open(cls, path: str | os.PathLike[str]) -> "ModelDir":
         """Open a folder that ``export`` or ``quantize`` wrote, and check every file's size.
 
-        ``path`` may also be the name of a model in the store (``gpt2edge.store``). A folder that
-        Optimum exported is opened as it is; nobody recorded its files' checksums.
-        Raises ModelDirError where the folder, or a file that its manifest names, is missing or of
-        another size.
+        ``path`` may also be the name of a model in the store (``gpt2edge.store``). A folder
+        exported by Optimum is opened too, without checksums. Raises ModelDirError if the folder, or
+        a file that its manifest names, is missing or of another size.
         """
         check_path("path", path, MODEL)
         folder = Path(path)
@@ -130,28 +129,28 @@ class ModelDir:
 
     @property
     def graph_path(self) -> Path:
-        """The ONNX graph."""
+        """Return the path of the ONNX graph."""
         return self.path / GRAPH_FILE
 
     @property
     def tokenizer_path(self) -> Path | None:
-        """``tokenizer.json``, or None for a model used by token ids."""
+        """Return the path of ``tokenizer.json``, or None for a model used by token ids."""
         path = self.path / "tokenizer.json"
         return path if path.is_file() else None
 
     @property
     def generation_config(self) -> dict[str, Any]:
-        """Default generation settings under transformers' names; empty where there are none."""
+        """Return the default generation settings, under transformers' names; may be empty."""
         path = self.path / "generation_config.json"
         return read_json(path) if path.is_file() else {}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all files that the manifest names."""
+        """Return the bytes of all files that the manifest names."""
         return sum(record.bytes for record in self.manifest.files.values())
 
     def require_language_model(self) -> None:
-        """Raise Gpt2EdgeError for a model whose logits are not those of tokens."""
+        """Raise Gpt2EdgeError unless the logits of this model are those of tokens."""
         task = self.manifest.task
         if task != "text-generation":
             raise Gpt2EdgeError(
@@ -160,36 +159,38 @@ class ModelDir:
             )
 
     def damaged_files(self) -> list[str]:
-        """Names of the files whose sha256 is not the manifest's, where that has one.
+        """Return the names of the files whose sha256 differs from the manifest's.
 
-        Every file is hashed, whatever was found before.
+        Every file with a checksum is hashed, even if it was verified before.
         """
         return [path.name for path in find_damaged(self._checksums())]
 
     @contextmanager
     def verified(self) -> Iterator[None]:
-        """Compare every file's sha256 with the manifest's in a thread beside the block.
+        """Compare every file's sha256 with the manifest's, in a thread while the block runs.
 
-        What was compared by an earlier start, and has not changed since, is not hashed again
-        (``gpt2edge.checksums``). Raises ModelDirError at the end of the block, or in the place of
-        its error, where a file is damaged.
+        Files verified by an earlier start, and unchanged since, are not hashed again
+        (``gpt2edge.checksums``). Raises ModelDirError at the end of the block, or in place of its
+        error, if a file is damaged.
         """
         wanted = not_yet_verified(self._checksums())
         if not wanted:
             yield
             return
-        import hashlib  # noqa: F401  in a thread, it may wait for good: for what an import that
-        import mmap  # noqa: F401  Ctrl-C ended has left locked
+        # Imported here, not in the thread: there an import could wait forever for a lock that an
+        # import interrupted by Ctrl-C still holds.
+        import hashlib  # noqa: F401
+        import mmap  # noqa: F401
 
         check = BackgroundCall(partial(find_damaged, wanted))
         try:
             yield
         finally:
-            wrong = check.result()
-            if wrong:
+            damaged = check.result()
+            if damaged:
                 raise ModelDirError(
-                    f"{wrong[0]} is damaged: its sha256 is not the one in manifest.json; make the "
-                    "folder again"
+                    f"{damaged[0]} is damaged: its sha256 is not the one in manifest.json; make "
+                    "the folder again"
                 ) from None
 
     def _checksums(self) -> dict[Path, str]:
@@ -208,21 +209,21 @@ class ModelDir:
                 )
             size = path.stat().st_size if path.is_file() else None
             if size != record.bytes:
-                found = "is missing" if size is None else f"has {size} bytes"
+                state = "is missing" if size is None else f"has {size} bytes"
                 raise ModelDirError(
-                    f"{path} {found}; manifest.json says {record.bytes} bytes: export it again"
+                    f"{path} {state}; manifest.json says {record.bytes} bytes: export it again"
                 )
 
 
 @contextmanager
 def staged_folder(out: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary folder beside ``out`` that becomes ``out`` when the block ends without an error.
+    """Make a temporary folder that becomes ``out`` when the block ends without an error.
 
-    Only a model folder that holds nothing else is ever replaced. Raises ModelDirError where
-    ``out`` exists and ``overwrite`` is false, holds other files, or cannot be written; it is then
-    left as it was.
+    Only a model folder that holds nothing else is ever replaced. Raises ModelDirError if ``out``
+    exists and ``overwrite`` is false, holds other files, or cannot be written; it is then
+    unchanged.
     """
-    import shutil  # these are slow to load, and reading a folder needs none of them
+    import shutil  # both are slow to load, and reading a folder needs neither
     from tempfile import mkdtemp
 
     check_path("out", out)
@@ -261,7 +262,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ModelDirError where it is absent or not an object."""
+    """Read a JSON object from a file. Raises ModelDirError if it is absent or not an object."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe or a device may never end
             raise ModelDirError(f"{path} is not a regular file")
@@ -283,7 +284,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _exchange(staging: Path, target: Path) -> None:
-    """Put ``staging`` in the place of the model folder ``target``, or leave that where it is."""
+    """Replace the model folder ``target`` by ``staging``; on an error, restore ``target``."""
     import shutil
 
     retired = staging.with_name(staging.name + ".old")
@@ -297,8 +298,11 @@ def _exchange(staging: Path, target: Path) -> None:
 
 
 def _homes(folder: Path) -> set[Path]:
-    """Where the files of ``folder`` may really lie: there, or in the blobs of a Hub cache that
-    it is a snapshot of, which links every file."""
+    """Return the folders that files of ``folder`` may be in after resolving links.
+
+    These are the folder itself and, for a snapshot in a Hub cache, which links every file, the
+    cache's blobs.
+    """
     real = folder.resolve()
     homes = {real}
     if real.parent.name == "snapshots":
@@ -307,11 +311,11 @@ def _homes(folder: Path) -> set[Path]:
 
 
 def _staging_prefix(target: Path) -> str:
-    return f".{target.name[:50]}."  # a file system counts bytes, up to 4 a character
+    return f".{target.name[:50]}."  # file names are limited in bytes, up to 4 per character
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove what a killed process staged for ``target`` more than a day ago."""
+    """Remove folders that a killed process staged for ``target`` more than a day ago."""
     import glob
     import shutil
 
@@ -336,7 +340,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         manifest = Manifest.from_dict(read_json(target / "manifest.json")) if names else None
     except (ModelDirError, ValueError):
         raise ModelDirError(
-            f"{str(target)!r} is not a model folder: it will not be replaced"
+            f"{str(target)!r} is not a model folder and will not be replaced: choose another name"
         ) from None
     strangers = sorted(names - {"manifest.json", *(manifest.files if manifest else ())})
     if strangers:
@@ -347,7 +351,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    """The folder's manifest, or one made up for a folder of Optimum's."""
+    """Read the folder's manifest; make one for a folder exported by Optimum."""
     if os.path.lexists(folder / "manifest.json"):
         return Manifest.from_dict(read_json(folder / "manifest.json"))
     check_not_legacy(folder)

@@ -1,9 +1,9 @@
-"""Models by name: the folders that ``gpt2edge pull`` wrote, under one directory.
+"""The store: model folders written by ``gpt2edge pull``, found by name.
 
 <store>/<owner>--<name>/<variant>/     a model folder; its variant is "fp32" or a recipe's name
 
 A reference is ``owner/name`` or ``owner/name:variant``, such as ``openai-community/gpt2:int8``; the
-owner may be missing, as on the Hub.
+owner is optional, as on the Hub.
 """
 
 import re
@@ -19,7 +19,7 @@ from gpt2edge.errors import ModelDirError
 STORE_VARIABLE: Final = "GPT2EDGE_STORE"
 _PART: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?"
 _REFERENCE: Final = re.compile(rf"((?:{_PART}/)?{_PART})(?::({_PART}))?")
-_SLASH: Final = "--"  # the Hub allows neither this nor two dots in a name
+_SLASH: Final = "--"  # the Hub allows neither "--" nor ".." in a name
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,15 +32,15 @@ class StoredModel:
 
     @property
     def reference(self) -> str:
-        """What to give as a model: ``name:variant``."""
+        """Return the name to pass as a model: ``name:variant``."""
         return f"{self.name}:{self.variant}"
 
 
 def store_dir() -> Path:
-    """Where models are kept: ``GPT2EDGE_STORE``, or gpt2edge/models in the user's data folder.
+    """Return the store's folder: ``GPT2EDGE_STORE``, or gpt2edge/models in the user's data folder.
 
-    The data folder is ``XDG_DATA_HOME`` where that is an absolute path, ``LOCALAPPDATA`` on
-    Windows, else ``~/.local/share``.
+    The data folder is ``XDG_DATA_HOME`` if that is an absolute path, ``LOCALAPPDATA`` on Windows,
+    else ``~/.local/share``.
     """
     return user_dir(
         "gpt2edge/models", variable=STORE_VARIABLE, xdg="XDG_DATA_HOME", fallback=".local/share"
@@ -48,7 +48,7 @@ def store_dir() -> Path:
 
 
 def parse_reference(text: str) -> tuple[str, str | None] | None:
-    """Name and variant of a reference, the latter None where it is not given; None for others."""
+    """Split a reference into name and variant (None if absent); return None for other texts."""
     check_text("text", text)
     match = _REFERENCE.fullmatch(text)
     if match is None or _SLASH in text or ".." in text:
@@ -57,9 +57,9 @@ def parse_reference(text: str) -> tuple[str, str | None] | None:
 
 
 def stored_path(name: str, variant: str) -> Path:
-    """Where the model of this name and variant is, or would be.
+    """Return the path of the model of this name and variant, which need not exist.
 
-    Raises ValueError for what is no name or no variant.
+    Raises ValueError for an invalid name or variant.
     """
     check_text("name", name)
     check_text("variant", variant)
@@ -72,26 +72,26 @@ def stored_path(name: str, variant: str) -> Path:
 
 
 def stored_models() -> list[StoredModel]:
-    """All models of the store, by name and variant."""
-    return sorted(_found())
+    """Return all models of the store, sorted by name and variant."""
+    return sorted(_stored())
 
 
 def find_model(reference: str) -> StoredModel:
-    """The stored model of a reference; without a variant, the only one of that name.
+    """Return the stored model of a reference; without a variant, the only one of that name.
 
-    Raises ModelDirError where there is none, or more than one.
+    Raises ModelDirError if there is none, or more than one.
     """
     check_text("reference", reference)
     parsed = parse_reference(reference)
-    found = [
+    matches = [
         model
         for model in stored_models()
         if parsed is not None and parsed[0] == model.name and parsed[1] in (None, model.variant)
     ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(model.reference for model in found)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(model.reference for model in matches)
         raise ModelDirError(f"{reference!r} is stored in several variants: give one of {names}")
     hint = ""
     if parsed is not None:
@@ -116,7 +116,7 @@ def remove_model(model: StoredModel) -> None:
         raise ModelDirError(f"cannot remove {str(model.path)!r}: {error.strerror}") from None
 
 
-def _found() -> Iterator[StoredModel]:
+def _stored() -> Iterator[StoredModel]:
     for path in store_dir().glob("*/*/manifest.json"):
         folder = path.parent
         name = folder.parent.name.replace(_SLASH, "/")

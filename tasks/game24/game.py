@@ -1,7 +1,7 @@
 """Game of 24: make 24 of four numbers by + - * /, each number used once.
 
-The test bed of Tree of Thoughts (Yao et al. 2023, section 4.1). This module is the game: a
-checker that parses, the moves, and the exact answer to whether a position can be won.
+The test problem of Tree of Thoughts (Yao et al. 2023, section 4.1). This module holds the game: a
+checker that parses expressions, the moves, and an exact test of whether a position can be won.
 """
 
 import re
@@ -23,7 +23,7 @@ _LONGEST: Final = 200
 
 
 def is_solution(expression: str, numbers: Sequence[int]) -> bool:
-    """Whether ``expression`` uses exactly ``numbers`` and equals 24. It is parsed, never run."""
+    """Return whether ``expression`` uses exactly ``numbers`` and equals 24; it is never run."""
     check_text("expression", expression)
     for number in check_list("numbers", numbers, "a list of whole numbers"):
         check_int("numbers", number, -(2**63), 2**63, part="a number in ")
@@ -35,20 +35,20 @@ def is_solution(expression: str, numbers: Sequence[int]) -> bool:
 
 
 def evaluate(expression: str) -> tuple[Fraction, list[int]]:
-    """The value of an expression of whole numbers, + - * / and brackets, and its numbers.
+    """Return the value of an expression of whole numbers, + - * / and brackets, and its numbers.
 
     Raises ValueError for anything else, and for a division by zero.
     """
-    tokens, at = [], 0
+    tokens, index = [], 0
     text = expression.rstrip()
     if len(text) > _LONGEST:
         raise ValueError(f"an expression has at most {_LONGEST} characters; this has {len(text)}")
-    while at < len(text):
-        match = _TOKEN.match(text, at)
+    while index < len(text):
+        match = _TOKEN.match(text, index)
         if match is None:
-            raise ValueError(f"{text[at : at + 10]!r} is no number, operator or bracket")
+            raise ValueError(f"{text[index : index + 10]!r} is no number, operator or bracket")
         tokens.append(match[1])
-        at = match.end()
+        index = match.end()
     used = [int(token) for token in tokens if token.isdigit()]
     parser = _Parser(tokens)
     value = parser.sum()
@@ -58,13 +58,13 @@ def evaluate(expression: str) -> tuple[Fraction, list[int]]:
 
 
 class _Parser:
-    """Recursive descent over tokens, which are taken from the end of a reversed list."""
+    """A recursive descent parser; it pops tokens from the end of a reversed list."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self.tokens = list(tokens)[::-1]
 
     def sum(self) -> Fraction:
-        """Products joined by + and -."""
+        """Parse products joined by + and -."""
         value = self._product()
         while self._next() in ("+", "-"):
             sign = self.tokens.pop()
@@ -102,7 +102,7 @@ class _Parser:
 
 @lru_cache(maxsize=1 << 16)
 def can_win(values: tuple[Fraction, ...]) -> bool:
-    """Whether 24 can be made of ``values``, in ascending order, by trying everything."""
+    """Return whether 24 can be made of ``values``, in ascending order, by trying everything."""
     if len(values) == 1:
         return values[0] == TARGET
     return any(can_win(tuple(sorted(rest))) for rest in _merged(values))
@@ -112,8 +112,8 @@ def can_win(values: tuple[Fraction, ...]) -> bool:
 class Game24:
     """A puzzle as a task for tree search without a model: all moves, and the exact evaluation.
 
-    A state is the expressions that are left, such as "(8 - 4), 6, 7". It is the yardstick for
-    searches in which a model proposes and evaluates.
+    A state is the list of remaining expressions, such as "(8 - 4), 6, 7". This task is the
+    reference for searches in which a model proposes and evaluates.
     """
 
     numbers: tuple[int, ...]
@@ -124,35 +124,35 @@ class Game24:
 
     @property
     def root(self) -> str:
-        """The numbers themselves."""
+        """Return the numbers."""
         return ", ".join(map(str, self.numbers))
 
     def is_terminal(self, state: str) -> bool:
-        """Whether one expression is left."""
+        """Return whether one expression is left."""
         return "," not in state
 
     def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:  # noqa: ARG002
-        """Every move of every state, equally likely."""
+        """Return every move of every state, with equal priors."""
         return [self._moves(state) for state in states]
 
     def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
-        """1 where 24 can still be made, else 0."""
+        """Return 1 for each state from which 24 can still be made, else 0."""
         work.count_verified(len(states))
         return [float(can_win(tuple(sorted(_values(state))))) for state in states]
 
     def _moves(self, state: str) -> list[Thought]:
         items = state.split(", ")
-        found: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for left, right in combinations(range(len(items)), 2):
-            rest = [item for at, item in enumerate(items) if at not in (left, right)]
+            rest = [item for index, item in enumerate(items) if index not in (left, right)]
             a, b = items[left], items[right]
             pairs = [(a, "+", b), (a, "-", b), (b, "-", a), (a, "*", b), (a, "/", b), (b, "/", a)]
             for first, sign, second in pairs:
                 if sign == "/" and not evaluate(second)[0]:
                     continue
-                made = f"({first} {sign} {second})"
-                found.setdefault(", ".join([made, *rest]), made[1:-1])
-        return [Thought(after, text, 1 / len(found)) for after, text in found.items()]
+                merged = f"({first} {sign} {second})"
+                texts.setdefault(", ".join([merged, *rest]), merged[1:-1])
+        return [Thought(after, text, 1 / len(texts)) for after, text in texts.items()]
 
 
 def _values(state: str) -> list[Fraction]:
@@ -161,7 +161,7 @@ def _values(state: str) -> list[Fraction]:
 
 def _merged(values: tuple[Fraction, ...]) -> Iterator[list[Fraction]]:
     for left, right in combinations(range(len(values)), 2):
-        rest = [value for at, value in enumerate(values) if at not in (left, right)]
+        rest = [value for index, value in enumerate(values) if index not in (left, right)]
         a, b = values[left], values[right]
         results = {a + b, a - b, b - a, a * b}
         results |= {a / b} if b else set()

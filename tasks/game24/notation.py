@@ -1,8 +1,8 @@
-"""Game of 24 in writing: the steps a model writes, and their checker.
+"""Game of 24 as text: the steps that a model writes, and their checker.
 
-A puzzle is the prompt "24: 4 6 8 8" and a solution three lines of "a op b = c (left: ...)", as in
-Tree of Thoughts (Yao et al. 2023). The game here is that of whole numbers, none below 0, with the
-larger number first and what is left in ascending order, so that equal positions are equal texts.
+A puzzle is the prompt "24: 4 6 8 8", and a solution is three lines of "a op b = c (left: ...)", as
+in Tree of Thoughts (Yao et al. 2023). All numbers are whole and none is below 0; the larger number
+is first and the remaining numbers ascend, so that equal positions are equal texts.
 """
 
 import re
@@ -32,17 +32,17 @@ class Step(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The line that a model writes, its end included."""
+        """Return the line that a model writes, with its newline."""
         return f"{self.a} {self.sign} {self.b} = {self.result} (left: {_spaced(self.left)})\n"
 
 
 def prompt_of(numbers: Sequence[int], target: int = 24) -> str:
-    """What a model is given: "24: 4 6 8 8" and the end of the line."""
+    """Return the model's prompt: "24: 4 6 8 8" and a newline."""
     return f"{target}: {_spaced(sorted(numbers))}\n"
 
 
 def legal_steps(numbers: Numbers) -> Iterator[Step]:
-    """All moves from ``numbers``, each once."""
+    """Yield all moves from ``numbers``, each once."""
     ordered = sorted(numbers)
     seen = set()
     for low, high in combinations(range(len(ordered)), 2):
@@ -50,7 +50,7 @@ def legal_steps(numbers: Numbers) -> Iterator[Step]:
         if (a, b) in seen:
             continue
         seen.add((a, b))
-        rest = [number for at, number in enumerate(ordered) if at not in (low, high)]
+        rest = [number for index, number in enumerate(ordered) if index not in (low, high)]
         for sign, result in (("+", a + b), ("-", a - b), ("*", a * b)):
             yield Step(a, sign, b, result, tuple(sorted([*rest, result])))
         if b and a % b == 0:
@@ -58,7 +58,7 @@ def legal_steps(numbers: Numbers) -> Iterator[Step]:
 
 
 def read_step(numbers: Sequence[int], line: str) -> Step | None:
-    """The move that ``line`` is from ``numbers``, or None: wrong numbers, sum, rest or form."""
+    """Return ``line`` as a move from ``numbers``; None if any of its parts is wrong."""
     match = _STEP.fullmatch(line.rstrip("\n"))
     if match is None:
         return None
@@ -75,7 +75,7 @@ def read_step(numbers: Sequence[int], line: str) -> Step | None:
 
 
 def read_steps(numbers: Sequence[int], text: str) -> list[Step]:
-    """The moves of ``text`` up to the first line that is none."""
+    """Return the moves of ``text`` up to the first line that is not a move."""
     left, steps = tuple(sorted(numbers)), []
     for line in text.splitlines():
         step = read_step(left, line)
@@ -87,22 +87,25 @@ def read_steps(numbers: Sequence[int], text: str) -> list[Step]:
 
 
 def expression_of(numbers: Sequence[int], steps: Sequence[Step]) -> str:
-    """The moves as one expression, such as "(4 + (8 / 8)) * 6"; the numbers left joined by ", "."""
+    """Return the moves as one expression, such as "(4 + (8 / 8)) * 6".
+
+    If several numbers are left, their expressions are joined by ", ".
+    """
     items = [(number, str(number)) for number in numbers]
     for step in steps:
         parts = []
         for wanted in (step.a, step.b):
-            at = next(place for place, (value, _) in enumerate(items) if value == wanted)
-            parts.append(items.pop(at)[1])
+            index = next(i for i, (value, _) in enumerate(items) if value == wanted)
+            parts.append(items.pop(index)[1])
         items.append((step.result, f"({parts[0]} {step.sign} {parts[1]})"))
     texts = [text for _, text in items]
     return texts[0][1:-1] if len(texts) == 1 and steps else ", ".join(texts)
 
 
 def is_solved(numbers: Sequence[int], text: str, target: int = 24) -> bool:
-    """Whether ``text`` is a whole solution: every line a move, and the last leaves the target.
+    """Return whether ``text`` is a solution: every line is a move, and the last leaves the target.
 
-    The lines are joined to one expression, whose value and numbers are what decides.
+    The lines are joined into one expression, and its value and numbers decide.
     """
     steps = read_steps(numbers, text)
     if len(steps) != len(numbers) - 1 or len(text.splitlines()) != len(steps):

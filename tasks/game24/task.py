@@ -1,4 +1,4 @@
-"""Game of 24 by a model: it proposes the moves, and another says what can still be won."""
+"""Game of 24 with models: one proposes the moves, another evaluates the positions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from tasks.game24.notation import prompt_of, read_step
 class WrittenGame24:
     """A puzzle for tree search with a model that writes steps, as ``notation`` has them.
 
-    A state is what is left, in ascending order: "4 6 8 8". The model reads it as a puzzle of its
-    own, so that equal positions are one state, whatever led there, and no wrong step stays in the
-    context. Moves come from the model alone, in its own order; a line that is no move is dropped.
-    ``values`` reads the state's prompt; without it all states are worth a half. An end is worth 1
-    where it is the target, else 0.
+    A state is the list of remaining numbers, in ascending order: "4 6 8 8". The model reads it as
+    a new puzzle, so that equal positions are one state and no wrong step stays in the context. All
+    moves come from the model, in its order; a line that is not a move is dropped. ``values``
+    scores the state's prompt; without it, all states have the value 0.5. A terminal state has the
+    value 1 if it is the target, else 0.
     """
 
     numbers: tuple[int, ...]
@@ -39,30 +39,30 @@ class WrittenGame24:
 
     @property
     def root(self) -> str:
-        """The numbers."""
+        """Return the numbers."""
         return _state(self.numbers)
 
     def is_terminal(self, state: str) -> bool:
-        """Whether one number is left."""
+        """Return whether one number is left."""
         return " " not in state
 
     def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:
-        """The model's moves from each state; moves that lead to one state are one thought."""
+        """Return the model's moves from each state; moves to the same state are one thought."""
         lines = self.moves([self._prompt(state) for state in states], work)
         thoughts = []
         for state, written in zip(states, lines, strict=True):
-            found: dict[str, tuple[str, float]] = {}
+            moves: dict[str, tuple[str, float]] = {}
             for line in written:
                 step = read_step(_numbers(state), line.text)
                 if step is not None:
-                    text, mass = found.get(_state(step.left), (step.text, 0.0))
-                    found[_state(step.left)] = (text, mass + line.probability)
-            total = sum(mass for _, mass in found.values())
-            thoughts.append([Thought(s, text, mass / total) for s, (text, mass) in found.items()])
+                    text, mass = moves.get(_state(step.left), (step.text, 0.0))
+                    moves[_state(step.left)] = (text, mass + line.probability)
+            total = sum(mass for _, mass in moves.values())
+            thoughts.append([Thought(s, text, mass / total) for s, (text, mass) in moves.items()])
         return thoughts
 
     def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
-        """The value model's number, or for an end whether it is the target."""
+        """Return the value model's score; for a terminal state 1 if it is the target, else 0."""
         asked = [state for state in states if not self.is_terminal(state)]
         values = dict.fromkeys(asked, 0.5)
         if self.values is not None and asked:

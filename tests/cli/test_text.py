@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gpt2edge import Engine
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.search import Allocation, Policy, SolutionFile, Tree
@@ -72,7 +72,7 @@ def test_json_files(tmp_path: Path) -> None:
     assert Policy.load(tmp_path / "policy").arms[0].n == 4
     assert SolutionFile(tmp_path / "harvest").prompts == {"he"}
     (tmp_path / "harvest").write_bytes(b"\xff\n")
-    with pytest.raises(Gpt2EdgeError, match="holds no harvested solutions: it is not UTF-8 text"):
+    with pytest.raises(FileFormatError, match="holds no harvested solutions: it is not UTF-8 text"):
         SolutionFile(tmp_path / "harvest")
 
 

@@ -159,7 +159,7 @@ def test_what_is_no_text_is_refused() -> None:
         with pytest.raises(llm.ModelError) as caught:
             model.prompt("The fox", messages=[message], **GREEDY).text()
         assert str(caught.value) == (
-            f"gpt2edge completes text and knows no {reason}: send text alone"
+            f"gpt2edge completes text and supports no {reason}: send only text"
         )
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpt2edge import GREEDY, Completion, Engine, Gpt2EdgeError, SamplingParams
+from gpt2edge import GREEDY, Completion, Engine, SamplingParams
+from gpt2edge.errors import EngineClosedError
 from gpt2edge.runtime.options import PromptLookup, RuntimeOptions
 from tests.runtime.threads import calls, rounds
 
@@ -134,7 +135,7 @@ def test_a_closed_engine_says_so_and_lets_its_session_go(engine: Engine) -> None
         stream.__next__,
     )
     for use in uses:
-        with pytest.raises(Gpt2EdgeError, match="this engine is closed: load the model again"):
+        with pytest.raises(EngineClosedError, match="this engine is closed: load the model again"):
             use()
     closed.close()  # twice is once
     del stream, uses
@@ -182,7 +183,7 @@ if child == 0:
         for use in (lambda: engine.generate("Once"), lambda: decoder.decode([1])):
             try:
                 use()
-            except gpt2edge.Gpt2EdgeError as error:
+            except gpt2edge.errors.EngineClosedError as error:
                 assert "load the model in the child" in str(error), error
             else:
                 raise AssertionError("the parent's session was used")
@@ -214,7 +215,7 @@ def test_threads_may_close_while_others_write(engine: Engine) -> None:
         stream = shared.stream("he", max_new_tokens=900, sampling=SamplingParams(seed=seed))
         next(stream)
         begun.wait(60)
-        with suppress(Gpt2EdgeError):
+        with suppress(EngineClosedError):
             list(stream)
 
     with ThreadPoolExecutor(4) as pool:

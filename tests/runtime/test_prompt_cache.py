@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpt2edge import Engine
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError, Gpt2EdgeError
 from gpt2edge.runtime.cache.prompt_cache import PromptCache
 from gpt2edge.runtime.options import RuntimeOptions
 
@@ -101,12 +101,12 @@ def test_every_damaged_byte_is_seen(caching: Engine, tmp_path: Path) -> None:
         damaged[place] ^= 1 << int(random.integers(8))
         path.write_bytes(damaged)
         before = saved(caching).edges()
-        with pytest.raises(Gpt2EdgeError):
+        with pytest.raises(FileFormatError):
             saved(caching).load(path)
         assert saved(caching).edges() == before
     for size in (0, 3, 20, 60, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(Gpt2EdgeError):
+        with pytest.raises(FileFormatError):
             saved(caching).load(path)
 
 
@@ -131,7 +131,7 @@ def test_hostile_trees_are_refused(caching: Engine, tmp_path: Path, edges: objec
     text = json.dumps(header).encode()
     path = tmp_path / "prompts"
     path.write_bytes(b"gpt2edge prefix\n" + len(text).to_bytes(8, "little") + text + b"0" * 32)
-    with pytest.raises(Gpt2EdgeError, match="damaged"):
+    with pytest.raises(FileFormatError, match="damaged"):
         saved(caching).load(path)
 
 
@@ -143,12 +143,12 @@ def test_other_models_and_files_are_left_alone(
     other = replace(saved(caching)._key(), model=("0" * 64,))
     with monkeypatch.context() as patch:
         patch.setattr(caching.prompt_cache, "_key", lambda: other)
-        with pytest.raises(Gpt2EdgeError, match="another model"):
+        with pytest.raises(FileFormatError, match="another model"):
             saved(caching).load(tmp_path / "prompts")
     notes = tmp_path / "notes.txt"
     notes.write_text("mine")
     for action in (saved(caching).save, saved(caching).load):
-        with pytest.raises(Gpt2EdgeError, match="is not a prompt cache"):
+        with pytest.raises(FileFormatError, match="is not a prompt cache"):
             action(notes)
         with pytest.raises(Gpt2EdgeError):
             action(tmp_path)

@@ -1,4 +1,4 @@
-"""Adaptive: a few samples show how hard a problem is, a policy says how to go on."""
+"""Adaptive: estimate a problem's difficulty from a few samples, then follow a policy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ from gpt2edge.runtime.search.verifiers.verifier import Aggregate, AnyVerifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptive(Strategy):
-    """The arm of ``policy`` for the problem's difficulty (Snell et al. 2024, section 3).
+    """Spend the computation that ``policy`` allots to the problem's difficulty.
 
-    The policy's first samples are scored by the verifier, where there is one, or compared with
-    one another. They are not lost: more samples are added to them, and what a search over steps
-    finds is chosen from together with them.
+    The method is that of Snell et al. 2024, section 3. The first samples, the policy's probe, are
+    scored by the verifier, if there is one, or compared with each other. The probe samples stay in
+    the candidate pool, together with further samples or the results of a search over steps.
     """
 
     policy: Policy = field(default_factory=lambda: Policy.default(16, verified=False))
@@ -37,10 +37,10 @@ class Adaptive(Strategy):
         check_arguments(self)
         check_type("policy", self.policy, Policy, "a Policy")
         if self.verifier is None and self.policy.needs_verifier:
-            raise ValueError("this policy asks a verifier: give one")
+            raise ValueError("this policy needs a verifier: give one")
 
     def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
-        """Probe, then do as the policy says; ``candidates`` are those of both."""
+        """Sample the probe, then follow the policy; ``candidates`` are those of both."""
         arms = [arm.n for arm in self.policy.arms if not arm.samples_steps]
         group = request.begin(work.engine, max([self.policy.probe, *arms]))
         candidates = self._sample(work, group[: self.policy.probe])
@@ -67,8 +67,8 @@ class Adaptive(Strategy):
         candidates = candidates_of(group, self.answer)
         if self.verifier is None:
             return candidates
-        judge = BestOfN(verifier=self.verifier, aggregate=self.aggregate, step=self.step)
-        return judge.judge(work, candidates)
+        scorer = BestOfN(verifier=self.verifier, aggregate=self.aggregate, step=self.step)
+        return scorer.judge(work, candidates)
 
     def _beam(self, arm: Allocation) -> StepBeam:
         assert self.verifier is not None

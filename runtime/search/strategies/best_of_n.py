@@ -16,18 +16,18 @@ from gpt2edge.runtime.search.strategies.strategy import Strategy
 from gpt2edge.runtime.search.verifiers.verifier import Aggregate, AnyVerifier
 
 Choice: TypeAlias = Literal["best", "weighted", "majority"]
-"""Which candidate wins: that of the highest score, that whose answer has the largest sum of
-scores, or that whose answer is the most frequent."""
+"""Which candidate wins: the one of the highest score, of the answer with the largest sum of
+scores, or of the most frequent answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestOfN(Strategy):
-    """``n`` samples, of which the verifier chooses.
+    """``n`` samples, among which the verifier's scores r_i choose.
 
-    By ``choose`` "best" it is argmax_i r_i; by "weighted" argmax_a sum_{i: a_i = a} r_i (Li et
-    al. 2023, "verifier voting"); by "majority" a vote among the ``top_k`` of the highest scores
-    (Cobbe et al. 2021, section 4.3). ``top_k`` None lets all vote. A step verifier's scores
-    become one by ``aggregate``, with steps that end by ``step``.
+    ``choose`` "best" is argmax_i r_i; "weighted" is argmax_a sum_{i: a_i = a} r_i (Li et
+    al. 2023, "verifier voting"); "majority" is a vote among the ``top_k`` of the highest scores
+    (Cobbe et al. 2021, section 4.3). With ``top_k`` None all vote. The scores of a step verifier
+    are combined by ``aggregate``; steps end at ``step``.
     """
 
     verifier: AnyVerifier
@@ -45,7 +45,7 @@ class BestOfN(Strategy):
             check_int("top_k", self.top_k, 1, 2**31)
 
     def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
-        """Sample, score, choose. Those cut off by the budget are scored only among themselves."""
+        """Sample, score and choose among the complete candidates; among all if none is scored."""
         group = request.begin(work.engine, self.n)
         with work:
             for _ in work.grow(group, keep=False):
@@ -60,21 +60,21 @@ class BestOfN(Strategy):
         )
 
     def judge(self, work: SearchSession, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The candidates, those with scores that are whole, unless Ctrl-C came before."""
+        """Return the candidates, the complete ones with scores unless Ctrl-C was pressed."""
         complete = [candidate for candidate in candidates if candidate.is_whole]
-        judge = CandidateScorer(self.verifier, self.aggregate, self.step)
-        judged: list[Candidate] = []
+        scorer = CandidateScorer(self.verifier, self.aggregate, self.step)
+        scored: list[Candidate] = []
         with work, work.verifying(self.verifier, len(complete)):
-            judged = judge(candidates[0].completion.prompt, complete)
-        scored = iter(judged)
-        return [next(scored, c) if c.is_whole else c for c in candidates]
+            scored = scorer(candidates[0].completion.prompt, complete)
+        remaining = iter(scored)
+        return [next(remaining, c) if c.is_whole else c for c in candidates]
 
 
 def pick(candidates: Sequence[Candidate], choose: Choice, top_k: int | None = None) -> Candidate:
-    """The candidate that wins by ``choose`` among the ``top_k`` of the highest scores.
+    """Return the candidate that wins by ``choose`` among the ``top_k`` of the highest scores.
 
-    Of an answer's candidates it is the one of the highest score. Raises ValueError where a
-    weighted vote meets a score below 0, which would make many votes worse than one.
+    For an answer, its candidate of the highest score is returned. Raises ValueError for a weighted
+    vote with a score below 0, where many votes would count less than one.
     """
     if choose == "best":
         return highest(candidates)
@@ -92,7 +92,7 @@ def pick(candidates: Sequence[Candidate], choose: Choice, top_k: int | None = No
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
-    """Chance that one of ``k`` samples is right, estimated from more of them without bias.
+    """Estimate, without bias, the probability that at least one of ``k`` samples is right.
 
     1 - C(samples - correct, k) / C(samples, k), as a product (Chen et al. 2021, section 2.1).
     """
@@ -100,6 +100,6 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     check_int("k", k, 1, samples)
     check_int("correct", correct, 0, samples)
     wrong = 1.0
-    for place in range(samples - correct + 1, samples + 1):
-        wrong *= max(0.0, 1 - k / place)
+    for count in range(samples - correct + 1, samples + 1):
+        wrong *= max(0.0, 1 - k / count)
     return 1 - wrong

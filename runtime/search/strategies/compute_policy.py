@@ -1,7 +1,7 @@
-"""Policies: which method, and how much of it, for how hard a problem.
+"""Policies: choose a search method and its size by the difficulty of the problem.
 
-The compute-optimal scaling of Snell et al. 2024 (section 3), with the difficulty that a model can
-see: no answer is known.
+This is the compute-optimal scaling of Snell et al. 2024 (section 3), with a difficulty estimated
+by the model: no answer is known.
 """
 
 import json
@@ -26,13 +26,13 @@ from gpt2edge._checks import (
 )
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search.arguments import CHOICES
 from gpt2edge.runtime.search.budget import Candidate
 from gpt2edge.runtime.search.strategies.best_of_n import Choice
 
 Measure: TypeAlias = Literal["agreement", "score"]
-"""How easy a problem looks: the share of the first samples that give the most frequent answer, or
+"""How to estimate easiness: the share of the first samples that give the most frequent answer, or
 the mean of the verifier's scores of them."""
 
 FORMAT: Final = "gpt2edge-policy-1"
@@ -42,7 +42,7 @@ _HALVINGS: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """A method with its size: ``n`` candidates, and for steps ``width`` samples of each."""
+    """A method and its size: ``n`` candidates, in a search over steps ``width`` samples each."""
 
     method: Literal["majority", "best-of-n", "beam", "dvts"]
     n: int
@@ -56,25 +56,26 @@ class Allocation:
         check_int("width", self.width, 1, 16_384, part="an arm's ")
         if self.samples_steps and self.n % self.width:
             raise ValueError(
-                f"an arm has n {self.n} and width {self.width}; n must be a multiple of it"
+                f"an arm has n {self.n} and width {self.width}; n must be a multiple of width"
             )
 
     @property
     def samples_steps(self) -> bool:
-        """Whether it searches over steps, and not among whole samples."""
+        """Return whether it searches over steps rather than among whole samples."""
         return self.method in ("beam", "dvts")
 
     @property
     def needs_verifier(self) -> bool:
-        """Whether it asks a verifier."""
+        """Return whether it needs a verifier."""
         return self.method != "majority"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """``arms[i]`` for a problem whose ease passes ``i`` of the ``edges``, the hardest first.
+    """An allocation for each range of easiness: ``arms[i]`` where it reaches ``i`` of ``edges``.
 
-    The ease of a problem is that of its first ``probe`` samples, by ``measure``.
+    ``arms`` go from the hardest problems to the easiest. The easiness of a problem is estimated
+    from its first ``probe`` samples, by ``measure``.
     """
 
     arms: tuple[Allocation, ...]
@@ -97,10 +98,11 @@ class Policy:
 
     @classmethod
     def default(cls, n: int, *, verified: bool) -> "Policy":
-        """What to do where nothing was measured: up to ``n`` samples, by how far four agree.
+        """Return a policy for use without measurements: up to ``n`` samples, by agreement.
 
-        All four: no more are drawn. Three: a quarter of ``n``. Fewer: all ``n``. A verifier
-        weighs the votes where there is one. ``fit`` makes a better policy of measured rows.
+        If all four probe samples agree, no more are drawn; if three agree, a quarter of ``n``;
+        otherwise all ``n``. With ``verified``, a verifier weights the votes. ``fit`` makes a better
+        policy from measured trials.
         """
         check_int("n", n, 1, 16_384)
         check_bool("verified", verified)
@@ -115,17 +117,17 @@ class Policy:
 
     @property
     def needs_verifier(self) -> bool:
-        """Whether a verifier is asked, for the ease or by an arm."""
+        """Return whether easiness or any arm needs a verifier."""
         return self.measure == "score" or any(arm.needs_verifier for arm in self.arms)
 
     def easiness(self, candidates: Sequence[Candidate]) -> float:
-        """How easy the problem of these samples looks."""
+        """Return the easiness of the problem, estimated from these samples."""
         if self.measure == "score":
             return math.fsum(c.score or 0.0 for c in candidates) / len(candidates)
         return agreement([candidate.answer for candidate in candidates])
 
     def arm(self, easiness: float) -> Allocation:
-        """The arm for a problem of this ease."""
+        """Return the arm for a problem of this easiness."""
         return self.arms[bisect_right(self.edges, easiness)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -135,7 +137,7 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
-        """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
+        """Read a policy that ``save`` wrote. Raises FileFormatError for anything else."""
         check_path("path", path)
         try:
             keys = json.loads(text_of(Path(path).read_bytes(), "it"))
@@ -144,18 +146,18 @@ class Policy:
             arms = tuple(Allocation(**arm) for arm in keys.pop("arms"))
             return cls(arms=arms, edges=tuple(keys.pop("edges")), **keys)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise Gpt2EdgeError(f"{os.fspath(path)} is not a saved policy: {error}") from None
+            raise FileFormatError(f"{os.fspath(path)} is not a saved policy: {error}") from None
 
 
 def agreement(answers: Sequence[str | None]) -> float:
-    """The share of ``answers`` that are the most frequent one; None is no answer."""
+    """Return the share of ``answers`` equal to the most frequent one; None is no answer."""
     counts = Counter(answer for answer in answers if answer is not None)
     return max(counts.values(), default=0) / len(answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What one arm did on one problem: how often it was right, and the tokens that took."""
+    """The measurement of one arm on one problem: its accuracy, and its cost in tokens."""
 
     problem: str
     easiness: float
@@ -179,22 +181,22 @@ def fit(
     measure: Measure = "agreement",
     probe: int = 4,
 ) -> Policy:
-    """The policy of the highest mean accuracy on ``trials`` whose mean cost is within ``tokens``.
+    """Fit the policy of the highest mean accuracy on ``trials`` at a mean cost within ``tokens``.
 
-    Problems fall into up to ``bins`` of equal size by ease. A price on tokens, the lowest that
-    keeps to the mean, chooses the arm of each bin (a Lagrange multiplier): easy problems are given
-    what hard ones have more use for. Every bin must have all arms. Judge a policy on problems
-    other than these. Raises ValueError where even the cheapest arms cost more.
+    Problems are sorted by easiness into up to ``bins`` bins of equal size. A price per token (a
+    Lagrange multiplier), the lowest that keeps the mean cost within the limit, chooses the arm of
+    each bin, so that tokens go where they raise accuracy most. Every bin must have all arms.
+    Evaluate a policy on other problems. Raises ValueError where even the cheapest arms cost more.
     """
     for trial in check_list("trials", trials, "a list of Trial"):
         check_type("trials", trial, Trial, "a list of Trial")
     if tokens is not None:
         check_float("tokens", tokens, 0, math.inf)
-    eases = {trial.problem: trial.easiness for trial in trials}
-    edges = _quantiles(sorted(eases.values()), check_int("bins", bins, 1, 1024))
+    easiness = {trial.problem: trial.easiness for trial in trials}
+    edges = _quantiles(sorted(easiness.values()), check_int("bins", bins, 1, 1024))
     table = _means(trials, edges)
 
-    sizes = Counter(bisect_right(edges, easiness) for easiness in eases.values())
+    sizes = Counter(bisect_right(edges, value) for value in easiness.values())
 
     def chosen(price: float) -> list[Allocation]:
         return [
@@ -203,14 +205,16 @@ def fit(
         ]
 
     def cost(arms: Sequence[Allocation]) -> float:
-        spent = [sizes[at] * table[at][arm][1] for at, arm in enumerate(arms)]
-        return math.fsum(spent) / len(eases)
+        spent = [sizes[index] * table[index][arm][1] for index, arm in enumerate(arms)]
+        return math.fsum(spent) / len(easiness)
 
     price = 0.0
     if tokens is not None and cost(chosen(price)) > tokens:
-        low, price = 0.0, 1.0  # a token for an answer: more than any arm is worth
+        low, price = 0.0, 1.0  # at one answer per token every bin takes its cheapest arm
         if (least := cost(chosen(price))) > tokens:
-            raise ValueError(f"tokens is {tokens}; even the cheapest arms take {least:.1f}")
+            raise ValueError(
+                f"tokens is {tokens}; even the cheapest arms take {least:.1f}: allow more"
+            )
         for _ in range(_HALVINGS):
             middle = (low + price) / 2
             low, price = (low, middle) if cost(chosen(middle)) <= tokens else (middle, price)
@@ -218,30 +222,30 @@ def fit(
 
 
 def _quantiles(ascending: Sequence[float], bins: int) -> tuple[float, ...]:
-    """Edges between bins of like size, fewer where many values are equal."""
+    """Return the edges between bins of equal size, fewer where many values are equal."""
     if not ascending:
-        raise ValueError("there are no trials to fit a policy to")
-    edges = {ascending[len(ascending) * at // bins] for at in range(1, bins)}
+        raise ValueError("there are no trials to fit a policy to: give one or more")
+    edges = {ascending[len(ascending) * index // bins] for index in range(1, bins)}
     return tuple(sorted(edges - {ascending[0]}))
 
 
 def _means(
     trials: Sequence[Trial], edges: tuple[float, ...]
 ) -> list[Mapping[Allocation, tuple[float, float]]]:
-    """Of each bin, each arm's mean accuracy and tokens."""
+    """Return, for each bin, each arm's mean accuracy and mean tokens."""
     table: list[dict[Allocation, list[Trial]]] = [{} for _ in range(len(edges) + 1)]
     for trial in trials:
         table[bisect_right(edges, trial.easiness)].setdefault(trial.arm, []).append(trial)
     every = {trial.arm for trial in trials}
-    if any(set(found) != every for found in table):
+    if any(set(by_arm) != every for by_arm in table):
         raise ValueError("some bins lack some arms: measure every arm on every problem")
     return [
         {
             arm: (
-                math.fsum(trial.accuracy for trial in own) / len(own),
-                math.fsum(trial.tokens for trial in own) / len(own),
+                math.fsum(trial.accuracy for trial in measured) / len(measured),
+                math.fsum(trial.tokens for trial in measured) / len(measured),
             )
-            for arm, own in found.items()
+            for arm, measured in by_arm.items()
         }
-        for found in table
+        for by_arm in table
     ]

@@ -1,4 +1,4 @@
-"""Votes: the answer that most completions give (self-consistency, Wang et al. 2022)."""
+"""Majority vote: the most frequent answer wins (self-consistency, Wang et al. 2022)."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,24 +17,24 @@ Weight: TypeAlias = Literal["count", "probability"]
 
 
 def tally(ballots: Iterable[tuple[str | None, float]]) -> dict[str, float]:
-    """The summed weight of each answer, in the order in which they were first seen.
+    """Sum the weights of each answer, in the order in which the answers were first seen.
 
-    No answer, None, is no vote.
+    An answer of None is no vote.
     """
     weights: dict[str, list[float]] = {}
     for answer, weight in ballots:
         if answer is not None:
             weights.setdefault(answer, []).append(weight)
-    return {answer: math.fsum(given) for answer, given in weights.items()}
+    return {answer: math.fsum(summands) for answer, summands in weights.items()}
 
 
 def winner(votes: dict[str, float]) -> str | None:
-    """The answer of the largest weight, of equals the first seen; None without a vote."""
+    """Return the answer of the largest weight, the first seen of equals; None without a vote."""
     return max(votes, key=votes.__getitem__) if votes else None
 
 
 def is_decided(votes: dict[str, float], remaining: int) -> bool:
-    """Whether ``remaining`` more votes of weight 1 or less cannot change the winner."""
+    """Return whether ``remaining`` more votes of weight 1 or less cannot change the winner."""
     first, second = sorted([0.0, 0.0, *votes.values()])[:-3:-1]
     return first > second + remaining
 
@@ -43,9 +43,9 @@ def is_decided(votes: dict[str, float], remaining: int) -> bool:
 class MajorityVote(Strategy):
     """``n`` samples, one vote each: argmax over answers a of sum_i w_i [a_i = a].
 
-    A vote weighs 1, or exp of the mean log-probability of its tokens by ``weight`` "probability"
-    (Wang et al. 2022, table 1, "weighted sum, normalized"). With ``early_stop`` the rest is not
-    sampled once it cannot change the outcome. For votes weighted by a verifier see ``BestOfN``.
+    A vote weighs 1, or with ``weight`` "probability" exp of the mean log-probability of its tokens
+    (Wang et al. 2022, table 1, "weighted sum, normalized"). With ``early_stop``, sampling stops
+    once the outcome cannot change. For votes weighted by a verifier see ``BestOfN``.
     """
 
     n: int = 8
@@ -58,7 +58,7 @@ class MajorityVote(Strategy):
         check_one_of("weight", self.weight, get_args(Weight))
 
     def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
-        """Sample and vote; ``best`` is the first candidate, or the likeliest, of the winner."""
+        """Sample and vote; ``best`` is the winning answer's first, or most probable, candidate."""
         logprobs = 0 if self.weight == "probability" else None
         group = request.begin(work.engine, self.n, logprobs=logprobs)
         with work:

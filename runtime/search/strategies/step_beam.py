@@ -1,4 +1,4 @@
-"""Search over steps: beams and diverse subtrees under a verifier.
+"""Step beam search: beams or diverse subtrees (DVTS) guided by a verifier.
 
 Snell et al. 2024, "Scaling LLM test-time compute optimally", section 5.1 (beam search,
 lookahead), and Beeching et al. 2024, "Scaling test-time compute with open models" (DVTS).
@@ -25,14 +25,14 @@ from gpt2edge.runtime.search.verifiers.verifier import Aggregate, AnyVerifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBeam(Strategy):
-    """Beam search over steps: ``n`` paths, of which the best n / width go on, width times each.
+    """Beam search over steps: of ``n`` paths the best n / width continue, with width samples each.
 
-    A path that ends leaves the beam and is a candidate; the search ends with ``n`` of them, with
-    nothing left to grow or after ``max_steps``. With ``diverse`` it is DVTS: n / width subtrees of
-    their own, each of which keeps the best of its ``width`` samples and returns all of its last.
-    With ``lookahead`` k a step has the score that the path gets after k more greedy steps, which
-    are then forgotten. A path whose newest step scores below ``prune_below`` is dropped with that
-    step; where none is left the step is drawn again.
+    A path that ends leaves the beam and is a candidate; the search ends with ``n`` candidates,
+    with no path left to grow or after ``max_steps``. With ``diverse`` it is DVTS: n / width
+    independent subtrees, each of which keeps the best of its ``width`` samples and returns all
+    samples of its last step. With ``lookahead`` k, a step is scored after k more greedy steps,
+    which are then discarded. A path whose newest step scores below ``prune_below`` is dropped; if
+    no path is left, the step is sampled again.
     """
 
     verifier: AnyVerifier
@@ -60,19 +60,17 @@ class StepBeam(Strategy):
             )
 
     def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
-        """Search; ``candidates`` are the paths that ended, or were the last when it had to end."""
-        roots = [
-            StepPath(item, (at,)) for at, item in enumerate(request.begin(work.engine, self.n))
-        ]
+        """Search; ``candidates`` are the paths that ended, else the unfinished ones at the stop."""
+        roots = [StepPath(item, (i,)) for i, item in enumerate(request.begin(work.engine, self.n))]
         size = self.width if self.diverse else self.n
-        pools = [_Pool(self, roots[at : at + size]) for at in range(0, self.n, size)]
+        pools = [_Pool(self, roots[start : start + size]) for start in range(0, self.n, size)]
         with work:
             for _ in range(self.max_steps):
                 growing = [path for pool in pools for path in pool.growing]
                 if not growing:
                     break
                 advance(work, growing, self.step)
-                self._judge(work, growing, request.sampling or default_sampling(work.engine))
+                self._score(work, growing, request.sampling or default_sampling(work.engine))
                 for pool in pools:
                     if pool.growing:
                         pool.select()
@@ -85,10 +83,10 @@ class StepBeam(Strategy):
             stopped=work.stopped,
         )
 
-    def _judge(
+    def _score(
         self, work: SearchSession, paths: Sequence[StepPath], sampling: SamplingParams
     ) -> None:
-        """Score paths, those that go on by what they come to after ``lookahead`` greedy steps."""
+        """Score paths; an unfinished one by its text after ``lookahead`` more greedy steps."""
         if not self.lookahead:
             score_paths(work, paths, self.verifier, self.aggregate)
             return
@@ -97,13 +95,13 @@ class StepBeam(Strategy):
         rolled = [path for path in ahead if not path.is_finished]
         advance(work, rolled, self.step, steps=self.lookahead, keep=False)
         score_paths(work, ahead, self.verifier, self.aggregate)
-        for path, seen in zip(paths, ahead, strict=True):
-            path.scores = seen.scores[: max(1, len(path.steps(work)))]
-            path.value = seen.value
+        for path, scored in zip(paths, ahead, strict=True):
+            path.scores = scored.scores[: max(1, len(path.steps(work)))]
+            path.value = scored.value
 
 
 class _Pool:
-    """Paths that compete with one another: the whole beam, or one subtree of DVTS."""
+    """Paths that compete with each other: the whole beam, or one subtree of DVTS."""
 
     def __init__(self, beam: StepBeam, roots: Sequence[StepPath]) -> None:
         self._beam = beam
@@ -116,7 +114,7 @@ class _Pool:
         self.growing = list(roots)
 
     def select(self) -> None:
-        """After a step: set aside what ended, keep the best, and let them branch."""
+        """Set aside the paths that ended with this step, keep the best others and branch them."""
         sound = [path for path in self.growing if not self._is_pruned(path)]
         if not sound:
             self._retry()
@@ -137,26 +135,26 @@ class _Pool:
         self.growing = self._branches()
 
     def results(self) -> list[StepPath]:
-        """The paths that ended, the best of too many; where none did those in the making."""
+        """Return the ended paths, the best ones if too many; without any, the unfinished paths."""
         if self._beam.diverse or len(self._ended) <= self._slots:
             return self._ended or self.growing
         best = sorted(self._ended, key=_value, reverse=True)[: self._slots]
         return [path for path in self._ended if path in best]
 
     def _branches(self) -> list[StepPath]:
-        """The kept paths, so often that the slots are full; the best has what is left over."""
+        """Return branches of the kept paths that fill the slots; the best get the remainder."""
         parents = self._parents
         if not parents:
             return []
         share, left = divmod(self._slots, len(parents))
         return [
             parent.branch(child, self._attempt)
-            for place, parent in enumerate(parents)
-            for child in range(share + (place < left))
+            for rank, parent in enumerate(parents)
+            for child in range(share + (rank < left))
         ]
 
     def _retry(self) -> None:
-        """Draw the step again from where it began."""
+        """Sample the step again from its beginning."""
         self._attempt += 1
         if self._parents:
             self.growing = self._branches()

@@ -1,4 +1,4 @@
-"""Paths: generations that grow step by step, branch and are scored."""
+"""StepPath: a generation that grows step by step, branches and is scored."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -25,36 +25,36 @@ _ATTEMPTS: Final = 1 << 16
 class StepPath:
     """A generation with its steps and their scores.
 
-    ``key`` names its random stream: sample i of the prompt has (i,), as in ``generate_batch``. A
-    first child carries its parent's stream on, so a path that never branches is a plain sample;
-    child j after d steps has the parent's key with (d, j) added.
+    ``key`` identifies its random stream: sample i of the prompt has (i,), as in
+    ``generate_batch``. The first child continues its parent's stream, so that a path that never
+    branches equals a plain sample; child j after d steps has the parent's key followed by (d, j).
     """
 
     def __init__(self, generation: Generation, key: tuple[int, ...]) -> None:
         self.generation = generation
         self.key = key
         self.marks: list[int] = []  # lengths in tokens at which steps ended
-        self._ends: list[int] = []  # and in characters, of as many as somebody asked for
+        self._ends: list[int] = []  # the same in characters, computed on demand by steps()
         self.scores: tuple[float, ...] = ()
         self.value: float | None = None
 
     @property
     def is_finished(self) -> bool:
-        """Whether its text has come to its own end."""
+        """Return whether its text is complete."""
         return self.generation.finish_reason is not None
 
     def branch(self, child: int, attempt: int = 0) -> "StepPath":
-        """Child number ``child``; another ``attempt`` draws all of them afresh."""
+        """Return child number ``child``; another ``attempt`` samples all children again."""
         number = child + _ATTEMPTS * attempt
         key = (*self.key, len(self.marks), number) if number else self.key
-        return self._twin(self.generation.fork(key if number else None), key)
+        return self._copy(self.generation.fork(key if number else None), key)
 
     def rollout(self, sampling: SamplingParams) -> "StepPath":
-        """A twin that goes on as ``sampling`` says."""
-        return self._twin(self.generation.fork(sampling=sampling), self.key)
+        """Return a copy that continues with ``sampling``."""
+        return self._copy(self.generation.fork(sampling=sampling), self.key)
 
     def steps(self, work: SearchSession) -> list[str]:
-        """The text by steps, the one in the making included; a stop string is no part of it."""
+        """Return the text as steps, the incomplete last one included, without a stop string."""
         token_ids = self.generation.token_ids
         decode = work.tokenizer.decode
         text = self.generation.completion().text if self.is_finished else decode(token_ids)
@@ -65,7 +65,7 @@ class StepPath:
         return [piece for piece in pieces if piece] or [""]
 
     def candidate(self, extract: Extract) -> Candidate:
-        """What there is of it, cancelled where it has not ended."""
+        """Return the text so far as a candidate; cancel the generation if it has not ended."""
         self.generation.cancel()
         completion = self.generation.completion()
         return Candidate(
@@ -75,11 +75,11 @@ class StepPath:
             answer=extract(completion.text),
         )
 
-    def _twin(self, generation: Generation, key: tuple[int, ...]) -> "StepPath":
-        twin = StepPath(generation, key)
-        twin.marks, twin.scores, twin.value = list(self.marks), self.scores, self.value
-        twin._ends = list(self._ends)
-        return twin
+    def _copy(self, generation: Generation, key: tuple[int, ...]) -> "StepPath":
+        path = StepPath(generation, key)
+        path.marks, path.scores, path.value = list(self.marks), self.scores, self.value
+        path._ends = list(self._ends)
+        return path
 
 
 def advance(
@@ -90,10 +90,10 @@ def advance(
     steps: int = 1,
     keep: bool = True,
 ) -> None:
-    """Grow every unfinished path by so many steps, all of them together."""
+    """Grow every unfinished path by ``steps`` steps, all paths together."""
     by_generation = {id(path.generation): path for path in paths}
     goals = {id(path.generation): len(path.marks) + steps for path in paths}
-    # a separator is complete with its last character, which, in ASCII, is in one token
+    # A separator is complete with its last character; an ASCII character is within one token.
     is_plain = isinstance(step, str) and step.isascii() and work.tokenizer.is_byte_level
     last = step[-1:] if isinstance(step, str) and is_plain else ""
 
@@ -116,7 +116,7 @@ def score_paths(
 ) -> None:
     """Give every path the scores of its steps, and their aggregate as its value.
 
-    A verifier of whole texts is asked once a step, for the text so far.
+    A verifier of whole texts scores the text so far, once per step.
     """
     if not paths:
         return

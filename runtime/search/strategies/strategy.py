@@ -1,4 +1,4 @@
-"""Strategy: what the methods that look for one completion have in common."""
+"""Strategy: the common base of the methods that search for one completion."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Strategy(ABC):
     ) -> SearchResult:
         """Search, within ``budget``; the other arguments are those of ``Engine.generate``.
 
-        Without ``sampling`` it is the model's default, or temperature 0.8 where that is greedy.
+        Without ``sampling``, the model's default is used, or temperature 0.8 if that is greedy.
         """
         request = SearchPrompt(
             prompt=prompt, sampling=sampling, max_new_tokens=max_new_tokens, stop=stop
@@ -38,4 +38,4 @@ class Strategy(ABC):
 
     @abstractmethod
     def search(self, work: SearchSession, request: SearchPrompt) -> SearchResult:
-        """What ``run`` does, in a workspace: its cost and its budget go on where they were."""
+        """Run within an existing search session, whose cost and budget continue."""

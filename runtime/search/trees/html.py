@@ -1,6 +1,6 @@
-"""A tree as an HTML page of its own: no script, nothing fetched, every text escaped.
+"""A tree as one HTML page: no script, nothing fetched, every text escaped.
 
-The tree is nested <details>, which a keyboard opens and closes as a mouse does.
+The tree is nested <details> elements, which open and close by keyboard and mouse.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ meter {{ width: 4rem; height: .7rem; vertical-align: middle; }}
 
 
 def render_html(tree: Tree, *, title: str = "Tree", best: Node | None = None) -> str:
-    """The page; the path to ``best`` is open and in bold."""
+    """Return the page, with the path to ``best`` open and in bold."""
     marked = {node.id for node in tree.path(best)} if best is not None else set()
     link = "" if best is None else f' The best is <a href="#n{best.id}">#{best.id}</a>.'
     body = "\n".join(_elements(tree, marked))
@@ -52,7 +52,7 @@ def render_html(tree: Tree, *, title: str = "Tree", best: Node | None = None) ->
 
 
 def _elements(tree: Tree, marked: set[int]) -> Iterator[str]:
-    """Nested elements, a line each; those left open are closed where a line is no deeper."""
+    """Yield nested elements, one per line; close the open ones before a line that is no deeper."""
     opened: list[int] = []
     for line in lines(tree):
         depth, node = len(line.lasts), line.node

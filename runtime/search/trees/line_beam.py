@@ -1,4 +1,4 @@
-"""The likeliest next lines of a text, by a beam over tokens."""
+"""LineBeam: the most probable next lines of a text, by a beam search over tokens."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,14 @@ from gpt2edge.runtime.search.search_session import SearchSession
 
 
 class ScoredLine(NamedTuple):
-    """What a model would write next, and how likely."""
+    """A line that a model may write next, and its probability."""
 
     text: str
     probability: float
 
 
 class _GrowingLine(NamedTuple):
-    """One line so far: of which prompt, and how likely. ``text`` once it has ended."""
+    """A line so far: its prompt's index and log-probability; ``text`` once it has ended."""
 
     prompt: int
     token_ids: tuple[int, ...]
@@ -35,11 +35,12 @@ class _GrowingLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineBeam:
-    """The ``k`` likeliest texts up to ``end`` that follow a prompt, each with its probability.
+    """The ``k`` most probable texts up to ``end`` that follow a prompt, with probabilities.
 
-    Unlike samples they all differ, as tokens, need no seed and cost a row each. A line below the
-    probability ``least`` is dropped, and so is one that has not ended after ``max_new_tokens`` or
-    that meets the end of text. All prompts advance in one batch, as far as the cache allows.
+    Unlike samples, they all differ as tokens, need no seed and cost one row each. A line is
+    dropped when its probability falls below ``least``, when it has not ended after
+    ``max_new_tokens``, or at an end-of-text token. All prompts advance in one batch, as far as the
+    cache allows.
     """
 
     k: int = 8
@@ -54,12 +55,12 @@ class LineBeam:
         check_text("end", self.end, empty=False)
 
     def __call__(self, prompts: Sequence[str], work: SearchSession) -> list[list[ScoredLine]]:
-        """The lines of each prompt, the likeliest first. Raises OutOfBudget."""
+        """Return the lines of each prompt, the most probable first. Raises OutOfBudget."""
         encoded = [work.engine.encode(prompt) for prompt in prompts]
         longest = max(map(len, encoded), default=1) + self.max_new_tokens
         longest = min(longest, work.engine.config.n_positions)
         together = max(1, work.engine.affordable_rows(longest) // self.k)
-        found: list[list[ScoredLine]] = []
+        results: list[list[ScoredLine]] = []
         for start in range(0, len(encoded), together):
             group = encoded[start : start + together]
             decoder = work.decoder(self.k * len(group), longest)
@@ -68,40 +69,43 @@ class LineBeam:
             scheduler.add_search(search)
             for _ in scheduler.run():
                 pass
-            found += search.lines()
-        return found
+            results += search.lines()
+        return results
 
 
 class _LineSearch:
-    """Some prompts whose lines grow together, on rows of a scheduler (``Branching``)."""
+    """The search for several prompts together, on rows of a scheduler (``Branching``)."""
 
     def __init__(
         self,
-        knobs: LineBeam,
+        options: LineBeam,
         work: SearchSession,
         prompts: Sequence[Sequence[int]],
         max_length: int,
     ) -> None:
         self.prompts = prompts
-        self.width = knobs.k * len(prompts)
+        self.width = options.k * len(prompts)
         self.is_done = False
-        self._knobs, self._work = knobs, work
-        self._floor = math.log(knobs.least) if knobs.least else -math.inf
+        self._options, self._work = options, work
+        self._floor = math.log(options.least) if options.least else -math.inf
         self._eos_ids = sorted(work.engine.defaults.eos_ids)
         self._ended: list[_GrowingLine] = []
-        self._steps_left = min(knobs.max_new_tokens, max_length - max(map(len, prompts)))
+        self._steps_left = min(options.max_new_tokens, max_length - max(map(len, prompts)))
 
     def begin(self, logits: NDArray[np.float32], reused: Sequence[int]) -> list[Branch]:  # noqa: ARG002
         """Take the first step from ``logits`` [prompts, vocab_size]."""
-        roots = [_GrowingLine(place, (), 0.0) for place in range(len(logits))]
+        roots = [_GrowingLine(prompt, (), 0.0) for prompt in range(len(logits))]
         return self.advance(roots, logits)
 
     def advance(self, members: Sequence[_GrowingLine], logits: NDArray[np.float32]) -> list[Branch]:
-        """Grow every line by a token, until all have ended or are too unlikely."""
+        """Grow every line by a token, until all have ended or are too improbable.
+
+        ``logits`` [members, vocab_size].
+        """
         self._steps_left -= 1
-        kept = self._likeliest(self._ended, members, logits)
-        self._ended = [path for path, _ in kept if path.text is not None]
-        growing = [Branch(path, parent) for path, parent in kept if path.text is None]
+        best = self._most_probable(self._ended, members, logits)
+        self._ended = [line for line, _ in best if line.text is not None]
+        growing = [Branch(line, parent) for line, parent in best if line.text is None]
         self.is_done = not growing or self._steps_left < 1
         return growing
 
@@ -117,53 +121,61 @@ class _LineSearch:
         return iter(())
 
     def lines(self) -> list[list[ScoredLine]]:
-        """Return the lines of each prompt that have ended, the likeliest first."""
-        found: list[list[ScoredLine]] = [[] for _ in self.prompts]
-        for path in self._ended:
-            found[path.prompt].append(ScoredLine(path.text or "", math.exp(path.logprob)))
-        return found
+        """Return the lines of each prompt that have ended, the most probable first."""
+        results: list[list[ScoredLine]] = [[] for _ in self.prompts]
+        for line in self._ended:
+            results[line.prompt].append(ScoredLine(line.text or "", math.exp(line.logprob)))
+        return results
 
-    def _likeliest(
+    def _most_probable(
         self,
         ended: Sequence[_GrowingLine],
         growing: Sequence[_GrowingLine],
         logits: NDArray[np.float32],
     ) -> list[tuple[_GrowingLine, int]]:
-        """The k likeliest of each prompt, ended or grown by a token, and the places of the
-        latters' parents; ties by age."""
-        options: list[list[tuple[float, int, int | None]]] = [[] for _ in self.prompts]
-        for place, path in enumerate(ended):
-            options[path.prompt].append((path.logprob, place, None))
-        totals = log_softmax(logits) + np.array([[path.logprob] for path in growing])
+        """Return the k most probable lines of each prompt, with the index of each one's parent.
+
+        A line has ended before (parent -1) or is grown by one token; of equals the older is first.
+        """
+        # per prompt: log-probability, index into ended or growing, next token (None: ended)
+        candidates: list[list[tuple[float, int, int | None]]] = [[] for _ in self.prompts]
+        for index, line in enumerate(ended):
+            candidates[line.prompt].append((line.logprob, index, None))
+        # [growing, vocab_size] + [growing, 1]
+        totals = log_softmax(logits) + np.array([[line.logprob] for line in growing])
         totals[:, self._eos_ids] = -math.inf
-        for place, (path, row) in enumerate(zip(growing, totals, strict=True)):
-            likely, logprobs = self._tokens(row)
-            options[path.prompt] += zip(logprobs, repeat(place), likely, strict=False)
-        kept = []
-        for mine in options:
-            mine.sort(key=itemgetter(0), reverse=True)
-            for logprob, place, token_id in mine[: self._knobs.k]:
+        for index, (line, row) in enumerate(zip(growing, totals, strict=True)):
+            token_ids, logprobs = self._tokens(row)
+            candidates[line.prompt] += zip(logprobs, repeat(index), token_ids, strict=False)
+        best = []
+        for group in candidates:
+            group.sort(key=itemgetter(0), reverse=True)
+            for logprob, index, token_id in group[: self._options.k]:
                 if token_id is None:
-                    kept.append((ended[place], -1))
+                    best.append((ended[index], -1))
                 else:
-                    kept.append((self._grown(growing[place], token_id, logprob), place))
-        return kept
+                    best.append((self._grown(growing[index], token_id, logprob), index))
+        return best
 
     def _tokens(self, logprobs: NDArray[np.float64]) -> tuple[list[int], list[float]]:
-        """The tokens that leave a path likely enough, at most k, and what it is with each."""
+        """Return at most k tokens that keep a line above ``least``, and its total with each.
+
+        ``logprobs`` [vocab_size] are the line's totals with each token.
+        """
+        k = self._options.k
         likely = np.flatnonzero(logprobs >= self._floor)
-        if len(likely) > self._knobs.k:
-            likely = likely[np.argpartition(-logprobs[likely], self._knobs.k - 1)[: self._knobs.k]]
+        if len(likely) > k:
+            likely = likely[np.argpartition(-logprobs[likely], k - 1)[:k]]  # [k], in no order
         return likely.tolist(), logprobs[likely].tolist()
 
-    def _grown(self, path: _GrowingLine, token_id: int, logprob: float) -> _GrowingLine:
-        token_ids = (*path.token_ids, token_id)
-        return path._replace(token_ids=token_ids, logprob=logprob, text=self._line_of(token_ids))
+    def _grown(self, line: _GrowingLine, token_id: int, logprob: float) -> _GrowingLine:
+        token_ids = (*line.token_ids, token_id)
+        return line._replace(token_ids=token_ids, logprob=logprob, text=self._line_of(token_ids))
 
     def _line_of(self, token_ids: tuple[int, ...]) -> str | None:
-        """The line, its special tokens spelled, where these tokens hold a whole one."""
-        last = self._knobs.end[-1]
+        """Return the line with special tokens spelled if these tokens complete one, else None."""
+        last = self._options.end[-1]
         if last.isascii() and last not in self._work.tokenizer.piece(token_ids[-1]):
             return None
-        text, end, _ = self._work.tokenizer.spelled(token_ids).partition(self._knobs.end)
+        text, end, _ = self._work.tokenizer.spelled(token_ids).partition(self._options.end)
         return text + end if end else None

@@ -1,4 +1,4 @@
-"""Loom: completions that branch, and branch again (a "multiverse" of texts)."""
+"""Loom: a tree of completions that branch on request (a "multiverse" of texts)."""
 
 import math
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeEdge
 
 
 class Loom:
-    """A tree of continuations that grows where it is told to.
+    """A tree of continuations that grows at the nodes the caller chooses.
 
     A node's ``text`` is a piece of up to ``tokens`` tokens, its ``state`` the whole text up to its
     end, its ``value`` the geometric mean of the model's probabilities of its tokens. The prior of
-    an edge is the probability of the whole piece over that of all its siblings. Equal pieces are
-    one node, whose edge has a visit for each.
+    an edge is the probability of its piece divided by the sum over all siblings. Equal pieces are
+    one node, with one visit of its edge for each.
 
-    What was computed once is kept: a branch reads one token, the last of the text before it, and
-    then costs its new tokens. Draw j below the node at places (a, b, ...) has the random stream
-    (seed, a, b, ..., j): the first pieces are the beginnings of a batch's plain samples, and a tree
-    that was saved goes on as if it had never been away.
+    Prefixes stay in the cache: a branch reads one token, the last of the text before it, and then
+    costs its new tokens. Sample j below the node with child indices (a, b, ...) has the random
+    stream (seed, a, b, ..., j): the first pieces are the beginnings of a batch's samples, and a
+    saved tree continues exactly as an unsaved one.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class Loom:
 
     @property
     def cost(self) -> Cost:
-        """What all branches have cost so far."""
+        """Return the cost of all branches so far."""
         return self._work.cost
 
     @property
     def stopped(self) -> StopReason:
-        """Why the last branching ended early, or "done"."""
+        """Return why the last branching ended early, or "done"."""
         return self._work.stopped
 
     def branch(self, nodes: Sequence[Node], n: int = 3) -> list[Node]:
-        """``n`` continuations of each of ``nodes``, all decoded together: the new nodes.
+        """Decode ``n`` continuations of each of ``nodes`` together; return the new nodes.
 
-        Nodes that have come to an end of their own, or to that of the context, have none. Where
-        the budget ends or Ctrl-C is pressed, pieces that are not whole are left out.
+        Nodes that are complete, or whose context is full, get none. Where the budget ends or
+        Ctrl-C is pressed, incomplete pieces are left out.
         """
         check_int("n", n, 1, 1024)
         for node in check_list("nodes", nodes, "a list of nodes"):
@@ -87,15 +87,15 @@ class Loom:
         return self.tree.nodes[before:]
 
     def grow(self, node: Node, *, n: int = 3, depth: int = 1) -> list[Node]:
-        """Branch ``node``, what comes of it, and so on: ``depth`` levels; all the new nodes."""
+        """Branch ``node`` and its new descendants for ``depth`` levels; return all new nodes."""
         check_type("node", node, Node, "a node of the tree")
-        level, found = [node], []
+        level, grown = [node], []
         for _ in range(check_int("depth", depth, 1, 64)):
             level = self.branch(level, n)
-            found += level
+            grown += level
             if self.stopped != "done":
                 break
-        return found
+        return grown
 
     def _planted(self, prompt: Prompt) -> Tree:
         token_ids = self._engine.encode(prompt)
@@ -105,30 +105,33 @@ class Loom:
         return tree
 
     def _checked(self, tree: Tree) -> Tree:
-        """``tree``, where its texts are its tokens by this model's tokenizer."""
+        """Return ``tree`` if its texts match its tokens under this model's tokenizer."""
         for node in tree.nodes:
             if not node.token_ids:
                 raise Gpt2EdgeError(
-                    "this tree has no token ids: only one that branch has made can be gone on with"
+                    "this tree has no token ids: continue a tree that branch has made"
                 )
             if not self._says(tree, node):
-                raise Gpt2EdgeError(f"node {node.id} of this tree is of another model's tokenizer")
+                raise Gpt2EdgeError(
+                    f"node {node.id} of this tree is of another model's tokenizer: load the model "
+                    "that made the tree"
+                )
         return tree
 
     def _says(self, tree: Tree, node: Node) -> bool:
-        """Whether the tokens up to ``node`` are its text."""
+        """Return whether the tokens up to ``node`` decode to its text."""
         token_ids = self._token_ids(tree, node)
         if max(token_ids) >= self._engine.config.vocab_size:
             return False
         if node.parent is not None:
             return self._text(tree, token_ids).startswith(node.state)
-        # a special token written out in a prompt has no text, an empty prompt has a token
+        # A special token spelled in a prompt decodes to nothing; an empty prompt has one token.
         return self._work.tokenizer.decode(token_ids) == node.text or (
             self._engine.encode(node.text) == token_ids
         )
 
     def _text(self, tree: Tree, token_ids: Sequence[int]) -> str:
-        """The prompt, and the text of the tokens after it."""
+        """Return the prompt and the text of the tokens after it."""
         own = token_ids[len(tree.root.token_ids) :]
         return tree.root.text + self._work.tokenizer.decode(own)
 
@@ -136,7 +139,7 @@ class Loom:
         return [token_id for item in tree.path(node) for token_id in item.token_ids]
 
     def _draws(self, node: Node, n: int) -> list[Generation]:
-        """``n`` generations below ``node``, none begun."""
+        """Return ``n`` generations below ``node``, not yet started."""
         token_ids = self._token_ids(self.tree, node)
         room = self._engine.config.n_positions - len(token_ids) + 1
         if room < 1:
@@ -154,10 +157,10 @@ class Loom:
         return [first.fork((*places, number)) for number in range(done, done + n)]
 
     def _places(self, node: Node) -> list[int]:
-        """Which child of which child it is, from the root on."""
+        """Return the child index at each level from the root to ``node``."""
         path = self.tree.path(node)
         return [
-            next(at for at, edge in enumerate(parent.children) if edge.child == child.id)
+            next(i for i, edge in enumerate(parent.children) if edge.child == child.id)
             for parent, child in pairwise(path)
         ]
 
@@ -180,7 +183,7 @@ class Loom:
         parent.children[-1].visits = 1
 
     def _share(self, parent: Node) -> None:
-        """Priors of the edges: the probability of each piece over that of all."""
+        """Set the priors of the edges: the probability of each piece over the sum of all."""
         logprobs = [self._logprob(edge) for edge in parent.children]
         top = max(logprobs, default=0.0)
         mass = math.fsum(math.exp(logprob - top) for logprob in logprobs)

@@ -17,17 +17,18 @@ from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeEdge, TreeResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MCTS:
-    """Descend to a leaf, evaluate it, tell all nodes on the way.
+    """Monte Carlo tree search: select a leaf, evaluate it, back up its value.
 
-    ``rule`` "uct" (Kocsis and Szepesvari 2006) takes the child of the largest
-    Q + c sqrt(ln N / n), one without a visit first; "puct" (Silver et al. 2017, AlphaGo Zero,
-    after Rosin 2011) that of the largest Q + c P sqrt(N) / (1 + n), with Q ``first_play`` before
-    the first visit: at 1, the largest value there is, equal priors are all tried before any is
-    tried again. N counts the visits of the parent's edges, n those of the child's, Q is the mean
-    of what the child brought back. ``batch`` leaves are sought at once, the paths of the others
-    counted as lost meanwhile (virtual loss), and evaluated together. With ``transpositions``
-    equal states of one level are one node. The search ends after ``simulations``, or at the
-    first end worth ``accept``.
+    ``rule`` "uct" (Kocsis and Szepesvari 2006) selects the child of the largest
+    Q + c sqrt(ln N / n), an unvisited one first; "puct" (Silver et al. 2017, AlphaGo Zero,
+    after Rosin 2011) selects the child of the largest Q + c P sqrt(N) / (1 + n), where Q is
+    ``first_play`` before the first visit: at 1, the largest possible value, all children of equal
+    priors are visited once before any is visited twice. N counts the visits of the parent's edges,
+    n those of the child's edge, Q is the mean of the values backed up through the child, P the
+    prior. ``batch`` leaves are selected together, each with a virtual loss on its path, and
+    evaluated together. With ``transpositions``, equal states of one level are one node. The search
+    stops after ``simulations``, or at the first terminal state with a value of at least
+    ``accept``.
     """
 
     simulations: int = 64
@@ -46,7 +47,7 @@ class MCTS:
             check_float(name, getattr(self, name), -math.inf, math.inf)
 
     def run(self, engine: Engine, task: Task, *, budget: Budget | None = None) -> TreeResult:
-        """Search; ``best`` is the end of the highest value, or else that of the most visited."""
+        """Search; ``best`` is the terminal state of the highest value, else the most visited."""
         work = SearchSession(engine, budget)
         tree = tree_of(task)
         tree.root.is_terminal = task.is_terminal(task.root)
@@ -63,24 +64,24 @@ class MCTS:
 
 
 class _TreeSearch:
-    """One run: the tree, and the states that it holds at each level."""
+    """The state of one run: the tree, and its nodes by level and state."""
 
-    def __init__(self, knobs: MCTS, task: Task, tree: Tree, work: SearchSession) -> None:
+    def __init__(self, options: MCTS, task: Task, tree: Tree, work: SearchSession) -> None:
         self.work = work
-        self._knobs = knobs
+        self._options = options
         self._task = task
         self._tree = tree
         self._seen: dict[tuple[int, str], Node] = {}
         self._accepted = False
 
     def is_over(self) -> bool:
-        """Whether an end was good enough."""
+        """Return whether a terminal state reached ``accept``."""
         if self._accepted:
             self.work.stopped = "decided"
         return self._accepted
 
     def simulate(self, count: int) -> None:
-        """``count`` descents, then one batch of proposals and one of evaluations."""
+        """Select ``count`` leaves, then expand them in one batch and evaluate them in another."""
         self.work.check_time()
         paths = [self._descend([self._tree.root], first=True) for _ in range(count)]
         try:
@@ -89,7 +90,7 @@ class _TreeSearch:
             paths = [self._descend(path, first=False) for path in paths]
             leaves = {path[-1].id: path[-1] for path in paths if path[-1].value is None}
             self._evaluate(list(leaves.values()))
-        except BaseException:  # the visits brought nothing back, so they were none
+        except BaseException:  # these visits backed up no value: take them back
             self._undo(paths)
             raise
         for path in paths:
@@ -106,7 +107,7 @@ class _TreeSearch:
                 next(edge for edge in parent.children if edge.child == child.id).visits -= 1
 
     def _descend(self, path: list[Node], *, first: bool) -> list[Node]:
-        """On from the path's end to a node without children; every node counts a visit at once."""
+        """Extend the path to a node without children; count its visits now (virtual loss)."""
         if first:
             path[0].visits += 1
         while path[-1].children:
@@ -122,20 +123,20 @@ class _TreeSearch:
         return max(parent.children, key=lambda edge: self._bound(edge, total))
 
     def _bound(self, edge: TreeEdge, total: int) -> float:
-        knobs, mean = self._knobs, self._tree.nodes[edge.child].mean
-        if knobs.rule == "uct":
+        options, mean = self._options, self._tree.nodes[edge.child].mean
+        if options.rule == "uct":
             if not edge.visits:
                 return math.inf
-            return mean + knobs.c * math.sqrt(math.log(total) / edge.visits)
-        mean = mean if edge.visits else knobs.first_play
-        return mean + knobs.c * edge.prior * math.sqrt(max(1, total)) / (1 + edge.visits)
+            return mean + options.c * math.sqrt(math.log(total) / edge.visits)
+        mean = mean if edge.visits else options.first_play
+        return mean + options.c * edge.prior * math.sqrt(max(1, total)) / (1 + edge.visits)
 
     def _wants_children(self, node: Node) -> bool:
-        """Whether a leaf was evaluated before, so that it is time to look below it.
+        """Return whether to expand a leaf: it was evaluated on an earlier visit.
 
-        The root is opened at once: its value helps no choice.
+        The root is expanded at once: its value would influence no selection.
         """
-        if node.is_terminal or node.is_expanded or node.depth >= self._knobs.max_depth:
+        if node.is_terminal or node.is_expanded or node.depth >= self._options.max_depth:
             return False
         return node.value is not None or node.depth == 0
 
@@ -147,7 +148,7 @@ class _TreeSearch:
             node.is_expanded = True
             for thought in thoughts:
                 key = (node.depth + 1, thought.state)
-                known = self._seen.get(key) if self._knobs.transpositions else None
+                known = self._seen.get(key) if self._options.transpositions else None
                 if known is not None:
                     self._tree.link(node, known, thought.prior)
                     continue
@@ -161,7 +162,7 @@ class _TreeSearch:
         values = self._task.evaluate([node.state for node in nodes], self.work)
         for node, value in zip(nodes, values, strict=True):
             node.value = value
-            self._accepted |= node.is_terminal and value >= self._knobs.accept
+            self._accepted |= node.is_terminal and value >= self._options.accept
 
 
 def _best(tree: Tree) -> Node:

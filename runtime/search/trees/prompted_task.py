@@ -1,4 +1,4 @@
-"""Thoughts by prompt: a language model proposes, values and votes (Yao et al. 2023, section 3)."""
+"""Prompted tasks: a language model proposes, evaluates and votes (Yao et al. 2023, section 3)."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +13,12 @@ from gpt2edge.runtime.search.trees.task import Thought
 from gpt2edge.runtime.text.stopping import StopParams
 
 GAME24_WORDS: Final[Mapping[str, float]] = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
-"""What the paper's value prompt answers for Game of 24, and what its code makes of it."""
+"""The answers to the paper's value prompt for Game of 24, with the values of its code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """How a prompt is answered: ``n`` completions of at most ``max_new_tokens``."""
+    """How to complete a prompt: ``n`` completions of at most ``max_new_tokens``."""
 
     n: int = 1
     max_new_tokens: int | None = None
@@ -33,7 +33,7 @@ class Ask:
         StopParams.of(self.stop)
 
     def __call__(self, prompts: Sequence[str], work: SearchSession) -> list[list[str]]:
-        """The texts of the completions of each prompt."""
+        """Return the texts of each prompt's completions."""
         groups = work.sample(
             prompts,
             n=self.n,
@@ -45,36 +45,39 @@ class Ask:
 
 
 class Evaluate(Protocol):
-    """How good states are, with a model's help."""
+    """A function that evaluates states with a model."""
 
     def __call__(self, states: Sequence[str], work: SearchSession) -> list[float]:
-        """One number a state."""
+        """Return one number per state."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordValues:
-    """Each state by itself: the last of ``words`` in every answer, their values summed."""
+    """An evaluation of each state separately: the summed values of the last word per answer.
+
+    The last word of an answer is the last of ``words`` that occurs in it.
+    """
 
     prompt: Callable[[str], str]
     words: Mapping[str, float] = field(default_factory=lambda: GAME24_WORDS)
     ask: Ask = field(default_factory=lambda: Ask(n=3))
 
     def __call__(self, states: Sequence[str], work: SearchSession) -> list[float]:
-        """The sums; an answer without any of the words adds nothing."""
+        """Return the sums; an answer without any of the words adds nothing."""
         pattern = re.compile("|".join(map(re.escape, self.words)), re.IGNORECASE)
         answers = self.ask([self.prompt(state) for state in states], work)
         work.count_verified(len(states))
-        found = [[pattern.findall(text) for text in texts] for texts in answers]
+        occurrences = [[pattern.findall(text) for text in texts] for texts in answers]
         values = {word.lower(): value for word, value in self.words.items()}
-        return [sum(values[words[-1].lower()] for words in texts if words) for texts in found]
+        return [sum(values[words[-1].lower()] for words in texts if words) for texts in occurrences]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Votes:
-    """All states in one prompt: the share of the answers that chose each of them.
+    """An evaluation of all states in one prompt: the share of answers that chose each state.
 
-    ``read`` finds the number of the chosen state in an answer, from 0 on, or None.
+    ``read`` returns the index of the chosen state in an answer, from 0, or None.
     """
 
     prompt: Callable[[Sequence[str]], str]
@@ -82,19 +85,20 @@ class Votes:
     ask: Ask = field(default_factory=lambda: Ask(n=5))
 
     def __call__(self, states: Sequence[str], work: SearchSession) -> list[float]:
-        """The shares."""
+        """Return the share of each state."""
         (answers,) = self.ask([self.prompt(states)], work)
         work.count_verified(len(states))
         chosen = [self.read(answer) for answer in answers]
-        return [chosen.count(place) / len(chosen) for place in range(len(states))]
+        return [chosen.count(index) / len(chosen) for index in range(len(states))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptedThoughts:
-    """A task whose thoughts and values a language model writes, as a few-shot prompt asks it to.
+    """A task in which a language model writes the thoughts and values, by few-shot prompts.
 
-    ``prompt`` makes of a state the prompt that asks for what may follow; ``read`` makes of the
-    state and an answer the states that follow, one or many. Equal states are joined.
+    ``prompt`` turns a state into the prompt for its next thoughts; ``read`` turns the state and an
+    answer into the next states, one or many. Equal states are merged. ``ends`` tells terminal
+    states.
     """
 
     root: str
@@ -105,11 +109,11 @@ class PromptedThoughts:
     ask: Ask = field(default_factory=Ask)
 
     def is_terminal(self, state: str) -> bool:
-        """What ``ends`` says."""
+        """Return the result of ``ends``."""
         return self.ends(state)
 
     def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:
-        """What the model proposes; the prior is a proposal's share of all."""
+        """Return the model's proposals; a prior is the proposal's share of all proposals."""
         answers = self.ask([self.prompt(state) for state in states], work)
         return [
             self._thoughts([after for text in texts for after in self.read(state, text)])
@@ -117,7 +121,7 @@ class PromptedThoughts:
         ]
 
     def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
-        """What ``values`` says."""
+        """Return the result of ``values``."""
         return self.values(states, work)
 
     def _thoughts(self, states: Sequence[str]) -> list[Thought]:

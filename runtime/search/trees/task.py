@@ -1,4 +1,4 @@
-"""Tasks for tree search: what the next thoughts are, and how good a state is."""
+"""Tasks for tree search: propose the next thoughts and evaluate states."""
 
 import math
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from gpt2edge.runtime.search.verifiers.verifier import (
 )
 
 END: Final = "\x04"
-"""Ends the state of a text that has come to its own end, which tells it from one that goes on."""
+"""Marks the state of a complete text, to distinguish it from one that continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """A proposal: the ``state`` that it leads to, its own ``text``, and its ``prior``."""
+    """A proposal: its ``text``, the ``state`` that it leads to, and its ``prior``."""
 
     state: str
     text: str
@@ -32,37 +32,37 @@ class Thought:
 
 
 class Task(Protocol):
-    """What a tree search needs to know. A state is a text that the task itself can read.
+    """A problem for tree search. A state is a text that the task itself can read.
 
     States come in batches, so that a model can grow or score them together. ``work`` is the
-    model within the search's budget; a task may do without it.
+    model within the search's budget; a task need not use it.
     """
 
     @property
     def root(self) -> str:
-        """The state in which the search begins."""
+        """Return the state in which the search begins."""
         ...
 
     def is_terminal(self, state: str) -> bool:
-        """Whether nothing follows."""
+        """Return whether nothing follows ``state``."""
         ...
 
     def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:
-        """The next thoughts of each state, none at a dead end. Priors add up to 1 over siblings."""
+        """Return each state's next thoughts, none at a dead end; siblings' priors sum to 1."""
         ...
 
     def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
-        """How good each state is; for Monte Carlo tree search a number in [0, 1]."""
+        """Return each state's value; Monte Carlo tree search needs values in [0, 1]."""
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class SampledSteps:
-    """A text that grows by sampled steps, each of which is a thought; the verifier values them.
+    """A task whose thoughts are sampled steps of a text, evaluated by the verifier.
 
-    The thoughts of a state are up to ``branches`` samples of its next step, equal ones joined.
-    The prior is the policy's: the probability of the step's tokens, over that of all siblings.
-    The state is the text so far; its cache is forked, never computed again.
+    The thoughts of a state are up to ``branches`` samples of its next step, equal ones merged.
+    The prior is the probability of the step's tokens divided by the sum over its siblings. The
+    state is the text so far; its cache is forked, never recomputed.
     """
 
     engine: Engine
@@ -83,15 +83,15 @@ class SampledSteps:
 
     @property
     def root(self) -> str:
-        """The empty text."""
+        """Return the empty text."""
         return ""
 
     def is_terminal(self, state: str) -> bool:
-        """Whether the text has come to its own end."""
+        """Return whether the text is complete."""
         return state.endswith(END)
 
     def propose(self, states: Sequence[str], work: SearchSession) -> list[list[Thought]]:
-        """Samples of each state's next step."""
+        """Sample each state's next steps."""
         families = [self._family(state) for state in states]
         advance(work, [path for family in families for path in family], self.step)
         return [
@@ -100,45 +100,47 @@ class SampledSteps:
         ]
 
     def evaluate(self, states: Sequence[str], work: SearchSession) -> list[float]:
-        """The verifier's score of each text, aggregated over its steps."""
+        """Return the verifier's score of each text, aggregated over its steps."""
         paths = [self._paths[state] for state in states]
         begun = [path for path in paths if path.generation.token_ids]
         score_paths(work, begun, self.verifier, self.aggregate)
         return [path.value or 0.0 for path in paths]
 
     def text(self, state: str) -> str:
-        """The text of a state."""
+        """Return the text of a state."""
         return state.removesuffix(END)
 
     def _family(self, state: str) -> list[StepPath]:
-        """Children of a state that draw from streams of their own."""
+        """Return children of a state, each with its own random stream."""
         parent = self._paths[state]
         if state:
             return [parent.branch(child) for child in range(self.branches)]
-        roots = [StepPath(parent.generation.fork((at,)), (at,)) for at in range(self.branches)]
+        roots = [StepPath(parent.generation.fork((i,)), (i,)) for i in range(self.branches)]
         return [parent.branch(0), *roots[1:]]
 
     def _thoughts(
         self, state: str, family: Sequence[StepPath], work: SearchSession
     ) -> list[Thought]:
-        found: dict[str, tuple[str, float]] = {}
+        steps_by_state: dict[str, tuple[str, float]] = {}
         before = len(self._paths[state].generation.token_ids)
         for path in family:
             steps = path.steps(work)
             text = "".join(steps)
             after = text + END if path.is_finished else text
-            if after not in found:
+            if after not in steps_by_state:
                 self._paths.setdefault(after, path)
                 logprob = math.fsum(path.generation.logprobs[before:])
-                found[after] = (text[len(state) :], logprob)
-        top = max(logprob for _, logprob in found.values())
-        weights = {key: math.exp(logprob - top) for key, (_, logprob) in found.items()}
+                steps_by_state[after] = (text[len(state) :], logprob)
+        top = max(logprob for _, logprob in steps_by_state.values())
+        weights = {key: math.exp(logprob - top) for key, (_, logprob) in steps_by_state.items()}
         mass = sum(weights.values())
-        return [Thought(key, found[key][0], weight / mass) for key, weight in weights.items()]
+        return [
+            Thought(key, steps_by_state[key][0], weight / mass) for key, weight in weights.items()
+        ]
 
 
 def tree_of(task: Task) -> Tree:
-    """A tree of the task's root alone. Raises ArgumentError for what is no task."""
+    """Return a tree of the task's root alone. Raises ArgumentError if ``task`` is not a task."""
     methods = ("is_terminal", "propose", "evaluate")
     if isinstance(task, type) or not all(callable(getattr(task, name, None)) for name in methods):
         raise argument_error("task", task, f"a task, with root, {', '.join(methods)}")

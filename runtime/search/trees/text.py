@@ -1,4 +1,4 @@
-"""A tree as lines: what every view of it shows, and the view in plain text."""
+"""A tree as lines: the lines that every view shows, and the view in plain text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ _WIDTH: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class DrawnNode:
-    """A node in its place below a parent.
+    """A node as drawn below one of its parents.
 
-    ``lasts`` says of each level down to it whether it is the last there; ``prior`` is that of the
-    edge to it. A node of several parents is drawn in full where it comes first, and is a
-    ``repeat`` elsewhere.
+    ``lasts`` has a flag for each level down to the node: true where its ancestor there is the last
+    sibling. ``prior`` is that of the edge to it. A node of several parents is drawn in full the
+    first time, and is a ``repeat`` elsewhere.
     """
 
     node: Node
@@ -25,13 +25,13 @@ class DrawnNode:
 
     @property
     def text(self) -> str:
-        """The node's text on one line, control characters escaped, cut where it is long."""
+        """Return the node's text on one line, control characters escaped, long text shortened."""
         text = "".join(map(_visible, self.node.text))
         return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
     @property
     def facts(self) -> list[str]:
-        """Probability, value, visits, and whether it is an end or was pruned."""
+        """Return the probability, value, visits, and the marks "end" and "pruned"."""
         node = self.node
         facts = [f"p {self.prior:.3g}"] if self.prior != 1 else []
         if node.value is not None:
@@ -42,7 +42,7 @@ class DrawnNode:
 
 
 def lines(tree: Tree) -> Iterator[DrawnNode]:
-    """The nodes from the root on, each before its children."""
+    """Yield the nodes from the root on, each before its children."""
     waiting = [DrawnNode(tree.root, 1.0)]
     drawn: set[int] = set()
     while waiting:
@@ -52,13 +52,13 @@ def lines(tree: Tree) -> Iterator[DrawnNode]:
         drawn.add(line.node.id)
         yield line
         edges = [] if line.repeat else line.node.children
-        for place in reversed(range(len(edges))):
-            edge, lasts = edges[place], (*line.lasts, place == len(edges) - 1)
+        for index in reversed(range(len(edges))):
+            edge, lasts = edges[index], (*line.lasts, index == len(edges) - 1)
             waiting.append(DrawnNode(tree.nodes[edge.child], edge.prior, lasts))
 
 
 def render_text(tree: Tree) -> str:
-    """The tree in plain text, a line a node."""
+    """Return the tree in plain text, one line per node."""
     return "\n".join(_branches(line.lasts) + _label(line) for line in lines(tree))
 
 
@@ -76,7 +76,7 @@ def _label(line: DrawnNode) -> str:
 
 
 def _visible(character: str) -> str:
-    """A character as a terminal may show it: none moves the cursor or turns the text around."""
+    """Escape a character that a terminal would obey: cursor moves, text direction, backslashes."""
     if character.isprintable() and character != "\\":
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")

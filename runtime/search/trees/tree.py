@@ -1,4 +1,4 @@
-"""Tree: what a search looked at, to be saved, read back and printed."""
+"""Tree: the states that a search visited; can be saved, loaded and printed."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any, Final
 from gpt2edge._checks import check_float, check_int, check_path, check_text
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search.budget import Cost, StopReason
 
 FORMAT: Final = "gpt2edge-tree-1"
@@ -18,7 +18,7 @@ FORMAT: Final = "gpt2edge-tree-1"
 
 @dataclass(slots=True, kw_only=True)
 class TreeEdge:
-    """From a node to its child: the policy's ``prior``, and how often it was taken."""
+    """An edge from a node to its child: the policy's ``prior`` and the count of visits."""
 
     child: int
     prior: float = 1.0
@@ -29,8 +29,8 @@ class TreeEdge:
 class Node:
     """A state of the search, and the ``text`` that led to it from its first parent.
 
-    ``value`` is the evaluation, ``total`` the sum of what ``visits`` brought back. ``token_ids``
-    are those of ``text``, where the tree is one of completions.
+    ``value`` is the evaluation, ``total`` the sum of the values backed up over ``visits``.
+    ``token_ids`` are the tokens of ``text`` in a tree of completions.
     """
 
     id: int
@@ -49,7 +49,7 @@ class Node:
 
     @property
     def mean(self) -> float:
-        """Mean of what came back, 0 before the first visit."""
+        """Return the mean of the backed-up values, 0 before the first visit."""
         return self.total / self.visits if self.visits else 0.0
 
 
@@ -62,11 +62,11 @@ class Tree:
 
     @property
     def root(self) -> Node:
-        """Where the search began."""
+        """Return the state in which the search began."""
         return self.nodes[0]
 
     def add(self, parent: Node, state: str, text: str, prior: float = 1.0) -> Node:
-        """A new child of ``parent``."""
+        """Add a new child to ``parent`` and return it."""
         depth = parent.depth + 1
         node = Node(id=len(self.nodes), state=state, text=text, depth=depth, parent=parent.id)
         self.nodes.append(node)
@@ -74,17 +74,17 @@ class Tree:
         return node
 
     def link(self, parent: Node, child: Node, prior: float = 1.0) -> None:
-        """Make a node that is there a child of ``parent`` too. Raises ValueError for a cycle."""
+        """Make an existing node a child of ``parent`` too. Raises ValueError for a cycle."""
         if child.depth != parent.depth + 1:
             raise ValueError(f"node {child.id} is not one level below node {parent.id}")
         parent.children.append(TreeEdge(child=child.id, prior=prior))
 
     def children(self, node: Node) -> list[Node]:
-        """The children, in the order in which they were proposed."""
+        """Return the children in the order in which they were proposed."""
         return [self.nodes[edge.child] for edge in node.children]
 
     def path(self, node: Node) -> list[Node]:
-        """The nodes from the root to ``node``, by first parents."""
+        """Return the nodes from the root to ``node``, by first parents."""
         path = [node]
         while path[-1].parent is not None:
             path.append(self.nodes[path[-1].parent])
@@ -95,12 +95,12 @@ class Tree:
         write_whole(path, json.dumps(self.as_dict(), ensure_ascii=False) + "\n")
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``save`` writes."""
+        """Return the keys and values that ``save`` writes."""
         return {"format": FORMAT, "nodes": [asdict(node) for node in self.nodes]}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tree":
-        """Read what ``save`` wrote. Raises Gpt2EdgeError for anything else."""
+        """Read a tree that ``save`` wrote. Raises FileFormatError for anything else."""
         check_path("path", path)
         try:
             value = json.loads(text_of(Path(path).read_bytes(), "it"))
@@ -110,25 +110,25 @@ class Tree:
             tree.nodes = [_node(keys) for keys in value["nodes"]]
             tree._check()
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Gpt2EdgeError(f"{os.fspath(path)} is not a saved tree: {error}") from None
+            raise FileFormatError(f"{os.fspath(path)} is not a saved tree: {error}") from None
         return tree
 
     def _check(self) -> None:
-        for place, node in enumerate(self.nodes):
+        for index, node in enumerate(self.nodes):
             links = [edge.child for edge in node.children]
-            if node.id != place or any(not 0 < child < len(self.nodes) for child in links):
-                raise ValueError(f"node {place} is out of order or has children that are not there")
+            if node.id != index or any(not 0 < child < len(self.nodes) for child in links):
+                raise ValueError(f"node {index} is out of order or has a child that does not exist")
             if any(self.nodes[child].depth != node.depth + 1 for child in links):
-                raise ValueError(f"node {place} has a child that is not one level below it")
-            if (node.parent is None) != (place == 0) or not (node.parent or 0) < max(place, 1):
-                raise ValueError(f"node {place} has the parent {node.parent}")
+                raise ValueError(f"node {index} has a child that is not one level below it")
+            if (node.parent is None) != (index == 0) or not (node.parent or 0) < max(index, 1):
+                raise ValueError(f"node {index} has the parent {node.parent}")
         if not self.nodes:
             raise ValueError("it has no nodes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeResult:
-    """The best node that a search of a tree found, the tree, and the cost."""
+    """The result of a tree search: the best node, the tree and the cost."""
 
     best: Node
     tree: Tree
@@ -137,12 +137,12 @@ class TreeResult:
 
     @property
     def path(self) -> tuple[Node, ...]:
-        """From the root to the best node."""
+        """Return the nodes from the root to the best node."""
         return tuple(self.tree.path(self.best))
 
 
 def _node(keys: dict[str, Any]) -> Node:
-    """A node of a file. Raises ValueError, KeyError or TypeError for anything else."""
+    """Return the node of a file's keys. Raises ValueError, KeyError or TypeError for others."""
     edges = [TreeEdge(**edge) for edge in keys["children"]]
     token_ids = tuple(check_int("a token id", item, 0, 2**31) for item in keys.get("token_ids", ()))
     node = Node(**{**keys, "children": edges, "token_ids": token_ids})

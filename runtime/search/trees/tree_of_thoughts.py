@@ -16,12 +16,13 @@ from gpt2edge.runtime.search.trees.tree import Node, Tree, TreeResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeOfThoughts:
-    """Propose, evaluate, keep: algorithms 1 and 2 of the paper.
+    """Tree of Thoughts: propose, evaluate, select; algorithms 1 and 2 of the paper.
 
     ``order`` "bfs" keeps the ``breadth`` best states of each level; "dfs" follows the best child
-    first and turns back at a dead end or where nothing is worth ``threshold``. A state that comes
-    up again, under any parent of its level, is evaluated once and followed once. The search ends
-    at the first end worth ``accept``, after ``max_depth`` levels or ``max_nodes`` states.
+    first and backtracks at a dead end or where no value reaches ``threshold``. A state proposed
+    again under any parent of its level is evaluated and expanded once. The search stops at the
+    first terminal state with a value of at least ``accept``, after ``max_depth`` levels or
+    ``max_nodes`` states.
     """
 
     order: Literal["bfs", "dfs"] = "bfs"
@@ -38,9 +39,9 @@ class TreeOfThoughts:
             check_float(name, getattr(self, name), -math.inf, math.inf)
 
     def run(self, engine: Engine, task: Task, *, budget: Budget | None = None) -> TreeResult:
-        """Search; ``best`` is the end of the highest value, or where none was met the best state.
+        """Search; ``best`` is the terminal state of the highest value, else the best state.
 
-        States below the threshold are in the tree, marked as pruned.
+        States below the threshold stay in the tree, marked as pruned.
         """
         work = SearchSession(engine, budget)
         tree = tree_of(task)
@@ -56,37 +57,39 @@ class TreeOfThoughts:
 
 
 class _ThoughtSearch:
-    """One run: the tree, and the states that it holds."""
+    """The state of one run: the tree, and its nodes by state."""
 
-    def __init__(self, knobs: TreeOfThoughts, task: Task, tree: Tree, work: SearchSession) -> None:
+    def __init__(
+        self, options: TreeOfThoughts, task: Task, tree: Tree, work: SearchSession
+    ) -> None:
         self.work = work
-        self._knobs = knobs
+        self._options = options
         self._task = task
         self._tree = tree
         self._seen = {tree.root.state: tree.root}
         self._accepted = False
 
     def breadth_first(self) -> None:
-        """Level by level, all states of a level in one batch."""
+        """Search level by level, all states of a level in one batch."""
         frontier = [self._tree.root]
         while not self._is_over() and frontier:
             children = self._expand(frontier)
             going = [node for node in children if not (node.is_terminal or node.is_pruned)]
             going.sort(key=_value, reverse=True)
-            for node in going[self._knobs.breadth :]:
+            for node in going[self._options.breadth :]:
                 node.is_pruned = True
-            frontier = self._deep_enough(going[: self._knobs.breadth])
+            frontier = self._expandable(going[: self._options.breadth])
 
     def depth_first(self) -> None:
-        """The best child first; those of one state in one batch."""
+        """Search the best child first, the children of one state in one batch."""
         stack = [self._tree.root]
         while not self._is_over() and stack:
             children = self._expand([stack.pop()])
             going = [node for node in children if not (node.is_terminal or node.is_pruned)]
-            stack += self._deep_enough(sorted(going, key=_value, reverse=True))[::-1]
+            stack += self._expandable(sorted(going, key=_value, reverse=True))[::-1]
 
     def _expand(self, nodes: Sequence[Node]) -> list[Node]:
-        """New children of ``nodes``, evaluated."""
+        """Add the new children of ``nodes``, evaluate and return them."""
         self.work.check_time()
         proposals = self._task.propose([node.state for node in nodes], self.work)
         fresh: list[Node] = []
@@ -104,21 +107,24 @@ class _ThoughtSearch:
         values = self._task.evaluate([node.state for node in fresh], self.work) if fresh else []
         for node, value in zip(fresh, values, strict=True):
             node.value = value
-            node.is_pruned = value < self._knobs.threshold
-            self._accepted |= node.is_terminal and value >= self._knobs.accept
+            node.is_pruned = value < self._options.threshold
+            self._accepted |= node.is_terminal and value >= self._options.accept
         return fresh
 
     def _is_over(self) -> bool:
         if self._accepted:
             self.work.stopped = "decided"
-        return self._accepted or len(self._tree.nodes) >= self._knobs.max_nodes
+        return self._accepted or len(self._tree.nodes) >= self._options.max_nodes
 
-    def _deep_enough(self, nodes: Sequence[Node]) -> list[Node]:
-        return [node for node in nodes if node.depth < self._knobs.max_depth]
+    def _expandable(self, nodes: Sequence[Node]) -> list[Node]:
+        return [node for node in nodes if node.depth < self._options.max_depth]
 
 
 def best_of(tree: Tree) -> Node:
-    """The end of the highest value, or without one the deepest of the best states; ties by age."""
+    """Return the terminal node of the highest value, or else the deepest of the best states.
+
+    Of equal nodes the oldest is returned.
+    """
     ends = [node for node in tree.nodes if node.is_terminal and node.value is not None]
     if ends:
         return max(ends, key=_value)

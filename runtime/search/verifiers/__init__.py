@@ -1,1 +1,1 @@
-"""What scores a completion or its steps."""
+"""Verifiers: score a completion or its steps."""

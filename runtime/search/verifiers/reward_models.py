@@ -1,4 +1,4 @@
-"""Models as verifiers: a scalar head over the tokens, or a language model that is asked."""
+"""Models as verifiers: one with a scalar head over the tokens, or a language model."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._checks import check_one_of, check_text, check_type
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import VerifierError
 from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
@@ -17,20 +17,20 @@ from gpt2edge.runtime.search.budget import Reading
 
 Activation: TypeAlias = Literal["sigmoid", "none"]
 _Logprobs: TypeAlias = dict[int, tuple[float, "_Logprobs"]]
-"""Tokens that follow, each with its log-probability and what follows it."""
+"""A tree of continuations: next token -> its log-probability and the tree after it."""
 
 _VALUES: Final = 1 << 16
 
 
 class _ModelReader:
-    """A model that reads texts, each beginning of a text only once; ``reading`` counts it."""
+    """A model that reads texts, each prefix only once; ``reading`` counts tokens and calls."""
 
     def __init__(self, engine: Engine, task: str) -> None:
         check_type("engine", engine, Engine, "an Engine, such as load returns")
         if engine.model.manifest.task != task:
-            raise Gpt2EdgeError(
+            raise VerifierError(
                 f"{type(self).__name__} reads a model for {task}; this model's task is "
-                f"{engine.model.manifest.task}"
+                f"{engine.model.manifest.task}: pass another model"
             )
         self.engine = engine
         self.reading = Reading()
@@ -38,25 +38,25 @@ class _ModelReader:
         self._decoder: Decoder | None = None
 
     def _read(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Logits [tokens, n_logits] after each of ``token_ids``, which enter row 0."""
+        """Return logits [tokens, n_logits] after each of ``token_ids``, which enter row 0."""
         pieces = list(decoder.prefill_all(0, token_ids))
         self.reading += Reading(tokens=len(token_ids), forward_calls=len(pieces))
-        return np.concatenate(pieces)
+        return np.concatenate(pieces)  # chunks [chunk, n_logits] -> [tokens, n_logits]
 
     def _prefill(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Logits [n_logits] after the last of ``token_ids``, which enter row 0."""
+        """Return logits [n_logits] after the last of ``token_ids``, which enter row 0."""
         calls = -(-len(token_ids) // self.engine.options.prefill_chunk)
         self.reading += Reading(tokens=len(token_ids), forward_calls=calls)
         return decoder.prefill(0, token_ids)
 
     def _encode(self, *texts: str) -> list[list[int]]:
-        """Token ids of each text by itself, so that a text that grows keeps the tokens it had."""
+        """Return each text's token ids, encoded separately: a text that grows keeps its tokens."""
         first, *others = texts
         encoded = [self.engine.encode(first)]
         return encoded + [_continuation(self.engine, text) for text in others]
 
     def _row(self, known: Sequence[int]) -> tuple[Decoder, int]:
-        """The decoder, its row 0 holding as much of ``known`` as was read before."""
+        """Return the decoder and how many of ``known`` its row 0 holds from earlier reads."""
         if self._decoder is None:
             length = self.engine.config.n_positions
             self._decoder = self.engine.decoder(rows=1, max_length=length)
@@ -73,7 +73,7 @@ class _ValueModel(_ModelReader):
         self._values: dict[tuple[int, ...], float] = {}
 
     def _values_at(self, token_ids: Sequence[int], ends: Sequence[int]) -> list[float]:
-        """The values after the first ``ends[i]`` tokens, the last end being that of the text."""
+        """Return the value after the first ``ends[i]`` tokens; the last end is the text's."""
         keys = [tuple(token_ids[:end]) for end in ends]
         unknown = [end for end, key in zip(ends, keys, strict=True) if key not in self._values]
         if unknown:
@@ -81,8 +81,9 @@ class _ValueModel(_ModelReader):
             logits = self._read(decoder, token_ids[start:])
             self._prefixes.store(decoder.cache, 0, token_ids)
             if logits.shape[1] != 1:
-                raise Gpt2EdgeError(
-                    f"the verifier has {logits.shape[1]} labels; it must have one, a score"
+                raise VerifierError(
+                    f"the verifier has {logits.shape[1]} labels; it must have one, a score: "
+                    "use another model"
                 )
             for end in unknown:
                 self._values[tuple(token_ids[:end])] = self._activate(logits[end - 1 - start, 0])
@@ -100,12 +101,12 @@ class _ValueModel(_ModelReader):
 class OutcomeModel(_ValueModel):
     """An outcome reward model: the value after the last token (Cobbe et al. 2021, section 4.2).
 
-    ``activation`` "sigmoid" makes a probability of the head's number, "none" leaves it. Texts
-    are kept in the cache by their beginnings: one that has grown costs its new tokens.
+    ``activation`` "sigmoid" turns the head's logit into a probability, "none" returns the logit.
+    Prefixes stay in the cache: a text that has grown costs only its new tokens.
     """
 
     def score(self, prompt: str, completions: Sequence[str]) -> list[float]:
-        """One value a completion."""
+        """Return one value per completion."""
         scores = []
         for completion in completions:
             token_ids = [item for part in self._encode(prompt, completion) for item in part]
@@ -116,12 +117,12 @@ class OutcomeModel(_ValueModel):
 class ProcessModel(_ValueModel):
     """A process reward model: the value after each step's last token (Lightman et al. 2023).
 
-    Prompt and steps are tokenized one by one. What was read before is neither read nor computed
-    again: a path that has grown by a step costs the tokens of that step.
+    Prompt and steps are tokenized separately. Prefixes stay in the cache: a path that has grown
+    by a step costs only the tokens of that step.
     """
 
     def score_steps(self, prompt: str, solutions: Sequence[Sequence[str]]) -> list[list[float]]:
-        """One value a step."""
+        """Return one value per step."""
         scores = []
         for steps in solutions:
             parts = self._encode(prompt, *steps)
@@ -131,10 +132,11 @@ class ProcessModel(_ValueModel):
 
 
 class GenerativeVerifier(_ModelReader):
-    """A language model that is asked whether a completion is right: P(yes) / (P(yes) + P(no)).
+    """A language model asked whether a completion is right: P(yes) / (P(yes) + P(no)).
 
-    The idea is generative verification (Zhang et al. 2024, "GenRM", arXiv 2408.15240), here with
-    an unmodified head. ``question`` follows the completion; the words are single tokens.
+    This is generative verification (Zhang et al. 2024, "GenRM", arXiv 2408.15240) with an
+    unmodified head. ``question`` is appended to the completion; of ``yes`` and ``no`` the first
+    token counts.
     """
 
     def __init__(
@@ -152,11 +154,12 @@ class GenerativeVerifier(_ModelReader):
         self._yes, self._no = (_continuation(engine, word)[0] for word in (yes, no))
         if self._yes == self._no:
             raise ValueError(
-                f"{yes!r} and {no!r} begin with one token; choose words that differ in their first"
+                f"{yes!r} and {no!r} begin with the same token; choose words with different first "
+                "tokens"
             )
 
     def score(self, prompt: str, completions: Sequence[str]) -> list[float]:
-        """One probability a completion."""
+        """Return one probability per completion."""
         scores = []
         for completion in completions:
             token_ids = [item for part in self._encode(prompt, completion) for item in part]
@@ -169,10 +172,10 @@ class GenerativeVerifier(_ModelReader):
 
 
 class LikelihoodVerifier(_ModelReader):
-    """The language model's own opinion: the geometric mean of a completion's token probabilities.
+    """The geometric mean of a completion's token probabilities under a language model.
 
-    It is length-normalized, so that a long completion is not punished for its length. An empty
-    completion gets 0. A text that has grown costs its new tokens.
+    The mean is length-normalized, so that a long completion has no disadvantage. An empty
+    completion scores 0. A text that has grown costs only its new tokens.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -181,7 +184,7 @@ class LikelihoodVerifier(_ModelReader):
         self._count = 0
 
     def score(self, prompt: str, completions: Sequence[str]) -> list[float]:
-        """One number in (0, 1] a completion."""
+        """Return one number in [0, 1] per completion."""
         means = []
         for completion in completions:
             logprobs = self._logprobs(prompt, completion) if completion else [-math.inf]
@@ -189,19 +192,21 @@ class LikelihoodVerifier(_ModelReader):
         return means
 
     def _logprobs(self, prompt: str, completion: str) -> list[float]:
-        """Log-probability of each token of ``completion``; only those not known are read."""
-        prompt_ids, own = self._encode(prompt, completion)
+        """Return the log-probability of each token of ``completion``; read only unknown ones."""
+        prompt_ids, completion_ids = self._encode(prompt, completion)
         if self._count > _VALUES:
             self._known.clear()
             self._count = 0
         node, logprobs = self._known.setdefault(tuple(prompt_ids), {}), []
-        for token_id in own:
+        for token_id in completion_ids:
             if token_id not in node:
                 break
             value, node = node[token_id]
             logprobs.append(value)
-        if rest := own[len(logprobs) :]:
-            for token_id, value in zip(rest, self._read_on(prompt_ids, own, rest), strict=True):
+        if rest := completion_ids[len(logprobs) :]:
+            for token_id, value in zip(
+                rest, self._read_on(prompt_ids, completion_ids, rest), strict=True
+            ):
                 logprobs.append(value)
                 node[token_id] = value, {}
                 node = node[token_id][1]
@@ -209,13 +214,13 @@ class LikelihoodVerifier(_ModelReader):
         return logprobs
 
     def _read_on(
-        self, prompt_ids: Sequence[int], own: Sequence[int], rest: Sequence[int]
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], rest: Sequence[int]
     ) -> list[float]:
-        """Log-probability of each of ``rest``, the last tokens of ``own``."""
-        token_ids = [*prompt_ids, *own]
-        first = len(token_ids) - len(rest) - 1  # the token after which the first of the rest comes
+        """Return the log-probability of each of ``rest``, the last tokens of ``own``."""
+        token_ids = [*prompt_ids, *completion_ids]
+        first = len(token_ids) - len(rest) - 1  # index of the token before the rest
         decoder, start = self._row(token_ids[:first])
-        if start < first:  # a prompt's logits say nothing here, and are many
+        if start < first:  # the prompt's logits are not needed: do not compute all of them
             self._prefill(decoder, token_ids[start:first])
         logits = self._read(decoder, token_ids[first:-1])
         self._prefixes.store(decoder.cache, 0, token_ids[:-1])
@@ -223,5 +228,5 @@ class LikelihoodVerifier(_ModelReader):
 
 
 def _continuation(engine: Engine, text: str) -> list[int]:
-    """Token ids of a text that goes on another, none of an empty one."""
+    """Return token ids of a text that continues another; an empty text has none."""
     return engine.encode(text, add_special_tokens=False) if text else []

@@ -1,4 +1,4 @@
-"""Verifiers: what says how good a completion, or each of its steps, is."""
+"""Verifiers: score how good a completion, or each of its steps, is."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,51 +6,51 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from gpt2edge._checks import argument_error, check_float, check_list, check_one_of
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import Gpt2EdgeError, VerifierError
 from gpt2edge.runtime.search.budget import Reading
 
 Aggregate: TypeAlias = Literal["last", "min", "prod", "mean"]
-"""How step scores become one score."""
+"""How step scores are combined into one score."""
 
 
 @runtime_checkable
 class Verifier(Protocol):
-    """Scores whole completions: an outcome reward model (Cobbe et al. 2021), a checker, a rule."""
+    """A scorer of whole completions: an outcome reward model (Cobbe et al. 2021) or a checker."""
 
     def score(self, prompt: str, completions: Sequence[str]) -> Sequence[float]:
-        """One number for each completion; larger is better."""
+        """Return one number for each completion; larger is better."""
         ...
 
 
 @runtime_checkable
 class StepVerifier(Protocol):
-    """Scores every step: a process reward model (Lightman et al. 2023)."""
+    """A scorer of every step: a process reward model (Lightman et al. 2023)."""
 
     def score_steps(
         self, prompt: str, solutions: Sequence[Sequence[str]]
     ) -> Sequence[Sequence[float]]:
-        """One number for each step of each solution, given the steps before it."""
+        """Return one number for each step of each solution, given the steps before it."""
         ...
 
 
 @runtime_checkable
 class ReadsTokens(Protocol):
-    """A verifier that is a model, and counts what it reads."""
+    """A verifier that runs a model and counts the tokens it reads."""
 
     @property
     def reading(self) -> Reading:
-        """All that it has read since it was made."""
+        """Return the tokens and forward calls since it was created."""
         ...
 
 
 Check: TypeAlias = Callable[[str, str], float]
-"""``(prompt, completion) -> number or bool``: a checker, a unit test, a regular expression."""
+"""``(prompt, completion) -> number or bool``: such as a unit test or a regular expression."""
 AnyVerifier: TypeAlias = Verifier | StepVerifier | Check
 
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """Several verifiers as one: the weighted sum of what they say, such as a model and a rule."""
+    """The weighted sum of several verifiers' scores, such as those of a model and a rule."""
 
     parts: Sequence[tuple[float, Verifier | Check]]
 
@@ -65,30 +65,30 @@ class Weighted:
                 raise argument_error("parts", self.parts, allowed)
 
     def score(self, prompt: str, completions: Sequence[str]) -> list[float]:
-        """The weighted sums."""
+        """Return the weighted sum for each completion."""
         totals = [0.0] * len(completions)
         for weight, verifier in self.parts:
-            for at, value in enumerate(score_all(verifier, prompt, completions)):
-                totals[at] += weight * value
+            for index, value in enumerate(score_all(verifier, prompt, completions)):
+                totals[index] += weight * value
         return totals
 
     @property
     def reading(self) -> Reading:
-        """What the parts that are models have read."""
+        """Return what the parts that are models have read."""
         return sum((reading_of(part) for _, part in self.parts), Reading())
 
 
 def reading_of(verifier: object) -> Reading:
-    """What a verifier has read so far; nothing where it is no model."""
+    """Return what a verifier has read so far: zero unless it is a model."""
     return verifier.reading if isinstance(verifier, ReadsTokens) else Reading()
 
 
 def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
-    """One score from the scores of the steps.
+    """Combine the scores of the steps into one score.
 
-    ``last`` suits a model that predicts success from here on (Snell et al. 2024), ``prod`` and
-    ``min`` one that judges each step by itself (Lightman et al. 2023). The product is taken as a
-    sum of logarithms, so that a long solution does not underflow on its way.
+    ``last`` suits a model that predicts success from this step on (Snell et al. 2024); ``prod``
+    and ``min`` suit a model that scores each step by itself (Lightman et al. 2023). The product is
+    computed as a sum of logarithms, so that a long solution does not underflow.
     """
     scores = [
         check_float("scores", score, -math.inf, math.inf, part="a number in ")
@@ -109,9 +109,10 @@ def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
 
 
 def score_all(verifier: Verifier | Check, prompt: str, completions: Sequence[str]) -> list[float]:
-    """What a verifier says of each completion, checked.
+    """Score each completion with ``verifier`` and check the scores.
 
-    Raises Gpt2EdgeError where it fails, or returns NaN, no number or the wrong count of them.
+    Raises VerifierError where the verifier fails, or returns NaN, something that is not a number,
+    or the wrong count of numbers.
     """
     if not completions:
         return []
@@ -125,7 +126,7 @@ def score_all(verifier: Verifier | Check, prompt: str, completions: Sequence[str
     except Exception as error:  # anything that a user's verifier may raise
         raise _failure(verifier, error) from error
     if len(values) != len(completions):
-        raise Gpt2EdgeError(
+        raise VerifierError(
             f"verifier {_name(verifier)} returned {len(values)} scores for {len(completions)} "
             "completions; it must return one for each"
         )
@@ -135,9 +136,9 @@ def score_all(verifier: Verifier | Check, prompt: str, completions: Sequence[str
 def score_all_steps(
     verifier: AnyVerifier, prompt: str, solutions: Sequence[Sequence[str]]
 ) -> list[list[float]]:
-    """What a verifier says of each step of each solution, checked as in ``score_all``.
+    """Score each step of each solution, with the checks of ``score_all``.
 
-    A verifier of whole completions gives a step the score of the text up to its end.
+    With a verifier of whole completions, the score of a step is that of the text up to its end.
     """
     if not isinstance(verifier, StepVerifier):
         texts = ["".join(steps[: end + 1]) for steps in solutions for end in range(len(steps))]
@@ -150,9 +151,9 @@ def score_all_steps(
     except Exception as error:  # anything that a user's verifier may raise
         raise _failure(verifier, error) from error
     if [len(values) for values in scores] != [len(steps) for steps in solutions]:
-        raise Gpt2EdgeError(
+        raise VerifierError(
             f"verifier {_name(verifier)} returned {[len(values) for values in scores]} scores for "
-            f"solutions of {[len(steps) for steps in solutions]} steps; it must return one a step"
+            f"solutions of {[len(steps) for steps in solutions]} steps; it must return one per step"
         )
     return [[_number(verifier, value) for value in values] for values in scores]
 
@@ -163,14 +164,14 @@ def _number(verifier: object, value: object) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if math.isnan(number):
-        raise Gpt2EdgeError(
+        raise VerifierError(
             f"verifier {_name(verifier)} returned {value!r}; a score must be a number"
         )
     return number
 
 
-def _failure(verifier: object, error: Exception) -> Gpt2EdgeError:
-    return Gpt2EdgeError(f"verifier {_name(verifier)} failed with {type(error).__name__}: {error}")
+def _failure(verifier: object, error: Exception) -> VerifierError:
+    return VerifierError(f"verifier {_name(verifier)} failed with {type(error).__name__}: {error}")
 
 
 def _name(verifier: object) -> str:

@@ -1,1 +1,1 @@
-"""gpt2edge inside other programs; each module is found by an entry point of its program."""
+"""Plugins: gpt2edge inside other programs, each found by an entry point of its program."""

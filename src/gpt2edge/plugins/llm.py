@@ -1,9 +1,9 @@
-"""Simon Willison's ``llm``: ``llm -m gpt2edge "Once upon a time"``.
+"""The plugin for Simon Willison's ``llm``: ``llm -m gpt2edge "Once upon a time"``.
 
-Models of the store are there as ``gpt2edge/NAME:VARIANT``, and ``-o model`` takes any folder. They
-complete text: a conversation that goes on (``llm -c``, ``response.reply()``, ``messages=``) is the
-text so far with the new prompt behind it, and nothing between them. Since llm 0.32 that text is in
-``prompt.messages``, before it was in the conversation's responses.
+Models of the store are named ``gpt2edge/NAME:VARIANT``, and ``-o model`` accepts any folder. They
+complete text: a continued conversation (``llm -c``, ``response.reply()``, ``messages=``) is the
+text so far followed directly by the new prompt. Since llm 0.32 that text is in
+``prompt.messages``, before in the conversation's responses.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -20,19 +20,23 @@ from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
 from gpt2edge.store import stored_models
 
 _HAS_MESSAGES: Final = hasattr(llm.Prompt, "messages")
-"""Whether a prompt holds the whole conversation, as it does since llm 0.32."""
+"""True if a prompt holds the whole conversation, as since llm 0.32."""
 
 
 class Options(llm.Options):  # type: ignore[misc, unused-ignore]
-    """What ``-o NAME VALUE`` sets; what is None comes from the model's own settings."""
+    """The options of ``-o NAME VALUE``; None means the model's default."""
 
     model: str | None = Field(None, description="Model folder, instead of the bundled model")
     threads: int | None = Field(None, description="Threads that it runs on")
     max_new_tokens: int | None = Field(None, description="At most this many new tokens")
-    temperature: float | None = Field(None, description="Spread of the draw; 0 is greedy")
-    top_k: int | None = Field(None, description="Draw from the k likeliest; 0 is all")
-    top_p: float | None = Field(None, description="Draw from the likeliest that make up p")
-    min_p: float | None = Field(None, description="Drop those under p times the likeliest")
+    temperature: float | None = Field(None, description="Sampling temperature; 0 is greedy")
+    top_k: int | None = Field(None, description="Sample from the k most probable tokens; 0 is all")
+    top_p: float | None = Field(
+        None, description="Nucleus sampling: the smallest set of tokens with total probability p"
+    )
+    min_p: float | None = Field(
+        None, description="Drop tokens below p times the probability of the most probable one"
+    )
     repetition_penalty: float | None = Field(
         None, description="Make tokens seen before less likely; 1 changes nothing"
     )
@@ -50,7 +54,7 @@ def _engine(model: str | None, threads: int | None) -> Engine:
 
 
 class _Shared:
-    """What the waiting and the awaiting model have in common."""
+    """The common part of the synchronous and the asynchronous model."""
 
     can_stream = True
 
@@ -59,9 +63,9 @@ class _Shared:
         self.model_id = f"gpt2edge/{stored}" if stored else "gpt2edge"
 
     def _call(self, prompt: Any, past: str) -> tuple[Engine, str, Any]:
-        """The engine, the whole text to complete, and the arguments of the completion.
+        """Return the engine, the whole text to complete, and the arguments of the completion.
 
-        ``past`` is what was said before where ``prompt`` does not hold it.
+        ``past`` is the conversation so far, if ``prompt`` does not hold it.
         """
         text = past + _own_text(prompt)
         options = prompt.options
@@ -76,14 +80,15 @@ class _Shared:
 
 
 class Gpt2Edge(_Shared, llm.Model):  # type: ignore[misc, unused-ignore]
-    """The bundled model, or one of the store."""
+    """The bundled model, or a model of the store."""
 
     Options = Options
 
     def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> Iterator[str]:
         """Yield the completion, in pieces where ``stream``."""
         past = "".join(
-            _own_text(said.prompt) + said.text() for said in _responses_before(conversation)
+            _own_text(earlier.prompt) + earlier.text()
+            for earlier in _responses_before(conversation)
         )
         engine, text, arguments = self._call(prompt, past)
         if not stream:
@@ -98,7 +103,7 @@ class Gpt2Edge(_Shared, llm.Model):  # type: ignore[misc, unused-ignore]
 
 
 class AsyncGpt2Edge(_Shared, llm.AsyncModel):  # type: ignore[misc, unused-ignore]
-    """The same for code that awaits."""
+    """The asynchronous form of ``Gpt2Edge``."""
 
     Options = Options
 
@@ -107,8 +112,8 @@ class AsyncGpt2Edge(_Shared, llm.AsyncModel):  # type: ignore[misc, unused-ignor
     ) -> AsyncIterator[str]:
         """Yield the completion, in pieces where ``stream``."""
         past = ""
-        for said in _responses_before(conversation):
-            past += _own_text(said.prompt) + await said.text()
+        for earlier in _responses_before(conversation):
+            past += _own_text(earlier.prompt) + await earlier.text()
         engine, text, arguments = self._call(prompt, past)
         pieces = engine.stream(text, **arguments)
         async for chunk in pieces:
@@ -121,24 +126,24 @@ class AsyncGpt2Edge(_Shared, llm.AsyncModel):  # type: ignore[misc, unused-ignor
 
 @llm.hookimpl  # type: ignore[untyped-decorator, unused-ignore]
 def register_models(register: Callable[..., None]) -> None:
-    """Tell ``llm`` of the bundled model and of those in the store."""
+    """Register the bundled model and the models of the store with ``llm``."""
     for stored in (None, *(model.reference for model in stored_models())):
         register(Gpt2Edge(stored), AsyncGpt2Edge(stored))
 
 
 def _responses_before(conversation: Any) -> Sequence[Any]:
-    """The earlier responses of a conversation, none where the prompt's messages hold them."""
+    """Return a conversation's earlier responses; none if the prompt's messages hold them."""
     return () if _HAS_MESSAGES or conversation is None else tuple(conversation.responses)
 
 
 def _own_text(prompt: Any) -> str:
-    """The text that ``prompt`` holds. Raises llm.ModelError where it holds something else."""
-    for name, given in (
+    """Return the text of ``prompt``. Raises llm.ModelError if it holds anything else."""
+    for name, value in (
         ("system prompt", prompt.system),
         ("attachments", prompt.attachments),
         ("tools", prompt.tools or prompt.tool_results),
     ):
-        if given:
+        if value:
             _refuse(name)
     if not _HAS_MESSAGES:
         return prompt.prompt or ""
@@ -146,7 +151,7 @@ def _own_text(prompt: Any) -> str:
 
 
 def _message_text(message: Any) -> str:
-    """The text of one message. Raises llm.ModelError for another role or part than text."""
+    """Return the text of one message. Raises llm.ModelError for other roles and parts."""
     if message.role not in ("user", "assistant"):
         _refuse("system prompt" if message.role == "system" else f"{message.role} messages")
     for part in message.parts:
@@ -157,7 +162,7 @@ def _message_text(message: Any) -> str:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise llm.ModelError(f"gpt2edge completes text and knows no {name}: send text alone")
+    raise llm.ModelError(f"gpt2edge completes text and supports no {name}: send only text")
 
 
 def _sampling(options: Any, defaults: SamplingParams) -> SamplingParams:

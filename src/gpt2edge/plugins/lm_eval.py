@@ -1,11 +1,11 @@
-"""EleutherAI's evaluation harness: ``lm_eval run --model gpt2edge --model_args pretrained=FOLDER``.
+"""The plugin for EleutherAI's harness: ``lm_eval run --model gpt2edge --model_args pretrained=X``.
 
-Harnesses up to 0.4.13 do not look for entry points yet: there, write ``python -m
-gpt2edge.plugins.lm_eval run ...`` in place of ``lm_eval run ...``.
+Versions up to 0.4.13 do not search entry points: with those, run ``python -m
+gpt2edge.plugins.lm_eval run ...`` instead of ``lm_eval run ...``.
 
-Scores are those of the harness's own ``hf`` backend on the same model: contexts are cut from the
-left, a document is scored in windows side by side, and what a task does not say about generation
-comes from the model's ``generation_config.json``.
+Scores equal those of the harness's own ``hf`` backend on the same model: contexts are cut from the
+left, a document is scored in adjacent windows, and generation settings that a task omits come from
+the model's ``generation_config.json``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,24 +30,24 @@ from gpt2edge.runtime.sampling.merge import NO_DRAW, merge_sampling
 from gpt2edge.runtime.sampling.params import SamplingParams
 
 _LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-"""The harness's names of one limit, the first that is given counts."""
+"""The harness's names of one limit; the first one that is set counts."""
 _HARNESS_LIMIT: Final = 256
 _SAMPLING: Final = frozenset(field.name for field in fields(SamplingParams))
 
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
-"""Texts of context and continuation, where they are one request's own, and both as token ids."""
+"""Context and continuation as texts (None for a window of a document) and as token ids."""
 
 
 class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
-    """A gpt2edge model in the harness, on the CPU; without ``pretrained``, the bundled one."""
+    """A gpt2edge model in the harness, on the CPU; without ``pretrained``, the bundled model."""
 
     def __init__(
         self,
         pretrained: str | None = None,
         *,
         batch_size: int | str = 8,
-        max_batch_size: int | None = None,  # noqa: ARG002, the harness passes it unasked
-        device: str | None = None,  # noqa: ARG002, likewise, as "cuda:0"
+        max_batch_size: int | None = None,  # noqa: ARG002, the harness always passes it
+        device: str | None = None,  # noqa: ARG002, the harness always passes it, such as "cuda:0"
         threads: int | None = None,
         max_length: int | None = None,
         max_gen_toks: int | None = None,
@@ -56,11 +56,15 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
     ) -> None:
         super().__init__()
         if not str(batch_size).isdecimal() or not int(batch_size):
-            raise ValueError(f"batch_size is {batch_size!r}; it must be a number from 1 on")
+            raise ValueError(
+                f"batch_size is {batch_size!r}; it must be a whole number of 1 or more"
+            )
         options = RuntimeOptions(threads=threads, add_special_tokens=add_bos_token)
         self._engine = Engine(BUNDLED_MODEL if pretrained is None else pretrained, options)
         if self._engine.tokenizer is None:
-            raise ValueError("this model has no tokenizer, and the harness speaks text")
+            raise ValueError(
+                "this model has no tokenizer, and the harness passes texts: use a model with one"
+            )
         self._tokenizer = self._engine.tokenizer
         self.batch_size = int(batch_size)
         context = self._engine.config.n_positions
@@ -73,7 +77,7 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
 
     @property
     def eot_token_id(self) -> int:
-        """The end-of-text token."""
+        """Return the end-of-text token."""
         ids = self._engine.config.eos_token_ids or sorted(self._engine.defaults.eos_ids)
         if not ids:
             raise ValueError("this model has no end-of-text token, which the harness starts from")
@@ -81,7 +85,7 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
 
     @property
     def prefix_token_id(self) -> int:
-        """What a text without a context is conditioned on."""
+        """Return the token before a text without a context."""
         bos = self._engine.config.bos_token_id
         return self.eot_token_id if bos is None else bos
 
@@ -91,9 +95,9 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         add_special_tokens: bool | None = None,
         **_: Any,
     ) -> list[int]:
-        """Token ids of a text, behind those of the tokenizer's template.
+        """Encode a text, after the begin-of-text tokens of the tokenizer's template.
 
-        These are left out where the text itself begins with what a text begins with, or
+        These are left out if the text itself begins with the prefix token, or if
         ``add_special_tokens`` is False.
         """
         token_ids = self._tokenizer.encode(string)
@@ -104,14 +108,14 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
     def _loglikelihood_tokens(
         self, requests: Sequence[Request], disable_tqdm: bool = False, **others: Any
     ) -> list[tuple[float, bool]]:
-        """Log-likelihood of each continuation, and whether it is the greedy one.
+        """Return each continuation's log-likelihood, and whether it is the greedy one.
 
         Continuations of one context are scored together, after one prefill.
         """
-        del others  # batch sizes, which are hf's affair
+        del others  # batch sizes, which only the hf backend uses
         by_context: dict[tuple[int, ...], list[int]] = {}
         cut: list[tuple[list[int], list[int]]] = []
-        for at, (_, context, continuation) in enumerate(requests):
+        for index, (_, context, continuation) in enumerate(requests):
             if not 0 < len(continuation) <= self.max_length:
                 raise ValueError(
                     f"a continuation has {len(continuation)} tokens; the model scores from 1 to "
@@ -119,23 +123,23 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
                 )
             room = self.max_length + 1 - len(continuation)
             cut.append((context[-room:], continuation))
-            by_context.setdefault(tuple(context[-room:]), []).append(at)
+            by_context.setdefault(tuple(context[-room:]), []).append(index)
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         with tqdm(total=len(requests), disable=disable_tqdm, desc="Scoring") as bar:
-            for context_ids, places in by_context.items():
-                scores = self._engine.score(context_ids, [cut[at][1] for at in places])
-                for at, score in zip(places, scores, strict=True):
-                    answers[at] = (score.logprob, score.is_greedy)
-                    texts = requests[at][0]
+            for context_ids, indices in by_context.items():
+                scores = self._engine.score(context_ids, [cut[index][1] for index in indices])
+                for index, score in zip(indices, scores, strict=True):
+                    answers[index] = (score.logprob, score.is_greedy)
+                    texts = requests[index][0]
                     if texts is not None:
-                        self.cache_hook.add_partial("loglikelihood", texts, answers[at])
-                bar.update(len(places))
+                        self.cache_hook.add_partial("loglikelihood", texts, answers[index])
+                bar.update(len(indices))
         return answers
 
     def loglikelihood_rolling(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[float]:
-        """Log-likelihood of whole texts, each token scored once."""
+        """Return the log-likelihood of each whole text, each token scored once."""
         totals = []
         for request in tqdm(requests, disable=disable_tqdm, desc="Rolling"):
             (text,) = request.args
@@ -152,20 +156,20 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         return totals
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Completions up to a stop string, those of equal settings decoded together."""
+        """Return completions up to a stop string; decode those of equal settings together."""
         by_settings: dict[str, list[int]] = {}
-        for at, request in enumerate(requests):
-            by_settings.setdefault(repr(request.args[1]), []).append(at)
+        for index, request in enumerate(requests):
+            by_settings.setdefault(repr(request.args[1]), []).append(index)
         texts = [""] * len(requests)
         with tqdm(total=len(requests), disable=disable_tqdm, desc="Generating") as bar:
-            for places in by_settings.values():
-                for start in range(0, len(places), self.batch_size):
-                    batch = places[start : start + self.batch_size]
-                    contexts = [requests[at].args[0] for at in batch]
-                    found = self._generate(contexts, requests[batch[0]].args[1])
-                    for at, text in zip(batch, found, strict=True):
-                        texts[at] = text
-                        self.cache_hook.add_partial("generate_until", requests[at].args, text)
+            for indices in by_settings.values():
+                for start in range(0, len(indices), self.batch_size):
+                    batch = indices[start : start + self.batch_size]
+                    contexts = [requests[index].args[0] for index in batch]
+                    completions = self._generate(contexts, requests[batch[0]].args[1])
+                    for index, text in zip(batch, completions, strict=True):
+                        texts[index] = text
+                        self.cache_hook.add_partial("generate_until", requests[index].args, text)
                     bar.update(len(batch))
         return texts
 
@@ -189,14 +193,14 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
         return [completion.text for completion in completions]
 
     def _sampling(self, given: dict[str, Any]) -> SamplingParams:
-        """Greedy unless the task says ``do_sample`` or a temperature."""
+        """Return greedy sampling unless the task sets ``do_sample`` or a temperature."""
         temperature = float(given.get("temperature") or 0.0)
         samples = given.pop("do_sample", None)
         samples = temperature > 0 if samples is None else samples
         unknown = sorted(given.keys() - _SAMPLING)
         if unknown:
             raise ValueError(
-                f"generation_kwargs holds {', '.join(unknown)}; gpt2edge knows until, do_sample, "
+                f"generation_kwargs holds {', '.join(unknown)}; allowed are until, do_sample, "
                 f"{', '.join((*_LIMITS, *sorted(_SAMPLING)))}"
             )
         values: dict[str, Any] = {**NO_DRAW, **given} if samples else {**given, **NO_DRAW}
@@ -206,7 +210,7 @@ class Gpt2EdgeLM(TemplateLM):  # type: ignore[misc, unused-ignore]
 
 
 def register() -> None:
-    """Make the name ``gpt2edge`` known to a harness that did not find it by itself."""
+    """Register the name ``gpt2edge`` with a harness that has not found the entry point."""
     try:
         get_model("gpt2edge")
     except ValueError:
@@ -214,7 +218,7 @@ def register() -> None:
 
 
 def main() -> None:
-    """The harness's own command line, with the name ``gpt2edge`` known to it."""
+    """Run the harness's own command line with the name ``gpt2edge`` registered."""
     from lm_eval.__main__ import cli_evaluate
 
     register()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search import (
     Adaptive,
     Allocation,
@@ -99,7 +99,7 @@ def test_scores_are_a_measure_too(engine: Engine) -> None:
         policy = Policy(arms=arms, edges=(edge,), measure="score")
         result = Adaptive(policy=policy, verifier=letters).run(engine, "he", **TEXT)
         assert len(result.candidates) == count
-    with pytest.raises(ValueError, match="asks a verifier"):
+    with pytest.raises(ValueError, match="needs a verifier"):
         Adaptive(policy=policy)
 
 
@@ -184,7 +184,7 @@ def test_a_policy_is_saved_and_read(tmp_path: Path) -> None:
     for old, new in changes:
         text = good.replace(old, new)
         path.write_text(text)
-        with pytest.raises(Gpt2EdgeError, match="is not a saved policy"):
+        with pytest.raises(FileFormatError, match="is not a saved policy"):
             Policy.load(path)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import VerifierError
 from gpt2edge.runtime.search.budget import Budget, Candidate
 from gpt2edge.runtime.search.candidates import candidates_of
 from gpt2edge.runtime.search.strategies.best_of_n import BestOfN, pass_at_k, pick
@@ -107,7 +107,7 @@ def test_what_was_cut_off_is_not_scored(engine: Engine) -> None:
 
 def test_a_verifier_that_fails_is_an_error(engine: Engine) -> None:
     strategy = BestOfN(n=2, verifier=lambda _prompt, _text: float("nan"))
-    with pytest.raises(Gpt2EdgeError, match="a score must be a number"):
+    with pytest.raises(VerifierError, match="a score must be a number"):
         strategy.run(engine, "he", max_new_tokens=3, sampling=WARM)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search import Budget, MajorityVote, SolutionFile
 
 WARM = SamplingParams(temperature=0.9, top_k=40, seed=11)
@@ -40,6 +40,6 @@ def test_what_was_cut_off_is_no_solution(engine: Engine, tmp_path: Path) -> None
 def test_another_kind_of_file_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(text)
-    with pytest.raises(Gpt2EdgeError, match="line 1: not a harvested solution"):
+    with pytest.raises(FileFormatError, match="line 1: not a harvested solution"):
         SolutionFile(path)
     assert path.read_text() == text

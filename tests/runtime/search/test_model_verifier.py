@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import VerifierError
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.ort.session import Binding
 from gpt2edge.runtime.search import (
@@ -87,11 +87,11 @@ def test_a_beam_under_a_process_model_reads_each_token_once(engine: Engine, valu
 
 
 def test_only_a_model_of_one_label_is_a_verifier(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(Gpt2EdgeError, match="this model's task is text-generation"):
+    with pytest.raises(VerifierError, match="this model's task is text-generation"):
         OutcomeModel(engine)
     two = {**HEAD, "id2label": {"0": "wrong", "1": "right"}, "label2id": {"wrong": 0, "right": 1}}
     labels = make_engine(tmp_path, {**KEYS, **two}, options=RuntimeOptions(threads=1))
-    with pytest.raises(Gpt2EdgeError, match="has 2 labels"):
+    with pytest.raises(VerifierError, match="has 2 labels"):
         OutcomeModel(labels).score("one", [" two"])
 
 
@@ -105,7 +105,7 @@ def test_a_language_model_that_is_asked(engine: Engine) -> None:
     before = model.reading.tokens
     model.score("one", [" two and"])
     assert model.reading.tokens - before == len(engine.encode(" and")) + 1
-    with pytest.raises(ValueError, match="begin with one token"):
+    with pytest.raises(ValueError, match="begin with the same token"):
         GenerativeVerifier(engine, yes="no", no="now")
 
 

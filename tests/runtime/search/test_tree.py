@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gpt2edge import Engine, SamplingParams
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search import (
     MCTS,
     Ask,
@@ -163,7 +163,7 @@ def test_a_tree_is_saved_read_and_drawn(engine: Engine, tmp_path: Path) -> None:
 def test_what_is_no_tree_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "tree.json"
     path.write_text(text)
-    with pytest.raises(Gpt2EdgeError, match="is not a saved tree"):
+    with pytest.raises(FileFormatError, match="is not a saved tree"):
         Tree.load(path)
 
 

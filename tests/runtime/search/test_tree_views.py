@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpt2edge._files import write_whole
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import FileFormatError
 from gpt2edge.runtime.search import Tree
 from gpt2edge.runtime.search.trees.html import render_html
 from gpt2edge.runtime.search.trees.text import render_text
@@ -146,7 +146,7 @@ def test_a_file_of_the_wrong_kind_is_refused(tmp_path: Path, change: str) -> Non
         else text[: start + 1] + f"{change}, " + text[start + 1 :]
     )
     path.write_text(broken, encoding="utf-8")
-    with pytest.raises(Gpt2EdgeError, match="is not a saved tree"):
+    with pytest.raises(FileFormatError, match="is not a saved tree"):
         Tree.load(path)
 
 

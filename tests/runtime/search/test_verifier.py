@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gpt2edge.errors import Gpt2EdgeError
+from gpt2edge.errors import EngineClosedError, VerifierError
 from gpt2edge.runtime.search.verifiers.verifier import (
     Aggregate,
     Weighted,
@@ -74,7 +74,7 @@ def test_a_step_gets_the_score_of_the_text_up_to_its_end() -> None:
     ],
 )
 def test_a_broken_verifier_is_one_clear_error(verifier: Fixed, message: str) -> None:
-    with pytest.raises(Gpt2EdgeError, match=message):
+    with pytest.raises(VerifierError, match=message):
         score_all(verifier, "", ["x", "y"])
 
 
@@ -83,5 +83,13 @@ def test_a_broken_step_verifier_is_one_clear_error() -> None:
         def score_steps(self, prompt: str, solutions: object) -> list[list[float]]:  # noqa: ARG002
             return [[1.0]]
 
-    with pytest.raises(Gpt2EdgeError, match=r"Short returned \[1\] scores for solutions of \[2\]"):
+    with pytest.raises(VerifierError, match=r"Short returned \[1\] scores for solutions of \[2\]"):
         score_all_steps(Short(), "", [["a", "b"]])
+
+
+def test_errors_of_a_verifiers_engine_keep_their_class() -> None:
+    def closed(*_: str) -> float:
+        raise EngineClosedError("this engine is closed")
+
+    with pytest.raises(EngineClosedError, match="this engine is closed"):
+        score_all(closed, "he", ["a"])
