@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SamplingArguments(TypedDict, total=False):
-    """The fields of ``SamplingParams``, each as an argument of its own."""
+    """The fields of ``SamplingParams``, each as a separate argument."""
 
     temperature: float
     top_k: int
@@ -45,15 +45,15 @@ class SamplingArguments(TypedDict, total=False):
 
 
 class GenerateArguments(SamplingArguments, total=False):
-    """What ``Engine.generate``, ``stream``, their batches and ``request`` take beside the prompt.
+    """Arguments of ``Engine.generate``, ``stream``, their batches and ``request`` after a prompt.
 
-    ``max_new_tokens`` is the token limit. ``sampling`` replaces the model's default parameters,
-    and an argument of ``SamplingArguments`` changes one of them. ``stop`` ends the completion at a
-    text. ``logprobs`` adds each token's log-probability and those of that many likeliest tokens.
-    ``processors`` change the logits before each draw. ``overflow`` is the policy where prompt and
-    completion do not fit the context. The text has no special tokens unless
-    ``skip_special_tokens`` is False. Arguments left out, or None, take the model's defaults from
-    ``generation_config.json``; without one, decoding is greedy.
+    ``max_new_tokens`` is the token limit. ``sampling`` replaces the model's default parameters;
+    each argument of ``SamplingArguments`` overrides one of them. ``stop`` ends the completion at a
+    stop string. ``logprobs`` adds the log-probability of each token, and of that many most likely
+    tokens at each step. ``processors`` change the logits before each token is chosen. ``overflow``
+    is the policy where prompt and completion do not fit the context. The text omits special tokens
+    unless ``skip_special_tokens`` is False. Arguments left out, or None, take the model's defaults
+    from ``generation_config.json``; without that file, decoding is greedy.
     """
 
     max_new_tokens: int | None
@@ -73,11 +73,11 @@ _NO_DRAW: Final = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "
 def merge_sampling(
     defaults: SamplingParams, given: Mapping[str, Any]
 ) -> tuple[SamplingParams, dict[str, str]]:
-    """Return ``defaults`` with the fields in ``given`` changed, and those that follow from them.
+    """Return ``defaults`` with the fields in ``given`` and the fields that they imply.
 
-    A field that only sampling uses implies temperature 1 over greedy defaults. Beams imply the
-    values with which nothing is drawn. The second result names, for each implied field, the given
-    one that it follows from.
+    A field that only sampling uses implies temperature 1 where the defaults are greedy. Beams imply
+    the values that turn sampling off. The second result maps each implied field to the given field
+    that implies it.
     """
     implied: dict[str, Any] = {}
     cause = next((name for name in _ONLY_TO_SAMPLE if name in given), "")
@@ -105,7 +105,7 @@ CallableT = TypeVar("CallableT", bound="Callable[..., Any]")
 
 
 def shows_arguments(method: CallableT) -> CallableT:
-    """Give ``method``, which ends in ``**arguments``, the signature that it has in fact."""
+    """Replace ``**arguments`` in the signature of ``method`` by the arguments that it accepts."""
     own = [item for item in signature(method).parameters.values() if item.kind != item.VAR_KEYWORD]
     typed = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

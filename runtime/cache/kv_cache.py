@@ -130,7 +130,9 @@ class KVCache:
     def read(self, row: int, start: int, stop: int) -> NDArray[Any]:
         """Return a copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, head_dim]."""
         if not 0 <= start <= stop <= self.lengths[row]:
-            raise ValueError(f"no tokens {start} to {stop}: row {row} holds {self.lengths[row]}")
+            raise ValueError(
+                f"cannot read tokens {start} to {stop}: row {row} holds {self.lengths[row]}"
+            )
         tokens: NDArray[Any] = self.data[:, :, row, :, start:stop].copy()
         return tokens
 

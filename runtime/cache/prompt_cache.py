@@ -98,7 +98,9 @@ class PromptCache(PrefixTree):
         header = json.dumps({**self._key().header(), "edges": listing}).encode()
         try:
             if target.exists() and not _is_ours(target):
-                raise Gpt2EdgeError(f"{str(target)!r} is not a prompt cache: it is left as it was")
+                raise Gpt2EdgeError(
+                    f"{str(target)!r} is not a prompt cache and was kept: choose another path"
+                )
             with NamedTemporaryFile(dir=target.absolute().parent, prefix=".", delete=False) as file:
                 try:
                     _write(file, header, [edge.tokens for _, edge in edges])
@@ -144,7 +146,7 @@ def _write(file: IO[bytes], header: bytes, parts: list[NDArray[Any]]) -> None:
 
 
 def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]:
-    damaged = Gpt2EdgeError(f"{str(path)!r} is damaged: delete it, and it will be made again")
+    damaged = Gpt2EdgeError(f"{str(path)!r} is damaged: delete it, and it will be written again")
     size = os.fstat(file.fileno()).st_size
     start = file.read(len(_MAGIC) + _COUNT_BYTES)
     length = int.from_bytes(start[len(_MAGIC) :], "little")
