@@ -184,8 +184,9 @@ def _at_each(values: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
 def _first_above(amounts: NDArray[np.floating], share: float) -> tuple[int, float]:
     """Return the first index where the cumulative sum exceeds ``share`` of the total, and the rest.
 
-    The rest is the share of that amount that the target lies above the sum before it. The result is
-    bit for bit that of many rows; for one row, calls of numpy would take most of the time.
+    The rest is how far the target lies above the sum before that index, as a share of the amount
+    there. Both equal the results for many rows bit for bit; with one row, the calls of numpy that
+    those need would take most of the time.
     """
     running = amounts.cumsum(dtype=np.float64)
     total = float(running[-1])

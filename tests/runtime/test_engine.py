@@ -359,7 +359,7 @@ def test_bad_prompts_and_devices(engine: Engine, tmp_path: Path) -> None:
         engine.perplexity("he", context=0)
     with pytest.raises(ValueError, match="text is empty"):
         engine.score("he", [""])
-    with pytest.raises(ProviderError, match="device 'tpu' is unknown; it must be cpu, cuda"):
+    with pytest.raises(ProviderError, match="device is 'tpu'; it must be one of cpu, cuda"):
         gpt2edge.load(engine.model.path, device="tpu")
     assert engine.generate_batch([]) == []
 
