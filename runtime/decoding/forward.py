@@ -64,7 +64,7 @@ class CachedForward:
         self._decoder = decoder
         self._prefixes = prefixes
         self.decode = decoder.decode
-        """Append ``token_ids[i]`` to row ``i``; the decoder's method itself, to save a call per step."""
+        """The decoder's method itself, which saves a call per step."""
 
     def enter(self, row: int, token_ids: Sequence[int], draws: int = 1) -> Entered:  # noqa: ARG002
         """Prefill ``row`` with ``token_ids``, reusing a known prefix."""
