@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SamplingArguments(TypedDict, total=False):
-    """The fields of ``SamplingParams``, each as an argument of its own."""
+    """The fields of ``SamplingParams``, each as a separate argument."""
 
     temperature: float
     top_k: int
@@ -42,15 +42,15 @@ class SamplingArguments(TypedDict, total=False):
 
 
 class GenerateArguments(SamplingArguments, total=False):
-    """What ``Engine.generate``, ``stream``, their batches and ``request`` take beside the prompt.
+    """Arguments of ``Engine.generate``, ``stream``, their batches and ``request`` after a prompt.
 
-    ``max_new_tokens`` is the token limit. ``sampling`` replaces the model's default parameters,
-    and an argument of ``SamplingArguments`` changes one of them. ``stop`` ends the completion at a
-    text. ``logprobs`` adds each token's log-probability and those of that many likeliest tokens.
-    ``processors`` change the logits before each draw. ``overflow`` is the policy where prompt and
-    completion do not fit the context. The text has no special tokens unless
-    ``skip_special_tokens`` is False. Arguments left out, or None, take the model's defaults from
-    ``generation_config.json``; without one, decoding is greedy.
+    ``max_new_tokens`` is the token limit. ``sampling`` replaces the model's default parameters;
+    each argument of ``SamplingArguments`` overrides one of them. ``stop`` ends the completion at a
+    stop string. ``logprobs`` adds the log-probability of each token, and of that many most likely
+    tokens at each step. ``processors`` change the logits before each token is chosen. ``overflow``
+    is the policy where prompt and completion do not fit the context. The text omits special tokens
+    unless ``skip_special_tokens`` is False. Arguments left out, or None, take the model's defaults
+    from ``generation_config.json``; without that file, decoding is greedy.
     """
 
     max_new_tokens: int | None

@@ -1,4 +1,4 @@
-"""Where the model in the wheel lies; a module of its own, so that asking loads nothing."""
+"""Path of the model in the wheel, in a separate module so that importing it loads nothing else."""
 
 from pathlib import Path
 from typing import Final

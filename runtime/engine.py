@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def load(
     model: str | os.PathLike[str] | None = None, **options: "Unpack[RuntimeArguments]"
 ) -> "Engine":
-    """Load a model folder, or the bundled storyteller where none is given.
+    """Load a model folder, or the bundled storyteller model where none is given.
 
     ``RuntimeOptions`` describes the options. Raises ModelDirError where the folder is none of ours
     or damaged, ProviderError where the device or a provider cannot be used, TypeError for an
@@ -53,12 +53,12 @@ def load(
 
 
 class Engine:
-    """A loaded model. ``prompt`` is text or token ids everywhere; an empty one starts afresh.
+    """A loaded model. A prompt is text or token ids; an empty one becomes the begin-of-text token.
 
-    Any number of threads may use one engine; each call has a cache of its own. A stream is for one
-    thread at a time. Pickled, an engine is its folder and options, and is loaded anew; a process
-    that was forked must load its own. ``close``, or the end of a ``with`` block, gives the memory
-    back, once no stream of it is left.
+    Any number of threads may use one engine; each call has a separate cache. A stream is for one
+    thread at a time. Pickling stores the folder and the options, and unpickling loads the model
+    again; a forked process must load its own engine. ``close``, or the end of a ``with`` block,
+    frees the memory once no stream uses it.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Engine:
         return type(self), (self.model.path.resolve(), self.options)
 
     def close(self) -> None:
-        """Give the memory back. Every later call, and every stream that still runs, is an error."""
+        """Free the memory. Later calls, and streams that still run, raise Gpt2EdgeError."""
         self._session.close()
         self.prompt_cache = self._speculator = None
 
@@ -137,9 +137,9 @@ class Engine:
     def stream(
         self, prompt: Prompt, **arguments: "Unpack[GenerateArguments]"
     ) -> Stream[Completion]:
-        """Complete one prompt, token by token: a stream of ``Chunk``, to iterate or to await.
+        """Complete one prompt as a stream of ``Chunk``, one a token, to iterate or to await.
 
-        The pieces of text join to the text that ``generate`` returns for the same arguments.
+        The joined texts equal the text that ``generate`` returns for the same arguments.
         """
         requests = self._builder.build("stream", [prompt], 1, arguments)
         return self._stream(requests, single=True)
@@ -150,10 +150,10 @@ class Engine:
     ) -> list[Completion]:
         """Return ``n`` completions of each prompt, in the order of the prompts.
 
-        All are decoded together on one cache; a prompt's samples share one prefill. Sample ``i``
-        of a prompt draws from the random stream (seed, i). In float32 and ``int8-block`` it is the
-        same text in any batch; in other recipes the logits depend on the number of rows, and the
-        same text comes from the same call alone.
+        All are decoded as one batch on one cache; the samples of a prompt share one prefill. Sample
+        ``i`` of a prompt draws from the random stream (seed, i). In float32 and ``int8-block`` its
+        text is the same in any batch; in other recipes the logits depend on the number of rows, so
+        that only the same call gives the same text.
         """
         requests = self._builder.build("generate_batch", prompts, n, arguments)
         stream: Stream[list[Completion]] = self._stream(requests, single=False)
@@ -163,7 +163,7 @@ class Engine:
     def stream_batch(
         self, prompts: Sequence[Prompt], *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
     ) -> Stream[list[Completion]]:
-        """Stream the completions of ``generate_batch``: ``Chunk.index`` says whose each chunk is.
+        """Stream the completions of ``generate_batch``; ``Chunk.index`` numbers the completion.
 
         Completion ``index`` is sample ``index % n`` of prompt ``index // n``.
         """
@@ -182,16 +182,16 @@ class Engine:
     def requests(
         self, prompts: Sequence[Prompt], *, n: int = 1, **arguments: "Unpack[GenerateArguments]"
     ) -> list[Request]:
-        """Build a request for each prompt; a seed that is drawn is the same for all."""
+        """Build a request for each prompt; where no seed is given, all share one random seed."""
         return self._builder.build("requests", prompts, n, arguments)
 
     def scheduler(
         self, *, rows: int, max_length: int | None = None, chunks_per_step: int | None = 1
     ) -> Scheduler:
-        """Return a scheduler of ``rows`` sequences, for servers and loops of one's own.
+        """Return a scheduler of ``rows`` sequences, for servers and custom decoding loops.
 
-        A row holds ``max_length`` tokens, the model's context where not given. Raises
-        ContextLengthError where ``max_length`` exceeds that.
+        A row holds ``max_length`` tokens, by default the model's context. Raises
+        ContextLengthError where ``max_length`` exceeds the context.
         """
         decoder = self.decoder(rows=rows, max_length=max_length or self.config.n_positions)
         forward = CachedForward(decoder, self.prompt_cache)
@@ -223,14 +223,14 @@ class Engine:
         context: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Perplexity:
-        """Measure the perplexity of a text by a sliding window, moved by ``stride``.
+        """Measure the perplexity of a text by a sliding window, moved by ``stride`` tokens.
 
-        The window has ``context`` tokens, the model's context where not given, and moves by half
-        of it. The first token is conditioned on the begin-of-text token where the model has one,
-        unless ``RuntimeOptions.add_special_tokens`` is False: then it is not scored.
-        ``progress`` is called with the tokens done and their total. Bits per byte are None, and
-        a warning is logged, where the tokens do not spell the whole text. Where ``stride`` equals
-        ``context``, the first token of each window has nothing before it and is left out.
+        The window has ``context`` tokens, by default the model's context; ``stride`` is half of
+        that by default. The first token is conditioned on the begin-of-text token where the model
+        has one; with ``RuntimeOptions.add_special_tokens`` False it is not scored. ``progress`` is
+        called with the number of tokens scored and their total. Where the tokens do not decode to
+        the whole text, bits per byte are None and a warning is logged. Where ``stride`` equals
+        ``context``, the first token of each window has no context and is not scored.
         """
         window = Window.of(context, stride, self.config.n_positions)
         check_callable("progress", progress)
@@ -239,17 +239,17 @@ class Engine:
         return measure_perplexity(decoder, token_ids, window, nbytes=nbytes, progress=progress)
 
     def logits(self, prompt: Prompt) -> NDArray[np.float32]:
-        """Logits [tokens, vocab_size or labels] after every token of ``prompt``."""
+        """Return the logits [tokens, vocab_size or labels] after every token of ``prompt``."""
         token_ids = self._builder.encode(prompt, ends=True)
         decoder = self.decoder(rows=1, max_length=len(token_ids))
         return np.concatenate(list(decoder.prefill_all(0, token_ids)))
 
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of a prompt; an empty one becomes the begin-of-text token.
+        """Return the token ids of a prompt; an empty one becomes the begin-of-text token.
 
-        ``add_special_tokens`` False leaves out the begin-of-text token before a text, as for one
-        that goes on another. Raises ValueError for text without a tokenizer, or an id outside the
-        vocabulary.
+        ``add_special_tokens`` False omits the begin-of-text token before a text, as for a text that
+        continues another. Raises ValueError for text where the model has no tokenizer, or for an id
+        outside the vocabulary.
         """
         return self._builder.encode(prompt, begins=add_special_tokens)
 
@@ -261,9 +261,9 @@ class Engine:
         return self._builder.decode(token_ids, skip_special_tokens=skip_special_tokens)
 
     def decoder(self, *, rows: int, max_length: int) -> Decoder:
-        """A fresh cache of ``rows`` sequences, with the forward calls over it.
+        """Return a decoder over a new cache of ``rows`` sequences of up to ``max_length`` tokens.
 
-        This is the door for search, speculation and research: see ``Decoder`` and ``KVCache``.
+        It serves search, speculative decoding and research: see ``Decoder`` and ``KVCache``.
         Raises ContextLengthError where ``max_length`` exceeds the model's context.
         """
         check_int("rows", rows, 1, 2**31)
@@ -276,7 +276,10 @@ class Engine:
         return decoder_over(self._session, rows, max_length, self.options.prefill_chunk)
 
     def affordable_rows(self, max_length: int) -> int:
-        """Rows of ``max_length`` tokens that ``RuntimeOptions.cache_bytes`` allows, at least 1."""
+        """Return how many rows of ``max_length`` tokens ``RuntimeOptions.cache_bytes`` allows.
+
+        At least 1.
+        """
         check_int("max_length", max_length, 0, 2**63)
         row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
         return max(1, self.options.cache_bytes // row_bytes)

@@ -1,8 +1,9 @@
-"""Options of an engine: how a model runs, where, and what guesses its next tokens.
+"""Options of an engine: how a model runs, where, and how speculative decoding guesses tokens.
 
-Guesses change the speed and nothing else: each token is drawn by the sampler from the model's own
-logits, and a guess that is not what was drawn is taken back. Text, log-probabilities and random
-stream are those of plain decoding, within the rounding of a wider call.
+Speculative decoding changes the speed and nothing else: the sampler draws each token from the
+model's own logits, and a guess that differs from the token drawn is rejected. Text,
+log-probabilities and random stream are those of plain decoding, up to the rounding of a call with
+more tokens.
 """
 
 import os
@@ -26,10 +27,10 @@ _WIDEST = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptLookup:
-    """Guess what followed the last few tokens where they stood before (Saxena 2023).
+    """Guess the tokens that followed an earlier occurrence of the last tokens (Saxena 2023).
 
-    For texts that repeat their prompt: quotes, summaries, edits of code. ``min_ngram`` to
-    ``max_ngram`` tokens must agree, the longest agreement counts, and of several places the last.
+    Use it for texts that repeat their prompt: quotes, summaries, edits of code. ``min_ngram`` to
+    ``max_ngram`` tokens must match; the longest match wins, and the last of several occurrences.
     At most ``max_tokens`` are guessed at once.
     """
 
@@ -45,10 +46,10 @@ class PromptLookup:
 
 @dataclass(frozen=True, slots=True)
 class DraftModel:
-    """Guess what a smaller model with the same tokenizer draws (Leviathan et al. 2023).
+    """Guess tokens with a smaller model that has the same tokenizer (Leviathan et al. 2023).
 
-    It draws with the target's sampling parameters and the very random numbers that the target will
-    use, so that similar models draw alike.
+    The draft model draws with the target's sampling parameters and with the same random numbers,
+    so that similar models often draw the same token. At most ``max_tokens`` are guessed at once.
     """
 
     model: str | os.PathLike[str]
@@ -72,7 +73,7 @@ class Provider:
 
     @classmethod
     def of(cls, text: str) -> "Provider":
-        """From ``NAME`` or ``NAME:key=value,key=value``. Raises ValueError for another form."""
+        """Parse ``NAME`` or ``NAME:key=value,key=value``. Raises ValueError for another form."""
         name, colon, rest = text.partition(":")
         pairs = [pair.partition("=") for pair in rest.split(",")] if colon else []
         if not name or not all(key and equals for key, equals, _ in pairs):
@@ -85,7 +86,7 @@ class Provider:
 
     @property
     def device_id(self) -> int:
-        """The number of the device, among several of its kind."""
+        """Number of the device among several of its kind, from 0."""
         number = str(self.options.get("device_id", 0))
         if not (number.isascii() and number.isdecimal()):
             raise ValueError(f"device_id is {number!r}; it must be a whole number from 0 on")
@@ -113,20 +114,21 @@ class RuntimeOptions:
     """How a model runs.
 
     ``providers`` are onnxruntime's execution providers, in order of preference, by name, as text
-    with options ("openvino:device_type=CPU") or as ``Provider``; without them ``device`` says
-    "cpu" or "cuda". Others than the CPU's need a model of profile portable, or Optimum's.
-    ``threads`` None takes what affinity and cgroup allow. With ``spinning`` the threads wait for
-    the next operator in a busy loop, for half a millisecond; then they sleep. Prompts enter the
-    cache ``prefill_chunk`` tokens at a time. ``cache_bytes`` bounds the KV cache of one batched
-    call. ``huge_pages`` moves the weights to huge pages when decoding begins, where the system
-    allows it (Linux). With ``verify`` every file's checksum is compared with the manifest's while
-    the model loads, unless an earlier start found it intact and it has not changed since
-    (``ModelDir.damaged_files`` hashes all). ``prompt_cache_bytes`` keeps the keys and values of
-    that many bytes of prompts: one that begins like an earlier one costs its new tokens only.
-    ``speculation`` guesses tokens of a generation that is decoded alone.
-    ``add_special_tokens`` says whether the begin-of-text token stands before each prompt that is
-    text; where it is None, the template in ``tokenizer.json`` says so, as in transformers. What
-    the template puts behind a text is for classifiers only: a prompt is to be continued.
+    with options ("openvino:device_type=CPU") or as ``Provider``; without them ``device`` is
+    "cpu" or "cuda". Providers other than the CPU's need a model of profile portable, or an export
+    by Optimum. ``threads`` None uses all cores that CPU affinity and cgroup allow. With
+    ``spinning`` the threads wait for the next operator in a busy loop for half a millisecond
+    before they sleep. Prefill processes a prompt in chunks of ``prefill_chunk`` tokens.
+    ``cache_bytes`` limits the KV cache of one batched call, in bytes. ``huge_pages`` moves the
+    weights to huge pages when decoding begins, where the system allows it (Linux). With
+    ``verify`` the checksum of every file is compared with the manifest while the model loads,
+    unless an earlier start found the file intact and it has not changed since
+    (``ModelDir.damaged_files`` always hashes every file). ``prompt_cache_bytes`` is the size of a
+    cache of prompts' keys and values: a prompt that shares a prefix with an earlier one computes
+    only its new tokens. ``speculation`` guesses tokens of a generation that is decoded alone.
+    ``add_special_tokens`` sets whether each text prompt begins with the begin-of-text token; None
+    follows the template in ``tokenizer.json``, as in transformers. Tokens that the template puts
+    after a text are used by classifiers only, because a prompt is to be continued.
     """
 
     device: str = "cpu"

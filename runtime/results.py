@@ -1,4 +1,4 @@
-"""What a generation or a scoring returns."""
+"""Results of generation and scoring."""
 
 import math
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 _LARGEST_EXPONENT: Final = 700.0
 
 FinishReason: TypeAlias = Literal["eos", "stop", "length", "time", "cancelled"]
-"""Which end condition fired: the end-of-text token, a stop string or stop token, the token limit
-or the end of the context, the deadline, or a caller that cancelled."""
+"""The end condition that fired: the end-of-text token, a stop string or stop token, the token limit
+or the end of the context, the time limit, or cancellation by the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,9 @@ class TokenLogprob:
 class Chunk:
     """One generated token of row ``index``.
 
-    ``text`` is what became printable with it: empty while a character or a possible stop string
-    is incomplete. ``logprob`` and ``top_logprobs`` are those of the model itself, before
-    temperature, penalties and cuts, and are there only when they were asked for.
+    ``text`` is the text that this token completes; it is empty while a character or a possible
+    stop string is incomplete. ``logprob`` and ``top_logprobs`` are the model's own, before
+    temperature, penalties and truncation, and are set only on request.
     """
 
     text: str
@@ -42,10 +42,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds and token counts of one completion, tokenization included, model load apart.
+    """Seconds and token counts of one completion, including tokenization; ``load_s`` is separate.
 
-    ``reused_tokens`` of the prompt were known, from a cache or a sibling, and not computed.
-    ``accepted_tokens`` of the ``guessed_tokens`` that speculation tried were right.
+    ``reused_tokens`` of the prompt came from a cache or another sample and were not computed.
+    Speculative decoding guessed ``guessed_tokens``, of which ``accepted_tokens`` were accepted.
     """
 
     load_s: float
@@ -59,12 +59,12 @@ class Timing:
 
     @property
     def tpot_ms(self) -> float:
-        """Milliseconds for each token after the first; 0 where there is none."""
+        """Milliseconds per token after the first (TPOT); 0 where there is only one token."""
         return 1e3 * self.decode_s / (self.completion_tokens - 1) if self.decode_s else 0.0
 
     @property
     def decode_tps(self) -> float:
-        """Tokens per second after the first; 0 where there is none."""
+        """Tokens per second after the first token; 0 where there is only one."""
         return 1e3 / self.tpot_ms if self.tpot_ms else 0.0
 
 
@@ -72,10 +72,10 @@ class Timing:
 class Completion:
     """A finished completion of one prompt.
 
-    ``text`` ends before the stop string; ``token_ids`` holds every generated token, the one that
-    ended it included. ``seed`` and ``index`` make the same text again in the same call, in float32
-    and ``int8-block`` in any batch. ``score`` is what beam search ranked it by. ``truncated`` says
-    that tokens were left out to fit the context.
+    ``text`` ends before the stop string; ``token_ids`` holds every generated token, including the
+    end token. ``seed`` and ``index`` reproduce the text in the same call; in float32 and
+    ``int8-block`` they do so in any batch. ``score`` is the score of beam search. ``truncated`` is
+    True where tokens were dropped to fit the context.
     """
 
     prompt: str
@@ -93,10 +93,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How likely the model finds a given completion.
+    """The log-probability of a given completion.
 
     ``logprob`` is the sum of ``logprobs``, the natural log-probability of each of ``token_ids``;
-    ``is_greedy`` says that greedy decoding would have written exactly this.
+    ``is_greedy`` is True where greedy decoding would generate exactly this completion.
     """
 
     text: str
@@ -110,9 +110,10 @@ class Score:
 class Perplexity:
     """Perplexity of a text: exp of the mean negative log-likelihood of ``tokens`` tokens.
 
-    ``standard_error`` is that of ``perplexity``, by the delta method from the spread of the
-    token losses. ``bits_per_byte`` makes tokenizers comparable; None for token-id
-    input, and where the tokens do not spell the text.
+    ``mean_nll`` is in nats. ``standard_error`` is the standard error of ``perplexity``, by the
+    delta method from the standard deviation of the token losses. ``bits_per_byte`` compares models
+    with different tokenizers; it is None for token-id input, and where the tokens do not decode to
+    the text.
     """
 
     perplexity: float
@@ -127,7 +128,10 @@ class Perplexity:
     def of(
         cls, losses: NDArray[np.float64], *, context: int, stride: int, nbytes: int | None
     ) -> "Perplexity":
-        """From the token losses [tokens] in nats; ``nbytes`` is the text's size in UTF-8."""
+        """Compute the perplexity from token losses [tokens] in nats; ``nbytes`` is the text's size.
+
+        The size is in bytes of UTF-8; None leaves out ``bits_per_byte``.
+        """
         mean = float(losses.mean())
         value = math.exp(mean) if mean < _LARGEST_EXPONENT else math.inf
         spread = float(losses.std(ddof=1)) if losses.size > 1 else math.nan

@@ -1,1 +1,1 @@
-"""Keys and values: of running sequences, of known prefixes, on disk."""
+"""Caches of keys and values: of running sequences, of known prefixes, on disk."""

@@ -1,4 +1,4 @@
-"""SpareMemory: what a cache that is gone leaves to the next one."""
+"""BufferPool: reuse the memory of the last freed KV cache."""
 
 import math
 import threading
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MOST_BYTES: Final = 128 << 20
-"""What a model may hold while nothing runs: the longest sequence of 124M in float32 takes 75 MB."""
+"""Bytes kept while nothing runs: the longest sequence of 124M in float32 takes 75 MB."""
 
 
 class BufferPool:
-    """Keeps the memory of one cache: fresh pages cost more than what is written to them.
+    """Keeps the memory of one cache, because touching fresh pages costs more than writing data.
 
-    A prompt of 512 tokens (124M, float32 cache) took 215 ms in a fresh cache and 203 in a used one.
+    A prompt of 512 tokens (124M, float32 cache) took 215 ms in a fresh cache and 203 ms in a reused
+    one. Safe for use from several threads.
     """
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
@@ -25,7 +26,7 @@ class BufferPool:
         self._spare: NDArray[np.uint8] | None = None
 
     def array(self, owner: object, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """An array that holds anything, for as long as ``owner`` lives."""
+        """Return an uninitialized array that is valid as long as ``owner`` lives."""
         nbytes = math.prod(shape) * dtype.itemsize
         with self._lock:
             memory, self._spare = self._spare, None
@@ -37,7 +38,7 @@ class BufferPool:
         return array
 
     def clear(self) -> None:
-        """Keep nothing from now on."""
+        """Free the memory, and keep none from now on."""
         with self._lock:
             self._most_bytes, self._spare = -1, None
 

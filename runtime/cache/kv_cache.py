@@ -36,8 +36,8 @@ class KVCache:
 
     ``data`` is [n_layer, 2, rows, n_head, max_length, head_dim]; pages that no token has reached
     are reserved, not used. ``lengths`` [rows] says how many tokens each row holds.
-    Change lengths only through the methods. Where ``spare`` lends the memory, ``data`` is valid as
-    long as this object.
+    Change lengths only through the methods. Where the memory comes from ``spare``, ``data`` is
+    valid only as long as this object lives.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys and values that hold tokens now."""
+        """Bytes of the keys and values of all tokens held now."""
         return int(self.lengths.sum()) * self.layout.token_bytes
 
     def advance(self, first: int, count: int, tokens: int) -> None:
-        """Count ``tokens`` more in rows ``first`` to ``first + count - 1``.
+        """Add ``tokens`` to the lengths of rows ``first`` to ``first + count - 1``.
 
         Raises ValueError where a row has no room for them.
         """
@@ -78,8 +78,8 @@ class KVCache:
             self.lengths[first : first + count] += tokens
 
     def check_room(self, first: int, count: int, tokens: int) -> None:
-        """Raise ValueError where ``tokens`` more do not fit one of the rows."""
-        # of a list: between two steps of a model each function of numpy leaves the cache
+        """Raise ValueError where one of the rows has no room for ``tokens`` more."""
+        # max of a list: a numpy function called once per step runs from a cold processor cache
         lengths = self.lengths
         held = int(lengths[first]) if count == 1 else max(lengths[first : first + count].tolist())
         longest = held + tokens
@@ -87,7 +87,7 @@ class KVCache:
             raise ValueError(f"{longest} tokens do not fit a cache of {self.max_length}")
 
     def truncate(self, row: int, length: int) -> None:
-        """Forget all tokens of ``row`` from ``length`` on."""
+        """Drop all tokens of ``row`` from position ``length`` on."""
         if not 0 <= length <= self.lengths[row]:
             raise ValueError(f"length is {length}; row {row} holds {self.lengths[row]} tokens")
         self.lengths[row] = length
@@ -95,10 +95,10 @@ class KVCache:
     def fork(
         self, row: int, targets: Sequence[int], *, start: int = 0, stop: int | None = None
     ) -> None:
-        """Make every row in ``targets`` a copy of ``row``; what they held is forgotten.
+        """Make every row in ``targets`` a copy of ``row``, replacing the tokens that it held.
 
-        A caller who knows that they hold the same ``start`` first tokens spares copying these.
-        With ``stop`` they get the first tokens only.
+        ``start`` skips copying the first ``start`` tokens, which the targets must already share.
+        ``stop`` copies only the tokens before it.
         """
         length = int(self.lengths[row]) if stop is None else stop
         if not 0 <= length <= self.lengths[row]:
@@ -109,40 +109,42 @@ class KVCache:
         moved = [target for target in targets if target != row]
         if not moved:
             return
-        for layer in self.data[..., start:length, :]:
-            for part in layer:  # which stays in the processor's cache for all of its copies
-                source = part[row]
+        for layer in self.data[..., start:length, :]:  # [2, rows, n_head, tokens, head_dim]
+            for part in layer:  # one at a time: it stays in the processor's cache for all copies
+                source = part[row]  # [n_head, tokens, head_dim]
                 for target in moved:
                     part[target] = source
         self.lengths[moved] = length
 
     def select(self, rows: Sequence[int]) -> None:
-        """Make row ``i`` what ``rows[i]`` was; a row may be named often. The rest are emptied."""
+        """Copy row ``rows[i]`` to row ``i``, repeats allowed, and empty the other rows."""
         lengths = [int(self.lengths[row]) for row in rows]
         moved = [place for place, row in enumerate(rows) if place != row]
         longest = max((lengths[place] for place in moved), default=0)
         sources = [rows[place] for place in moved]
-        for layer in self.data:  # one layer at a time, so that the copy stays small
+        for layer in self.data:  # [2, rows, ...]; one layer at a time keeps the copy small
             layer[:, moved, :, :longest] = layer[:, sources, :, :longest]
         for row in range(self.rows):
             self.lengths[row] = lengths[row] if row < len(rows) else 0
 
     def read(self, row: int, start: int, stop: int) -> NDArray[Any]:
-        """A copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, head_dim]."""
+        """Return a copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, head_dim]."""
         if not 0 <= start <= stop <= self.lengths[row]:
-            raise ValueError(f"no tokens {start} to {stop}: row {row} holds {self.lengths[row]}")
+            raise ValueError(
+                f"cannot read tokens {start} to {stop}: row {row} holds {self.lengths[row]}"
+            )
         tokens: NDArray[Any] = self.data[:, :, row, :, start:stop].copy()
         return tokens
 
     def append(self, row: int, *pieces: NDArray[Any]) -> None:
-        """Add what ``read`` returned, once or more, to the end of ``row``.
+        """Append ``pieces``, each as ``read`` returns it, to the end of ``row``.
 
         Raises ValueError where the row has no room for them.
         """
         start = int(self.lengths[row])
         self.advance(row, 1, sum(tokens.shape[3] for tokens in pieces))
         data = self.data
-        for tokens in pieces:
+        for tokens in pieces:  # [n_layer, 2, n_head, count, head_dim]
             count = tokens.shape[3]
             data[:, :, row, :, start : start + count] = tokens
             start += count

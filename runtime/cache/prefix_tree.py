@@ -1,8 +1,9 @@
-"""PrefixCache: keys and values of texts already seen, shared between all that begin alike.
+"""PrefixTree: keys and values of known token sequences, shared by sequences with a common prefix.
 
-A radix tree over token ids, each edge with the cache of its tokens (the idea of RadixAttention:
-Zheng et al. 2023, "SGLang", arXiv 2312.07104, section 3). Branches of a search, candidates of a
-vote and a text that a verifier reads again as it grows differ only in what is new.
+It is a radix tree over token ids; each edge holds the keys and values of its tokens (the idea of
+RadixAttention: Zheng et al. 2023, "SGLang", arXiv 2312.07104, section 3). Branches of a search,
+candidates of a vote and a growing text that a verifier scores repeatedly then compute only their
+new tokens.
 """
 
 import threading
@@ -19,7 +20,7 @@ from gpt2edge.runtime.cache.kv_cache import KVCache
 
 @dataclass(slots=True, eq=False)
 class Edge:
-    """Some tokens after a prefix: ``tokens`` is [n_layer, 2, n_head, tokens, head_dim]."""
+    """Tokens that follow a prefix: ``tokens`` is [n_layer, 2, n_head, tokens, head_dim]."""
 
     token_ids: tuple[int, ...]
     tokens: NDArray[Any]
@@ -28,9 +29,10 @@ class Edge:
 
 
 class PrefixTree:
-    """Copies of cache rows, each token kept once; over ``max_bytes`` the least used goes.
+    """Copies of cache rows, with common prefixes stored once.
 
-    Safe for use from several threads.
+    Above ``max_bytes`` the least recently used tokens are evicted. Safe for use from several
+    threads.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -41,12 +43,12 @@ class PrefixTree:
         self._lock = threading.Lock()
 
     def matched(self, token_ids: Sequence[int]) -> int:
-        """How many of ``token_ids`` are known, from the first on."""
+        """Return the length of the longest known prefix of ``token_ids``."""
         with self._lock:
             return sum(count for _, count in self._walk(token_ids))
 
     def restore(self, cache: KVCache, row: int, token_ids: Sequence[int]) -> int:
-        """Make ``row`` the longest known beginning of ``token_ids``; its length."""
+        """Replace ``row`` by the longest known prefix of ``token_ids``, and return its length."""
         cache.truncate(row, 0)
         with self._lock:
             self._clock += 1
@@ -58,25 +60,27 @@ class PrefixTree:
         return int(cache.lengths[row])
 
     def store(self, cache: KVCache, row: int, token_ids: Sequence[int]) -> None:
-        """Remember the first ``len(token_ids)`` tokens of ``row``, which are ``token_ids``."""
+        """Store the first ``len(token_ids)`` tokens of ``row``, which are ``token_ids``."""
         with self._lock:
             self._clock += 1
-            children, at = self._roots, 0
-            for edge, count in list(self._walk(token_ids)):  # all of it, before an edge is split
+            children, known = self._roots, 0
+            for edge, count in list(self._walk(token_ids)):  # a list: the loop splits edges
                 if count < len(edge.token_ids):
                     _split(edge, count)
                 edge.used = self._clock
-                children, at = edge.children, at + count
-            if at < len(token_ids):
-                tokens = cache.read(row, at, len(token_ids))
-                children[token_ids[at]] = Edge(tuple(token_ids[at:]), tokens, used=self._clock)
+                children, known = edge.children, known + count
+            if known < len(token_ids):
+                tokens = cache.read(row, known, len(token_ids))
+                suffix = tuple(token_ids[known:])
+                children[suffix[0]] = Edge(suffix, tokens, used=self._clock)
                 self.nbytes += tokens.nbytes
             self._evict()
 
     def edges(self) -> list[tuple[int, Edge]]:
-        """All edges, each with its parent's place in the list, -1 at the root; parents first.
+        """Return all edges, parents first, each with its parent's index in the list or -1.
 
-        Of two siblings the longer unused comes first, so that ``fill`` forgets it first.
+        -1 marks an edge at the root. Of two siblings the less recently used comes first, so that
+        ``fill`` evicts it first.
         """
         with self._lock:
             found: list[tuple[int, Edge]] = []
@@ -89,7 +93,7 @@ class PrefixTree:
             return found
 
     def fill(self, edges: Sequence[tuple[int, Edge]]) -> None:
-        """Replace everything by what ``edges`` returned, and forget what is over the budget."""
+        """Replace the tree by ``edges``, in the form that ``edges()`` returns, and evict."""
         with self._lock:
             self._roots, self.nbytes = {}, 0
             for parent, edge in edges:
@@ -102,18 +106,18 @@ class PrefixTree:
             self._evict()
 
     def _walk(self, token_ids: Sequence[int]) -> Iterator[tuple[Edge, int]]:
-        """Edges along ``token_ids``, and how many of each one's tokens agree."""
-        children, at = self._roots, 0
-        while at < len(token_ids) and (edge := children.get(token_ids[at])) is not None:
-            count = _common(edge.token_ids, token_ids[at : at + len(edge.token_ids)])
+        """Yield the edges along ``token_ids``, each with the number of its tokens that match."""
+        children, known = self._roots, 0
+        while known < len(token_ids) and (edge := children.get(token_ids[known])) is not None:
+            count = _common(edge.token_ids, token_ids[known : known + len(edge.token_ids)])
             children = edge.children
             yield edge, count
-            at += count
+            known += count
             if count < len(edge.token_ids):
                 return
 
     def _evict(self) -> None:
-        """Forget ends of texts, the longest unused first, but nothing of the last one stored."""
+        """Evict leaves, least recently used first, but no tokens of the last sequence stored."""
         while self.nbytes > self.max_bytes:
             leaves = [leaf for leaf in _leaves(self._roots) if leaf[1].used < self._clock]
             if not leaves:
@@ -129,7 +133,7 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def _split(edge: Edge, count: int) -> None:
-    """Make ``edge`` end after ``count`` tokens; the rest becomes its one child."""
+    """Cut ``edge`` after ``count`` tokens, and make the rest its only child."""
     rest = Edge(edge.token_ids[count:], edge.tokens[:, :, :, count:].copy(), edge.children)
     rest.used = edge.used
     edge.token_ids, edge.tokens = edge.token_ids[:count], edge.tokens[:, :, :, :count].copy()

@@ -1,10 +1,11 @@
-"""PromptCache: an engine's prompts, in memory and on disk.
+"""PromptCache: keys and values of an engine's prompts, in memory and on disk.
 
-A file is for one model and one onnxruntime, whole or absent, and checked before use.
+A file belongs to one model and one onnxruntime version, is written atomically, and is checked
+before use.
 
 Layout: 16 bytes of magic, the header's length (8 bytes, little-endian), the header (JSON: key,
-layout, and for each edge of the tree its parent's place and its token ids), each edge's keys and
-values as they are in memory, and the sha256 of all that.
+layout, and for each edge of the tree its parent's index and its token ids), the keys and values of
+each edge as they are in memory, and the sha256 of everything before it.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ _DIGEST_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptKey:
-    """What keys and values are good for: ``model`` are the checksums of its files."""
+    """Identifies the model that keys and values belong to; ``model`` holds its files' checksums."""
 
     model: tuple[str, ...]
     onnxruntime: str
@@ -41,7 +42,7 @@ class PromptKey:
     vocab_size: int
 
     def header(self) -> dict[str, Any]:
-        """The part of the file's header that says whose it is."""
+        """Return the part of the file's header that identifies the model."""
         layout = self.layout
         shape = [layout.n_layer, layout.n_head, layout.head_dim]
         return {
@@ -53,9 +54,9 @@ class PromptKey:
 
 
 class PromptCache(PrefixTree):
-    """An engine's prompts: a PrefixCache that can be saved and loaded.
+    """A PrefixTree of an engine's prompts that can be saved and loaded.
 
-    A file is as trusted as a model: its checksum shows damage, not who wrote it.
+    Trust a file as you trust a model: its checksum detects damage, not who wrote it.
     """
 
     def __init__(self, max_bytes: int, key: Callable[[], PromptKey]) -> None:
@@ -66,7 +67,7 @@ class PromptCache(PrefixTree):
     def of(
         cls, model: ModelDir, layout: CacheLayout, max_bytes: int, onnxruntime: str
     ) -> "PromptCache":
-        """Return a cache of prompts of ``model``, as that version of onnxruntime computes them."""
+        """Return an empty prompt cache for ``model`` and that version of onnxruntime."""
 
         def key() -> PromptKey:
             files = model.manifest.files
@@ -85,7 +86,7 @@ class PromptCache(PrefixTree):
         return cls(max_bytes, key)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write ``path``, whole or not at all, readable by its owner only: it holds texts.
+        """Write ``path`` atomically, readable by its owner only, because it contains texts.
 
         Raises FileFormatError where ``path`` is another kind of file, and Gpt2EdgeError where it
         cannot be written.
@@ -99,7 +100,7 @@ class PromptCache(PrefixTree):
         try:
             if target.exists() and not _is_ours(target):
                 raise FileFormatError(
-                    f"{str(target)!r} is not a prompt cache: it is left as it was"
+                    f"{str(target)!r} is not a prompt cache and was kept: choose another path"
                 )
             with NamedTemporaryFile(dir=target.absolute().parent, prefix=".", delete=False) as file:
                 try:
@@ -112,7 +113,7 @@ class PromptCache(PrefixTree):
             raise Gpt2EdgeError(f"cannot write {str(target)!r}: {error.strerror}") from None
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Take over what ``save`` wrote with this very model, in the place of what is here.
+        """Replace the prompts in memory by a file that ``save`` wrote with the same model.
 
         Raises FileFormatError where the file is damaged, or of another model or onnxruntime, and
         Gpt2EdgeError where it cannot be read.
@@ -147,7 +148,7 @@ def _write(file: IO[bytes], header: bytes, parts: list[NDArray[Any]]) -> None:
 
 
 def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]:
-    damaged = FileFormatError(f"{str(path)!r} is damaged: delete it, and it will be made again")
+    damaged = FileFormatError(f"{str(path)!r} is damaged: delete it, and it will be written again")
     size = os.fstat(file.fileno()).st_size
     start = file.read(len(_MAGIC) + _COUNT_BYTES)
     length = int.from_bytes(start[len(_MAGIC) :], "little")
@@ -183,7 +184,10 @@ def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]
 
 
 def _checked_sizes(edges: Any, vocab_size: int) -> list[int]:
-    """Tokens of each edge. Raises ValueError where they are no radix tree, parents first."""
+    """Return the number of tokens of each edge. Raises ValueError where they form no radix tree.
+
+    Parents must come before their children.
+    """
     firsts = set()
     for place, (parent, ids) in enumerate(edges):
         if type(parent) is not int or not -1 <= parent < place:

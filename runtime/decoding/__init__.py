@@ -1,1 +1,1 @@
-"""Sequences on the rows of a cache: forward calls, scheduler, beam search, streams."""
+"""Decoding of sequences on the rows of a cache: forward calls, scheduler, beams, streams."""

@@ -1,9 +1,10 @@
-"""Beam search: the likeliest completions that a search of bounded width finds.
+"""Beam search: find completions of high probability with a bounded number of hypotheses.
 
-The definition is transformers' (``GenerationMixin._beam_search``): log-probabilities go through the
-logits processing and are summed; of the best ``max(2, 1 + end tokens) * num_beams`` continuations
-the best ``num_beams`` that have not ended go on, and those among the first ``num_beams`` that have
-ended are kept by their sum over their length to the power of ``length_penalty``.
+The definition is transformers' (``GenerationMixin._beam_search``). Log-probabilities pass through
+the logits processors and are summed. Each step ranks the best ``max(2, 1 + end tokens) *
+num_beams`` continuations: the best ``num_beams`` that have not ended continue. Ended ones among
+the first ``num_beams`` are kept, scored by their sum divided by their length to the power of
+``length_penalty``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,14 +26,14 @@ _FEWEST_PER_BEAM: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class _Beam:
-    """A hypothesis: its text so far, and the sum of its log-probabilities."""
+    """A hypothesis: its tokens so far, and the sum of their log-probabilities."""
 
     generation: Generation
     score: float
 
     @property
     def token_ids(self) -> list[int]:
-        """Its tokens behind the prompt."""
+        """Token ids after the prompt."""
         return self.generation.token_ids
 
 
@@ -49,29 +50,29 @@ class BeamSearch:
 
     @property
     def width(self) -> int:
-        """Rows of the cache that it may use."""
+        """Number of cache rows that the search may use."""
         return self._params.num_beams
 
     @property
     def prompts(self) -> Sequence[Sequence[int]]:
-        """The one prompt."""
+        """Token ids of the prompt, as a sequence of one."""
         return (self._group[0].prompt_ids,)
 
     @property
     def is_done(self) -> bool:
-        """Whether no beam goes on."""
+        """Return whether no beam continues."""
         full = len(self._ended) == self.width
         return not (self._beams and self._improvable) or (
             full and self._params.early_stopping is True
         )
 
     def begin(self, logits: Logits, reused: Sequence[int]) -> list[Branch]:
-        """Take the first step; ``logits`` [1, vocab_size] are those after the prompt."""
+        """Take the first step from ``logits`` [1, vocab_size], the logits after the prompt."""
         self._beams[0].generation.reused_tokens = reused[0]
         return self.advance(self._beams, logits)
 
     def advance(self, members: Sequence[_Beam], logits: Logits) -> list[Branch]:
-        """Extend every beam; ``logits`` [beams, vocab_size] are those after ``members``."""
+        """Extend every beam by a token from ``logits`` [beams, vocab_size], after ``members``."""
         if all(generation.cancelled for generation in self._group):
             self._end_all()
             return []
@@ -89,36 +90,36 @@ class BeamSearch:
         return going
 
     def common(self, member: _Beam, other: _Beam) -> int:
-        """Return how many tokens two beams have in common in the cache."""
+        """Return how many tokens of two beams in the cache are the same, from the first on."""
         prompt_length = len(member.generation.prompt_ids)
         return prompt_length + common_length(member.token_ids, other.token_ids)
 
     def finish(self) -> Iterator[Generation]:
-        """Hand the best hypotheses to the generations of the group: each, for every token."""
+        """Give the best hypotheses to the group's generations; yield each once for every token."""
         if len(self._ended) < len(self._group) and not self._group[0].cancelled:
             raise ValueError(
                 f"beam search found {len(self._ended)} completions, not {len(self._group)}: "
-                "ask for fewer, or forbid less"
+                "ask for fewer, or ban fewer tokens"
             )
         for generation, (score, winner) in zip(self._group, self._ended, strict=False):
             generation.adopt(winner, score)
             yield from repeat(generation, len(generation.token_ids))
 
     def _continuations(self, members: Sequence[_Beam], logits: Logits) -> Iterator[Branch]:
-        """Yield the likeliest continuations of all beams, the best first."""
+        """Yield the most likely continuations of all beams, best first."""
         count = self._kept_per_beam * self.width
         found = []
-        for place, beam in enumerate(members):
-            logprobs = log_softmax_float32(logits[place], np.float64)
+        for index, beam in enumerate(members):
+            logprobs = log_softmax_float32(logits[index], np.float64)  # [vocab_size]
             beam.generation.process(logprobs)
             for token_id in top_k_indices(logprobs[None], min(count, logprobs.size))[0]:
                 score = beam.score + float(logprobs[token_id])
                 if np.isfinite(score):
-                    found.append((-score, place, int(token_id)))
-        for cost, place, token_id in islice(sorted(found), count):
-            twin = members[place].generation.branch()
-            twin.append(token_id, logits[place])
-            yield Branch(_Beam(twin, -cost), place)
+                    found.append((-score, index, int(token_id)))
+        for cost, index, token_id in islice(sorted(found), count):
+            twin = members[index].generation.branch()
+            twin.append(token_id, logits[index])
+            yield Branch(_Beam(twin, -cost), index)
 
     def _keep(self, ended: Sequence[_Beam]) -> None:
         scored = [(self._scored(beam), beam.generation) for beam in ended]
@@ -129,7 +130,7 @@ class BeamSearch:
         return float(beam.score / length**self._params.length_penalty)
 
     def _can_improve(self) -> bool:
-        """Whether the best beam may still beat the worst one kept; an estimate, as documented."""
+        """Return whether the best beam may still beat the worst completion kept; an estimate."""
         if not self._beams or len(self._ended) < self.width:
             return bool(self._beams)
         best = max(self._beams, key=lambda beam: beam.score)
@@ -138,7 +139,7 @@ class BeamSearch:
         return self._scored(best, length) > self._ended[-1][0]
 
     def _end_all(self) -> None:
-        """A caller cancelled: what the beams hold counts as it is."""
+        """Cancel all beams, and keep them as they are among the completions."""
         begun = [beam for beam in self._beams if beam.generation.token_ids]
         for beam in begun:
             beam.generation.cancel()

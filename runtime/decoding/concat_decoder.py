@@ -1,7 +1,7 @@
-"""For graphs whose cache grows: ``present`` is ``past_key_values`` with the new tokens behind it.
+"""ConcatDecoder: for graphs that return ``past_key_values`` with the new tokens appended.
 
-Optimum's exports and profile ``portable`` are such graphs. They copy the whole cache at every
-step, so they are slower than a cache in place; the results and the interface are the same.
+Optimum's exports and models of profile ``portable`` are such graphs. They copy the whole cache at
+every step, so they are slower than a cache in place; the results and the interface are the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ Values = list[Any]
 
 @dataclass(slots=True)
 class _Live:
-    """The last ``present`` of some rows, all ``length`` tokens long, ``stored`` of them in data."""
+    """The last ``present`` of some rows, ``length`` tokens long; ``data`` holds ``stored``."""
 
     values: Values
     length: int
@@ -30,10 +30,10 @@ class _Live:
 
 
 class ConcatCache(KVCache):
-    """A KVCache whose newest tokens stay where the graph left them until somebody needs them here.
+    """A KVCache that leaves the newest tokens on the device until ``data`` is read.
 
-    A step hands the last ``present`` back as ``past_key_values``, without a copy through Python,
-    as long as the same rows go on; ``data`` brings everything home first.
+    A step passes the last ``present`` back as ``past_key_values``, without a copy through Python,
+    as long as the same rows continue. Reading ``data`` copies all tokens to it first.
     """
 
     def __init__(self, rows: int, max_length: int, layout: CacheLayout, session: Session) -> None:
@@ -54,16 +54,17 @@ class ConcatCache(KVCache):
         self._data = array
 
     def past(self, rows: Sequence[int]) -> Values:
-        """What ``rows``, which are equally long, hold now, on the session's device."""
+        """Return the keys and values of ``rows``, all of one length, on the session's device."""
         length = int(self.lengths[rows[0]])
         live = self._live.get(tuple(rows))
         if live is not None and live.length == length:
             return live.values
-        held = self.data[:, :, rows, :, :length]  # a copy, as rows is a list
+        # [n_layer, 2, rows, n_head, length, head_dim]; a copy, as rows is a list
+        held = self.data[:, :, rows, :, :length]
         return [self._session.place(np.ascontiguousarray(p)) for layer in held for p in layer]
 
     def keep(self, rows: Sequence[int], presents: Values, tokens: int) -> None:
-        """Count ``tokens`` more in each of ``rows``, as the graph left them in ``presents``."""
+        """Keep ``presents`` as the cache of ``rows``, each longer by ``tokens``."""
         length = int(self.lengths[rows[0]])
         before = self._live.get(tuple(rows))
         stored = length if before is None else before.stored
@@ -72,19 +73,20 @@ class ConcatCache(KVCache):
             self.advance(row, 1, tokens)
 
     def _store(self, rows: tuple[int, ...], live: _Live) -> None:
-        """Copy to ``data`` what only ``live`` has; a row may have been shortened since."""
+        """Copy the tokens that only ``live`` has to ``data``; rows may have been truncated."""
         for layer, part in np.ndindex(self._data.shape[:2]):
+            # [rows, n_head, tokens, head_dim]
             value = self._session.fetch(live.values[2 * layer + part])
-            for place, row in enumerate(rows):
+            for index, row in enumerate(rows):
                 fresh = slice(live.stored, min(live.length, int(self.lengths[row])))
-                self._data[layer, part, row, :, fresh] = value[place, :, fresh]
+                self._data[layer, part, row, :, fresh] = value[index, :, fresh]
 
 
 class ConcatDecoder(Decoder):
-    """Forward calls over a cache that grows.
+    """Forward calls over a cache that grows by concatenation.
 
-    Rows of equal length are computed together, others in a call of their own, so that a row's
-    calls, and its logits, do not depend on its company and nothing is ever padded.
+    Rows of equal length are computed in one call, rows of other lengths in separate calls. So no
+    row is padded, and the logits of a row do not depend on the other rows.
     """
 
     cache: ConcatCache
@@ -93,9 +95,9 @@ class ConcatDecoder(Decoder):
         super().__init__(session, cache, prefill_chunk=prefill_chunk)
 
     def decode(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-        """Append ``token_ids[i]`` to row ``i``: logits [len(token_ids), n_logits].
+        """Append ``token_ids[i]`` to row ``i`` and return logits [len(token_ids), n_logits].
 
-        The array is the decoder's own, overwritten by the next call.
+        The decoder owns the array, and overwrites it at the next call.
         """
         count = len(token_ids)
         if not 1 <= count <= self.cache.rows:
@@ -104,7 +106,7 @@ class ConcatDecoder(Decoder):
         self._session.settle()
         ids = np.asarray(token_ids, np.int64)
         for rows in self._equally_long(count):
-            self._logits[rows] = self._grow(rows, ids[rows, None])
+            self._logits[rows] = self._grow(rows, ids[rows, None])  # [rows, 1, n_logits]
         return self._logits[:count].reshape(count, -1)
 
     def _forward(
@@ -114,7 +116,7 @@ class ConcatDecoder(Decoder):
         return logits
 
     def _grow(self, rows: list[int], ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Append ``ids`` [rows, tokens]: logits [rows, tokens, n_logits]."""
+        """Append ``ids`` [rows, tokens] and return logits [rows, tokens, n_logits]."""
         start, tokens = int(self.cache.lengths[rows[0]]), ids.shape[1]
         positions = np.arange(start, start + tokens)
         logits, presents = self._session.grow(
@@ -129,7 +131,7 @@ class ConcatDecoder(Decoder):
         return logits
 
     def _equally_long(self, count: int) -> Iterator[list[int]]:
-        """The first ``count`` rows, those of one length together."""
+        """Yield the first ``count`` rows, grouped by length."""
         lengths = self.cache.lengths[:count].copy()  # they change while the rows are computed
         for length in np.unique(lengths):
             yield np.flatnonzero(lengths == length).tolist()

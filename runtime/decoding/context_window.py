@@ -1,4 +1,4 @@
-"""What happens where a text does not fit the model's context."""
+"""Overflow: the policy for texts that do not fit the model's context."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ POLICIES: Final[tuple[str, ...]] = get_args(Policy)
 class Overflow:
     """The policy for a prompt and completion longer than the model's context.
 
-    ``error`` refuses them before any work. ``truncate-left`` drops the oldest tokens of the prompt
-    so that the completion fits. ``slide`` writes on past the context: whenever it is full, the
-    newer half of what is there is entered anew, which costs that prefill. The first ``keep``
-    tokens of the prompt always stay.
+    ``error`` rejects them before any work. ``truncate-left`` drops the oldest tokens of the prompt
+    so that the completion fits. ``slide`` generates past the end of the context: whenever the
+    context is full, its older half is dropped and the newer half is prefilled again. The first
+    ``keep`` tokens of the prompt always stay.
     """
 
     policy: Policy = "error"
@@ -30,20 +30,20 @@ class Overflow:
 
     @classmethod
     def of(cls, given: "Overflow | Policy") -> "Overflow":
-        """``Overflow`` from itself or from a policy's name."""
+        """Return ``given``, or the Overflow with that policy name."""
         return given if isinstance(given, Overflow) else cls(policy=given)
 
     def fit(
         self, prompt_ids: Sequence[int], max_new_tokens: int | None, default: int, context: int
     ) -> tuple[list[int], int]:
-        """The tokens of the prompt that stay, and the token limit of the completion.
+        """Return the tokens of the prompt to keep, and the token limit of the completion.
 
-        ``default`` is the limit where ``max_new_tokens`` is None: it is cut to what fits, except
-        that a prompt may only crowd it out of half of the context where it can be truncated.
-        Raises ContextLengthError where nothing fits.
+        ``default`` is the limit where ``max_new_tokens`` is None. It is reduced to the room that
+        the prompt leaves; under ``truncate-left`` it is never reduced below half of the context.
+        Raises ContextLengthError where prompt and completion do not fit.
         """
         prompt_ids = list(prompt_ids)
-        room = context - len(prompt_ids) + 1  # the last token that is drawn never enters the cache
+        room = context - len(prompt_ids) + 1  # the last new token never enters the cache
         wanted = max_new_tokens or 1
         if self.policy == "slide":
             limit = max_new_tokens or default
@@ -66,19 +66,19 @@ class Overflow:
         return prompt_ids, max_new_tokens or min(room, default)
 
     def window(self, token_ids: Sequence[int], context: int) -> list[int]:
-        """What stays of a text that fills the context: the kept tokens and the newer half."""
+        """Return the tokens to keep when the context is full: ``keep`` and the newer half."""
         return _without_middle(token_ids, self.keep, self.keep + (context - self.keep) // 2)
 
     def _check_keep(self, room: int) -> None:
-        """Raise ContextLengthError where no token beside the kept ones has room."""
+        """Raise ContextLengthError where ``keep`` leaves no room for another token."""
         if room <= self.keep:
             raise ContextLengthError(
-                f"the model's context leaves {max(0, room)} tokens for the prompt, and {self.keep} "
-                "are to be kept: keep fewer, or ask for fewer new tokens"
+                f"the model's context leaves {max(0, room)} tokens for the prompt, and keep is "
+                f"{self.keep}: keep fewer tokens, or ask for fewer new tokens"
             )
 
 
 def _without_middle(token_ids: Sequence[int], keep: int, size: int) -> list[int]:
-    """At most ``size`` tokens: the first ``keep`` and the last."""
+    """Return at most ``size`` tokens: the first ``keep`` and the last ones."""
     surplus = len(token_ids) - size
     return [*token_ids[:keep], *token_ids[keep + max(0, surplus) :]]

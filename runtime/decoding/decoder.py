@@ -1,4 +1,4 @@
-"""Decoder: a model bound to a KV cache. Prefill enters prompts, decode adds a token to each row."""
+"""Decoder: a model bound to a KV cache, with prefill of prompts and decoding by one token a row."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -11,20 +11,20 @@ from gpt2edge.runtime.cache.kv_cache import KVCache
 from gpt2edge.runtime.ort.session import Binding, Session
 
 _TILE: Final = 16
-"""Kernels take tokens in tiles of this or a multiple, and round one that is left over by itself as
-they do in a decode step. No chunk leaves one, so that no bit depends on where a prompt is cut."""
+"""Kernels process tokens in tiles of this or a multiple, and round a single token that is left over
+as they do in a decode step. No chunk leaves a single one, so that chunking changes no bit."""
 
 
 class _BoundStep(NamedTuple):
-    """A decode step of so many rows."""
+    """The bound graph of a decode step for a fixed number of rows."""
 
     binding: Binding
     logits: NDArray[np.float32]
-    """[rows, n_logits], which each run overwrites."""
+    """[rows, n_logits]; each run overwrites it."""
 
 
 class _Lengths:
-    """How many tokens each row holds, as a loaded graph is told (``loaded_graph``)."""
+    """Length arrays [rows] int32 that a loaded graph reads in place of a mask (``graph_edits``)."""
 
     def __init__(self, cache: KVCache) -> None:
         self._cache = cache
@@ -32,12 +32,12 @@ class _Lengths:
         self._room = np.array(cache.max_length, np.int32)
 
     def bind(self, binding: Binding, rows: slice) -> None:
-        """Have a graph of these rows read what ``read`` finds."""
+        """Bind the length arrays of these rows as graph inputs."""
         binding.input(names.SEQLENS_K, self._last[rows])
         binding.input(names.TOTAL_SEQUENCE_LENGTH, self._room)
 
     def read(self, first: int, count: int) -> None:
-        """Tell of so many rows from ``first`` on, after they were counted and before they run."""
+        """Update the lengths of ``count`` rows; call after ``advance`` and before the run."""
         if count == 1:
             self._last[first] = int(self._cache.lengths[first]) - 1
         else:
@@ -46,35 +46,36 @@ class _Lengths:
 
 
 class _Mask:
-    """The same by a mask as wide as the cache, whose ones a graph from a file counts."""
+    """A mask [rows, max_length] int64 with a one per token, for graphs that count a mask's ones."""
 
     def __init__(self, cache: KVCache) -> None:
         self._cache = cache
-        self._places = np.arange(cache.max_length)
+        self._positions = np.arange(cache.max_length)
         self._mask = np.zeros((cache.rows, cache.max_length), np.int64)
 
     def bind(self, binding: Binding, rows: slice) -> None:
-        """Have a graph of these rows read what ``read`` finds."""
+        """Bind the length arrays of these rows as graph inputs."""
         binding.input(names.ATTENTION_MASK, self._mask[rows])
 
     def read(self, first: int, count: int) -> None:
-        """Tell of so many rows from ``first`` on, after they were counted and before they run."""
+        """Update the lengths of ``count`` rows; call after ``advance`` and before the run."""
         rows = slice(first, first + count)
-        self._mask[rows] = self._places < self._cache.lengths[rows, None]
+        # [max_length] < [count, 1] -> [count, max_length]
+        self._mask[rows] = self._positions < self._cache.lengths[rows, None]
 
 
 class Decoder:
-    """Forward calls over one KV cache, all inputs and outputs bound by address.
+    """Forward calls over one KV cache, with all inputs and outputs bound by address.
 
-    No row sees another. In float32 and ``int8-block`` a row in a batch gets the logits that it gets
-    alone, to the bit; int8 columns and 4-bit blocks round by the number of rows. Not safe for use
-    from two threads at once; the session below it is.
+    Rows are independent. In float32 and ``int8-block`` the logits of a row are the same to the bit
+    in a batch and alone; with int8 columns and 4-bit blocks their rounding depends on the number of
+    rows. Not safe for use from two threads at once; the session is.
     """
 
     def __init__(self, session: Session, cache: KVCache, *, prefill_chunk: int) -> None:
         self.cache = cache
         self.on_prefill: Callable[[int, int], None] | None = None
-        """Called after each chunk of ``prefill`` with the tokens done and their total."""
+        """Called after each chunk of ``prefill`` with the number of tokens done and the total."""
         self._session = session
         self._prefill_chunk = prefill_chunk
         self._row_bindings: dict[int, Binding] = {}
@@ -87,15 +88,15 @@ class Decoder:
         self._logits = np.zeros((rows, 1, session.n_logits), np.float32)
 
     def decode(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-        """Append ``token_ids[i]`` to row ``i``: logits [len(token_ids), n_logits].
+        """Append ``token_ids[i]`` to row ``i`` and return logits [len(token_ids), n_logits].
 
-        The array is the decoder's own, overwritten by the next call.
+        The decoder owns the array, and overwrites it at the next call.
         """
         count = len(token_ids)
         if not 1 <= count <= self.cache.rows:
             raise ValueError(f"{count} token ids for a cache of {self.cache.rows} rows")
         step = self._steps.get(count) or self._bind_step(count)
-        if count == 1:  # each way into numpy that is not used here spares 5 us of a model's step
+        if count == 1:  # scalar assignment: each numpy function avoided saves 5 us a step
             self._input_ids[0, 0] = token_ids[0]
             self._position_ids[0, 0] = self.cache.lengths[0]
         else:
@@ -106,7 +107,7 @@ class Decoder:
         return step.logits
 
     def prefill(self, row: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Append ``token_ids`` to ``row``: logits [n_logits] after the last of them."""
+        """Append ``token_ids`` to ``row`` and return the logits [n_logits] after the last token."""
         chunks = self.prefill_by_chunks(row, token_ids)
         while True:
             try:
@@ -118,19 +119,19 @@ class Decoder:
     def prefill_by_chunks(
         self, row: int, token_ids: Sequence[int]
     ) -> Generator[None, None, NDArray[np.float32]]:
-        """``prefill``, one chunk at each ``next``; other rows may be decoded between two."""
+        """Run ``prefill`` one chunk per ``next``; other rows may be decoded between two chunks."""
         done = 0
         for chunk in self._chunks(row, token_ids):
             if done:
                 yield
-            logits = self._forward(row, chunk, np.array([len(chunk) - 1]))
+            logits = self._forward(row, chunk, np.array([len(chunk) - 1]))  # [1, n_logits]
             done += len(chunk)
             if self.on_prefill is not None:
                 self.on_prefill(done, len(token_ids))
         return logits.reshape(-1)
 
     def prefill_all(self, row: int, token_ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-        """Append ``token_ids`` to ``row``: logits [tokens, n_logits] after each, by chunks."""
+        """Append ``token_ids`` to ``row``; yield logits [tokens, n_logits] of each chunk."""
         for chunk in self._chunks(row, token_ids):
             yield self._forward(row, chunk, np.arange(len(chunk)))
 
@@ -156,14 +157,14 @@ class Decoder:
         self.cache.advance(row, 1, len(ids))
         logits = np.empty((1, len(kept), self._session.n_logits), np.float32)
         binding.input(names.INPUT_IDS, ids[None])  # [1, tokens]
-        binding.input(names.POSITION_IDS, np.arange(start, start + len(ids))[None])
+        binding.input(names.POSITION_IDS, np.arange(start, start + len(ids))[None])  # [1, tokens]
         binding.input(names.LOGITS_TO_KEEP, kept[None])  # [1, kept]
         binding.output(names.LOGITS, logits)
         self._run(binding, row, 1, len(ids))
         return logits.reshape(len(kept), -1)
 
     def _run(self, binding: Binding, first: int, count: int, tokens: int) -> None:
-        """Run, and take back the ``tokens`` that rows just gained where that fails."""
+        """Run the graph; where that fails, remove the ``tokens`` just added to the rows."""
         self._lengths.read(first, count)
         try:
             binding.run()
@@ -186,7 +187,7 @@ class Decoder:
         binding = self._session.binding()
         rows = slice(first, first + count)
         self._lengths.bind(binding, rows)
-        for layer, (key, value) in enumerate(self.cache.data[:, :, rows]):
+        for layer, (key, value) in enumerate(self.cache.data[:, :, rows]):  # [n_layer, 2, ...]
             for part, array in ((names.KEY, key), (names.VALUE, value)):
                 past, present = names.past(layer, part), names.present(layer, part)
                 binding.in_place(past, present, array)  # [count, n_head, max_length, head_dim]

@@ -37,7 +37,7 @@ READ_TO_END: Final = (
     "max_time",
     "stop_strings",
 )
-"""Keys that say where a completion ends, besides ``eos_token_id``."""
+"""Keys that limit a completion, besides ``eos_token_id``."""
 _UNSET_BY_ZERO: Final = ("repetition_penalty", "encoder_repetition_penalty", "top_p", "typical_p")
 _ONLY_IN_VOCABULARY: Final = ("suppress_tokens", "begin_suppress_tokens")
 _OF_TOKENS: Final = (
@@ -50,9 +50,9 @@ _OF_TOKENS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationDefaults:
-    """What a call uses where it says nothing: sampling, end conditions and end tokens.
+    """Defaults for arguments that a call omits: sampling, end conditions and end tokens.
 
-    ``max_length`` counts prompt and completion, and is None where ``max_new_tokens`` is the limit.
+    ``max_length`` counts prompt and completion; it is None where ``max_new_tokens`` is the limit.
     """
 
     sampling: SamplingParams
@@ -67,9 +67,10 @@ class GenerationDefaults:
 
         Decoding is greedy unless ``do_sample`` is true. ``max_new_tokens`` wins over
         ``max_length``; without both the limit is 128 new tokens. ``min_new_tokens`` wins over
-        ``min_length``. Without ``eos_token_id``, not even null, the end tokens are config.json's:
-        there transformers writes on past the end. End tokens and suppressed ones outside the
-        vocabulary are left out. Raises ModelDirError for values out of range.
+        ``min_length``. Where the key ``eos_token_id`` is absent (not null), the end tokens are
+        those of config.json, where transformers would continue past the end of the text. End tokens
+        and suppressed tokens outside the vocabulary are ignored. Raises ModelDirError for values
+        out of range.
         """
         limit, longest = keys.get("max_new_tokens"), keys.get("max_length")
         try:
@@ -114,12 +115,14 @@ def _sampling(keys: Mapping[str, Any], vocab_size: int) -> SamplingParams:
     beyond = [token_id for token_id in params.named_ids() if token_id >= vocab_size]
     if beyond:
         name = next(name for name in _OF_TOKENS if _mentions(given.get(name), beyond[0]))
-        raise ValueError(f"{name} is of token {beyond[0]}, outside the vocabulary of {vocab_size}")
+        raise ValueError(
+            f"{name} names token {beyond[0]}; it must be below the vocab_size of {vocab_size}"
+        )
     return params
 
 
 def _is_beyond(token_id: object, vocab_size: int) -> bool:
-    """Whether it is a number that no token has; transformers suppresses nothing there."""
+    """Return whether no token has this id; transformers ignores such ids to suppress."""
     return isinstance(token_id, int) and not 0 <= token_id < vocab_size
 
 

@@ -1,4 +1,4 @@
-"""The forward calls that a scheduler makes, behind an interface for callers who count them."""
+"""Forward calls of a scheduler, behind an interface that lets callers count or cache them."""
 
 from collections.abc import Generator, Iterator, Sequence
 from typing import Final, Protocol, TypeAlias
@@ -9,25 +9,25 @@ from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.generation import Generation
 
 Entered: TypeAlias = Generator[None, None, tuple[Logits, int]]
-"""Enters a prompt, one chunk at each ``next``; returns logits [vocab_size] after the last token,
-and how many tokens were not computed."""
+"""Prefills a prompt, one chunk per ``next``; returns the logits [vocab_size] after the last token,
+and the number of tokens that were reused, not computed."""
 
 _TILE: Final = 4
 
 
 class Forward(Protocol):
-    """The forward calls of a scheduler, for callers who count or remember them."""
+    """The forward calls of a scheduler; callers may implement it to count or cache them."""
 
     def enter(self, row: int, token_ids: Sequence[int], draws: int) -> Entered:
-        """Make ``row`` hold ``token_ids``; ``draws`` tokens are drawn from the logits at once."""
+        """Prefill ``row`` with ``token_ids``; ``draws`` samples will use the logits."""
         ...
 
     def resume(self, row: int, token_ids: Sequence[int]) -> Entered:
-        """Make ``row`` hold ``token_ids``; nothing is drawn from the logits."""
+        """Prefill ``row`` with ``token_ids``; no token is drawn from the logits."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> Logits:
-        """Append ``token_ids[i]`` to row ``i``: logits [rows, vocab_size]."""
+        """Append ``token_ids[i]`` to row ``i`` and return logits [rows, vocab_size]."""
         ...
 
 
@@ -37,12 +37,12 @@ class SequenceSpeculation(Protocol):
     generation: Generation
 
     def step(self, decoder: Decoder) -> Iterator[Generation]:
-        """Decode one token or more for row 0: the generation, once for each."""
+        """Decode one or more tokens for row 0; yield the generation once for each."""
         ...
 
 
 class SpeculationSource(Protocol):
-    """Begins speculation where a sequence is decoded alone (``speculative.speculation``)."""
+    """Starts speculative decoding of a sequence that runs alone (``speculative.speculation``)."""
 
     def begin(self, generation: Generation) -> SequenceSpeculation:
         """Return the speculative steps of a generation."""
@@ -50,20 +50,21 @@ class SpeculationSource(Protocol):
 
 
 class CachedForward:
-    """The forward calls of a decoder, with prompts taken from ``prefixes`` as far as it has them.
+    """The forward calls of a decoder, reusing the known prefixes of prompts from ``prefixes``.
 
-    Kernels compute rows in tiles, and round what is left over in another way: what is reused ends
-    with a tile and leaves more than one token, so that no bit of the logits depends on it.
+    Kernels compute tokens in tiles, and round the tokens left over in another way. So a reused
+    prefix ends at a tile's end and leaves more than one token to compute: reuse changes no bit of
+    the logits.
     """
 
     def __init__(self, decoder: Decoder, prefixes: PrefixTree | None = None) -> None:
         self._decoder = decoder
         self._prefixes = prefixes
         self.decode = decoder.decode
-        """Append ``token_ids[i]`` to row ``i``: the decoder's own, which spares a call a step."""
+        """The decoder's method itself, which saves a call per step."""
 
     def enter(self, row: int, token_ids: Sequence[int], draws: int = 1) -> Entered:  # noqa: ARG002
-        """Make ``row`` hold ``token_ids``."""
+        """Prefill ``row`` with ``token_ids``, reusing a known prefix."""
         cache, prefixes = self._decoder.cache, self._prefixes
         cache.truncate(row, 0)
         if prefixes is None or len(token_ids) < 2:
@@ -77,5 +78,5 @@ class CachedForward:
         return logits, reused
 
     def resume(self, row: int, token_ids: Sequence[int]) -> Entered:
-        """Make ``row`` hold ``token_ids``."""
+        """Prefill ``row`` with ``token_ids``, reusing a known prefix."""
         return self.enter(row, token_ids)

@@ -1,4 +1,4 @@
-"""One completion in the making."""
+"""Generation: the state of one completion while it is decoded."""
 
 from collections.abc import Iterator, Sequence
 from copy import copy
@@ -39,24 +39,24 @@ class ResolvedArguments:
 
     @property
     def silent_ids(self) -> frozenset[int]:
-        """The tokens that end a text and are no part of it.
+        """Ids of the tokens that end a text and are not part of it.
 
-        Where special tokens are shown, so is that of the end of text, as transformers does; a stop
-        token never is.
+        With ``skip_special_tokens`` False the text includes the end-of-text token, as in
+        transformers, but never a stop token.
         """
         stops = frozenset(self.stop.token_ids)
         return stops | self.eos_ids if self.skip_special_tokens else stops
 
     def is_late(self, now: float) -> bool:
-        """Whether its time is over."""
+        """Return whether ``max_time`` has passed at time ``now``."""
         return self.stop.max_time is not None and now - self.started >= self.stop.max_time
 
 
 class Generation:
-    """One completion: takes logits, draws tokens, knows when it is done.
+    """One completion: draws tokens from logits, and checks the end conditions.
 
-    A batch of a tiny model spends as much time here as in its products, so that a token costs two
-    lists' ends and a few comparisons: text is made when somebody looks, by ``Detokenizer``.
+    A batch of a tiny model spends as much time here as in its matrix products. So taking a token
+    costs two list appends and a few comparisons; ``Detokenizer`` decodes text on demand.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Generation:
         self.cancelled = False
         self.reused_tokens = self.guessed_tokens = self.accepted_tokens = 0
         self.history = list(prompt_ids)
-        """Prompt and completion, the same list at all times."""
+        """Token ids of prompt and completion; always the same list object."""
         self.truncated = arguments.truncated
         self.has_slid = False
         self.end_ids = arguments.eos_ids | frozenset(arguments.stop.token_ids)
-        """The tokens that end it."""
+        """Ids of the tokens that end the completion."""
         self._arguments = arguments
         self._sampler = self._new_sampler((arguments.seed or 0, index))
         self._score: float | None = None
@@ -92,7 +92,7 @@ class Generation:
         self._first_token = self._last_token = arguments.started
 
     def sibling(self, index: int) -> "Generation":
-        """Return sample ``index`` of the same prompt, before either has begun."""
+        """Return sample ``index`` of the same prompt; call before either has a token."""
         twin = self.branch()
         twin._index, twin._row = index, self._row + index
         twin._sampler = self._sampler.fork((self._arguments.seed or 0, index))
@@ -100,66 +100,66 @@ class Generation:
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens that enter the cache: all but the last, which nothing follows."""
+        """Number of tokens that enter the cache at most: all but the last new token."""
         return len(self.prompt_ids) + self.max_new_tokens - 1
 
     @property
     def may_slide(self) -> bool:
-        """Whether it goes on past the context."""
+        """Return whether the completion may continue past the model's context."""
         return self._arguments.overflow.policy == "slide"
 
     @property
     def sampling(self) -> SamplingParams:
-        """How its tokens are chosen."""
+        """Sampling parameters of the completion."""
         return self._arguments.sampling
 
     @property
     def max_new_tokens(self) -> int:
-        """Its token limit."""
+        """Limit of new tokens."""
         assert self._arguments.max_new_tokens is not None
         return self._arguments.max_new_tokens
 
     @property
     def logprobs(self) -> tuple[float, ...]:
-        """Log-probability of each token so far, where they were asked for."""
+        """Log-probability of each token so far; empty unless requested."""
         return tuple(self._logprobs)
 
     def accept(self, logits: Logits) -> int:
-        """Draw the next token from ``logits`` [vocab_size] and take it."""
+        """Draw the next token from ``logits`` [vocab_size], append it, and return its id."""
         token_id = self._sampler(logits, self.history, self._banned())
         self.append(token_id, logits)
         return token_id
 
     def process(self, logits: Logits) -> None:
-        """Change ``logits`` [vocab_size] in place as its parameters and end conditions say."""
+        """Apply the logits processors and bans to ``logits`` [vocab_size] in place."""
         self._sampler.process(logits, self.history, self._banned())
 
     def append(self, token_id: int, logits: Logits) -> None:
-        """Take ``token_id`` as the next token; ``logits`` [vocab_size] are the model's for it."""
+        """Append ``token_id``; ``logits`` [vocab_size] are the model's logits for its position."""
         if self._arguments.logprobs is not None:
-            self._record(token_id, logits, log_masses(logits[None])[0])
+            self._record(token_id, logits, log_masses(logits[None])[0])  # [1, vocab_size] -> [1]
         self._take(token_id, perf_counter())
 
     def chunk(self) -> Chunk:
-        """The first token that was not shown yet. The texts of all join to the completion's."""
-        at = self._shown
+        """Return the next token as a chunk; the joined texts equal the completion's text."""
+        index = self._shown
         self._shown += 1
         return Chunk(
-            text=self._transcript(each=True).pieces[at],
-            token_id=self.token_ids[at],
+            text=self._transcript(each=True).pieces[index],
+            token_id=self.token_ids[index],
             index=self._row,
-            logprob=self._logprobs[at] if self._logprobs else None,
-            top_logprobs=self._top_logprobs[at] if self._top_logprobs else (),
-            finish_reason=self.finish_reason if at + 1 == len(self.token_ids) else None,
+            logprob=self._logprobs[index] if self._logprobs else None,
+            top_logprobs=self._top_logprobs[index] if self._top_logprobs else (),
+            finish_reason=self.finish_reason if index + 1 == len(self.token_ids) else None,
         )
 
     def cancel(self) -> None:
-        """End here, with what there is."""
+        """End the completion with the tokens so far."""
         if self.finish_reason is None:
             self.finish_reason = "cancelled"
 
     def end_early(self) -> bool:
-        """End here where a caller cancelled it or its time is over; whether it has ended."""
+        """End where the caller cancelled or the time is over; return whether it has ended."""
         if self.cancelled:
             self.cancel()
         elif self.finish_reason is None and self._arguments.is_late(perf_counter()):
@@ -167,9 +167,9 @@ class Generation:
         return self.finish_reason is not None
 
     def slide(self, context: int) -> list[int]:
-        """What of the text stays in a cache of ``context`` tokens that is full.
+        """Return the tokens to keep when a cache of ``context`` tokens is full.
 
-        The last token is left out: it is the next to enter.
+        The last token is left out, because it enters at the next step.
         """
         self.truncated = self.has_slid = True
         return self._arguments.overflow.window(self.history, context)[:-1]
@@ -177,10 +177,10 @@ class Generation:
     def fork(
         self, stream_key: Sequence[int] | None = None, *, sampling: SamplingParams | None = None
     ) -> "Generation":
-        """An independent twin at this point.
+        """Return an independent copy at this point.
 
-        It draws what this one would have drawn, or from the random stream (seed, *stream_key),
-        or as ``sampling`` says.
+        The copy draws the same tokens as this generation would, or from the random stream
+        (seed, *stream_key) if given, or with the parameters of ``sampling`` if given.
         """
         twin = self.branch()
         if sampling is not None:
@@ -192,14 +192,14 @@ class Generation:
         return twin
 
     def rehearsal(self) -> "Generation":
-        """A twin that draws what this one would have drawn, and notes nothing of it."""
+        """Return a copy that draws the same tokens and records no log-probabilities."""
         twin = self.fork()
         twin._arguments = replace(twin._arguments, logprobs=None)
         twin._logprobs, twin._top_logprobs = [], []
         return twin
 
     def branch(self) -> "Generation":
-        """A twin at this point for a caller who chooses the tokens: both draw from one stream."""
+        """Return a copy that shares the random stream, for callers that choose the tokens."""
         twin = copy(self)
         twin.token_ids, twin.history = list(self.token_ids), list(self.history)
         twin._logprobs, twin._top_logprobs = list(self._logprobs), list(self._top_logprobs)
@@ -207,12 +207,12 @@ class Generation:
         return twin
 
     def adopt(self, other: "Generation", score: float) -> None:
-        """Become what ``other`` is, a branch of a sample of the same prompt, and take ``score``."""
+        """Take over the state of ``other``, a branch of the same prompt, and set ``score``."""
         index, row = self._index, self._row
         vars(self).update(vars(other.branch()), _index=index, _row=row, _score=score)
 
     def completion(self) -> Completion:
-        """The finished completion."""
+        """Return the completion; the generation must have ended."""
         assert self.finish_reason is not None
         arguments = self._arguments
         return Completion(
@@ -255,7 +255,7 @@ class Generation:
         return tuple(self._arguments.eos_ids) if stop.ignore_eos else ()
 
     def _take(self, token_id: int, now: float) -> None:
-        """Add a token, and set ``finish_reason`` where it is the last one."""
+        """Append a token, and set ``finish_reason`` where it is the last one."""
         arguments, token_ids = self._arguments, self.token_ids
         token_ids.append(token_id)
         self.history.append(token_id)
@@ -272,7 +272,7 @@ class Generation:
             self.finish_reason = "time"
 
     def _transcript(self, *, each: bool = False) -> Detokenizer:
-        """The text of all tokens so far, those that are new in one piece or ``each`` in its own."""
+        """Decode the new tokens, in one piece or one piece for ``each``; return all the text."""
         spelled = self._spelled
         if spelled is None:
             arguments = self._arguments
@@ -292,7 +292,7 @@ class Generation:
         return spelled
 
     def _record(self, token_id: int, logits: Logits, log_mass: float) -> None:
-        """Keep the log-probabilities that were asked for."""
+        """Store the log-probabilities that were requested."""
         self._logprobs.append(float(logits[token_id]) - float(log_mass))
         tokenizer, count = self._arguments.tokenizer, self._arguments.logprobs
         if count:
@@ -309,10 +309,10 @@ class Generation:
 
 
 def accept_all(generations: Sequence[Generation], logits: Logits) -> Iterator[Generation]:
-    """Draw the next token of each from its row of ``logits`` [rows, vocab_size].
+    """Draw the next token of each generation from its row of ``logits`` [rows, vocab_size].
 
-    All are drawn together. Each comes back as it takes its own; one that was ended meanwhile, by a
-    caller who saw the others, takes none.
+    All tokens are drawn together. Each generation is yielded when it takes its token; one that the
+    caller ended meanwhile takes none.
     """
     if len(generations) == 1:
         (alone,) = generations
@@ -327,7 +327,7 @@ def accept_all(generations: Sequence[Generation], logits: Logits) -> Iterator[Ge
         [generation._banned() for generation in generations],
     )
     recorded = any(generation._arguments.logprobs is not None for generation in generations)
-    masses = log_masses(logits) if recorded else None
+    masses = log_masses(logits) if recorded else None  # [rows]
     now = perf_counter()
     for row, (generation, token_id) in enumerate(zip(generations, token_ids, strict=True)):
         if generation.finish_reason is None:

@@ -1,4 +1,4 @@
-"""Requests: from a caller's arguments to completions that are ready to decode."""
+"""Request and RequestBuilder: turn a call's arguments into generations that are ready to decode."""
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from gpt2edge.runtime.text.stopping import StopParams
 from gpt2edge.runtime.text.tokenizer import Tokenizer
 
 MAX_SAMPLES: Final = 16_384
-"""The most samples of one prompt in one call."""
+"""Maximum number of samples of one prompt in one call."""
 
 _DRAWS: Final = {
     "temperature": (0, 1),
@@ -30,7 +30,7 @@ _DRAWS: Final = {
     "min_p": (0,),
     "typical_p": (1,),
 }
-"""What only a draw uses, and the values that change nothing."""
+"""Parameters that only sampling uses, and the values that turn them off."""
 
 Prompt: TypeAlias = str | Sequence[int]
 """A text, or its token ids."""
@@ -39,7 +39,7 @@ Prompt: TypeAlias = str | Sequence[int]
 class Request:
     """One prompt and its completions: queue it on a ``Scheduler``, read it, cancel it.
 
-    ``Engine.request`` makes one. ``prompt`` is its text and ``prompt_ids`` its tokens.
+    ``Engine.request`` makes one. ``prompt`` is the text and ``prompt_ids`` the token ids.
     """
 
     def __init__(self, generations: Sequence[Generation]) -> None:
@@ -53,24 +53,24 @@ class Request:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all of its completions have ended."""
+        """Return whether all completions have ended."""
         return all(generation.finish_reason is not None for generation in self.generations)
 
     def cancel(self) -> None:
-        """End it after the token being computed; safe from any thread or signal handler."""
+        """End the request after the current token; safe from any thread or signal handler."""
         for generation in self.generations:
             generation.cancelled = True
 
     @property
     def completions(self) -> list[Completion]:
-        """Its completions, in order; one that has not ended counts as cancelled."""
+        """All completions, in order; reading them cancels those that have not ended."""
         for generation in self.generations:
             generation.cancel()
         return [generation.completion() for generation in self.generations]
 
     @property
     def completion(self) -> Completion:
-        """The completion of a request for one."""
+        """The completion, where the request has only one."""
         (completion,) = self.completions
         return completion
 
@@ -89,7 +89,7 @@ def cache_needs(requests: Sequence[Request], n_positions: int) -> tuple[int, int
 
 @dataclass(frozen=True, slots=True)
 class RequestBuilder:
-    """Checks the arguments of calls against one model, and fills in its defaults."""
+    """Checks the arguments of calls against a model, and fills in the model's defaults."""
 
     model: ModelDir
     tokenizer: Tokenizer | None
@@ -99,9 +99,9 @@ class RequestBuilder:
     def build(
         self, method: str, prompts: Sequence[Prompt], n: int, arguments: Mapping[str, Any]
     ) -> list[Request]:
-        """Return a request for ``n`` completions of each prompt, as ``method`` was asked for.
+        """Return a request for ``n`` completions of each prompt.
 
-        Raises TypeError for an unknown argument, ValueError for a wrong one.
+        Raises TypeError for an unknown argument of ``method``, ValueError for a wrong value.
         """
         check_names(method, arguments, GenerateArguments)
         resolved = self.resolve(**arguments)
@@ -115,7 +115,7 @@ class RequestBuilder:
         return requests
 
     def _first(self, prompt: Prompt, resolved: ResolvedArguments, row: int) -> Generation:
-        """The first completion of a prompt, cut to what fits the context."""
+        """Return the first generation of a prompt, which is cut to fit the context."""
         given_ids = self.encode(prompt)
         overflow = self._overflow(resolved.overflow, prompt)
         prompt_ids, limit = overflow.fit(
@@ -144,9 +144,9 @@ class RequestBuilder:
         skip_special_tokens: bool | None = None,
         **fields: Any,
     ) -> ResolvedArguments:
-        """Return the checked arguments of one call, its seed drawn.
+        """Return the checked arguments of one call, with a random seed where none is given.
 
-        ``fields`` are those of ``SamplingParams``; None leaves one as it is.
+        ``fields`` are fields of ``SamplingParams``; None keeps the default.
         """
         self.model.require_language_model()
         if max_new_tokens is not None:
@@ -185,24 +185,24 @@ class RequestBuilder:
         return self.tokenizer.unspelled(self.model.config.vocab_size, self.defaults.eos_ids)
 
     def _overflow(self, overflow: Overflow, prompt: Prompt) -> Overflow:
-        """The policy for one prompt: the template's tokens before it always stay, too."""
+        """Return the policy for one prompt, which also keeps the template's first tokens."""
         if self.tokenizer is None or not isinstance(prompt, str) or not self.tokenizer.begin_ids:
             return overflow
         return replace(overflow, keep=overflow.keep + len(self.tokenizer.begin_ids))
 
     def encode(self, prompt: Prompt, *, begins: bool = True, ends: bool = False) -> list[int]:
-        """Token ids of a prompt; an empty one becomes the begin-of-text token.
+        """Return the token ids of a prompt; an empty one becomes the begin-of-text token.
 
-        A text that ``begins`` has the tokens before it that the tokenizer's template says; one
-        that ``ends`` also those behind it, where the model is a classifier. Raises ValueError for
-        text without a tokenizer, or an id outside the vocabulary.
+        ``begins`` adds the tokens that the tokenizer's template puts before a text; ``ends`` adds
+        those after it, where the model is a classifier. Raises ValueError for text where the model
+        has no tokenizer, or for an id outside the vocabulary.
         """
         token_ids = self._token_ids(prompt)
         if begins and isinstance(prompt, str) and self.tokenizer is not None:
             reads_all = ends and self.model.manifest.task != "text-generation"
-            around = self.tokenizer.begin_ids, self.tokenizer.end_ids if reads_all else ()
-            self._check_ids([*around[0], *around[1]])
-            token_ids = [*around[0], *token_ids, *around[1]]
+            before, after = self.tokenizer.begin_ids, self.tokenizer.end_ids if reads_all else ()
+            self._check_ids([*before, *after])
+            token_ids = [*before, *token_ids, *after]
         if not token_ids and self.model.config.bos_token_id is not None:
             return [self.model.config.bos_token_id]
         if not token_ids:
@@ -219,7 +219,7 @@ class RequestBuilder:
         return self.tokenizer.decode(checked, skip_special_tokens=skip_special_tokens)
 
     def _default_limit(self, prompt_length: int, max_new_tokens: int | None) -> int:
-        """The model's own limit of new tokens, for a call that gives none."""
+        """Return the model's default limit of new tokens, for a call that gives none."""
         longest = self.defaults.max_length
         if max_new_tokens is not None or longest is None:
             return self.defaults.max_new_tokens
@@ -232,7 +232,7 @@ class RequestBuilder:
         return longest - prompt_length
 
     def _with_special_tokens(self, stop: StopParams) -> StopParams:
-        """``stop`` with the ids of strings that are special tokens, which no text ever shows."""
+        """Add the ids of stop strings that are special tokens, which the text may not show."""
         if self.tokenizer is None:
             return stop
         found = [self.tokenizer.special_id(string) for string in stop.strings]
@@ -240,7 +240,7 @@ class RequestBuilder:
         return replace(stop, token_ids=(*stop.token_ids, *special)) if special else stop
 
     def _token_ids(self, prompt: Prompt, name: str = "prompt") -> list[int]:
-        """Those of ``prompt`` itself, perhaps none."""
+        """Return the token ids of ``prompt`` without the template's; the list may be empty."""
         if isinstance(prompt, str):
             if self.tokenizer is None:
                 raise ValueError("this model has no tokenizer; give the prompt as token ids")
@@ -257,7 +257,10 @@ class RequestBuilder:
                 raise ValueError(f"token id {token_id} is outside the vocabulary of {vocab_size}")
 
     def encode_text(self, text: Prompt, name: str = "text") -> list[int]:
-        """Token ids of a text itself, which must have at least one."""
+        """Return the token ids of a text without the template's.
+
+        Raises ValueError where there is none.
+        """
         if isinstance(text, Sized) and not len(text):
             raise ValueError("the text is empty; it must have at least one token")
         token_ids = self._token_ids(text, name)
@@ -277,7 +280,10 @@ class RequestBuilder:
         return prompt_ids, encoded, texts
 
     def nbytes(self, text: Prompt, token_ids: Sequence[int]) -> int | None:
-        """Size of ``text`` in UTF-8; None, with a warning, where its tokens spell another one."""
+        """Return the bytes of ``text`` in UTF-8, or None.
+
+        None for token ids, and, with a warning, where the tokens do not decode to the text.
+        """
         if not isinstance(text, str) or self.tokenizer is None:
             return None
         from gpt2edge.runtime.text.spelling import spells
@@ -287,14 +293,14 @@ class RequestBuilder:
         import logging
 
         logging.getLogger("gpt2edge").warning(
-            "the tokens do not spell the whole text: its bits per byte would be those of another"
+            "the tokens do not spell the whole text: bits per byte would be wrong and are left out"
         )
         return None
 
     def encode_to_score(self, text: Prompt) -> tuple[list[int], int | None]:
-        """Token ids of a text behind the begin-of-text token, where the model has one; ``nbytes``.
+        """Return the token ids of a text with the begin-of-text token before it, and ``nbytes``.
 
-        Raises ValueError for a text of fewer than two tokens.
+        A model without that token adds none. Raises ValueError for fewer than two tokens.
         """
         self.model.require_language_model()
         token_ids = self.encode_text(text)
@@ -305,7 +311,7 @@ class RequestBuilder:
         return token_ids, nbytes
 
     def _begin_of(self, text: Prompt) -> Sequence[int]:
-        """The tokens on which the first token of a text depends that is scored."""
+        """Return the tokens to put before a text that is scored, perhaps none."""
         if self.tokenizer is not None and self.tokenizer.add_special_tokens is False:
             return ()
         if isinstance(text, str) and self.tokenizer is not None and self.tokenizer.begin_ids:
@@ -315,7 +321,7 @@ class RequestBuilder:
         return () if bos is None else (bos,)
 
     def text_of(self, prompt: Prompt, token_ids: Sequence[int]) -> str:
-        """The text of a prompt that is ``token_ids``; empty for ids without a tokenizer."""
+        """Return the text of a prompt; empty for token ids where the model has no tokenizer."""
         if isinstance(prompt, str):
             return prompt
         return self.tokenizer.decode(token_ids) if self.tokenizer else ""
@@ -332,7 +338,7 @@ def _whole_ids(
 
 
 def _checked(processors: Sequence[LogitsProcessor] | None) -> Sequence[LogitsProcessor]:
-    """The processors, none for None. Raises ArgumentError for what cannot be called."""
+    """Return the processors, none for None. Raises ArgumentError unless all can be called."""
     allowed = "a list of functions"
     found = [] if processors is None else check_list("processors", processors, allowed)
     if not all(map(callable, found)):
@@ -341,14 +347,14 @@ def _checked(processors: Sequence[LogitsProcessor] | None) -> Sequence[LogitsPro
 
 
 def _seed(sampling: SamplingParams) -> int | None:
-    """The seed asked for, a fresh one where sampling needs one, None for greedy decoding."""
+    """Return the seed given, a random one where sampling needs one, or None where it does not."""
     if sampling.seed is not None or not sampling.is_random:
         return sampling.seed
     return int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def _check_beams(sampling: SamplingParams, overflow: Overflow) -> None:
-    """Raise ValueError where beams are asked to sample or to slide, which they cannot."""
+    """Raise ValueError where beam search is combined with sampling or sliding."""
     drawn = [name for name, neutral in _DRAWS.items() if getattr(sampling, name) not in neutral]
     if sampling.num_beams > 1 and drawn:
         beams, other = Argument("num_beams"), Argument(drawn[0])

@@ -1,4 +1,4 @@
-"""Samples: the generations of one prompt, while some of them wait for a row."""
+"""Samples: the generations of one prompt that wait for a row."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,29 +8,29 @@ from gpt2edge.runtime.decoding.generation import Generation
 
 
 class Samples:
-    """The generations of one prompt: the first that joins enters it, the others copy its row."""
+    """The generations of one prompt: the first to join prefills it, the others copy its row."""
 
     def __init__(self, members: Sequence[Generation]) -> None:
         self.waiting = deque(members)
         self.prompt_ids = members[0].prompt_ids
-        self.logits: Logits | None = None  # after the prompt, once it was entered
+        self.logits: Logits | None = None  # [vocab_size] after the prompt, once prefilled
         self._members = frozenset(members)
 
     @property
     def is_over(self) -> bool:
-        """Whether no member waits any more, after those are dropped that ended meanwhile."""
+        """Drop the members that have ended, and return whether none waits any more."""
         while self.waiting and self.waiting[0].end_early():
             self.waiting.popleft()
         return not self.waiting
 
     @property
     def held_ids(self) -> list[int]:
-        """The tokens that enter: the prompt, and of a paused generation all but its last."""
+        """Token ids to prefill: the prompt, and all but the last new token of a paused member."""
         return [*self.prompt_ids, *self.waiting[0].token_ids[:-1]]
 
     @property
     def is_paused(self) -> bool:
-        """Whether its one member had begun before it came here."""
+        """Return whether the next member already has tokens, from before it was queued."""
         return bool(self.waiting[0].token_ids)
 
     def take(self, count: int) -> list[Generation]:
@@ -41,5 +41,5 @@ class Samples:
         return taken
 
     def has_prompt(self, other: object) -> bool:
-        """Whether the prompt is at the head of another's row."""
+        """Return whether the row of ``other`` still begins with the prompt."""
         return isinstance(other, Generation) and other in self._members and not other.has_slid

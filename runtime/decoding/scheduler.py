@@ -1,8 +1,8 @@
-"""Scheduler: continuous batching. Requests join and leave between the steps of one batch.
+"""Scheduler: continuous batching. Requests join and leave a batch between its steps.
 
-Every row of the cache holds one sequence. A step lets waiting requests join, as far as there are
-free rows, then decodes one token for all rows in one forward call. Rows in use are always the
-first: where one is freed, the last moves into its place. (Yu et al. 2022, "Orca", call this
+Every row of the cache holds one sequence. A step lets waiting requests join while there are free
+rows, then decodes one token for all rows in one forward call. The rows in use are always the first
+ones: when a row is freed, the last row moves into its place. (Yu et al. 2022, "Orca", call this
 iteration-level scheduling.)
 """
 
@@ -30,7 +30,7 @@ from gpt2edge.runtime.decoding.samples import Samples
 
 
 class _Entry(NamedTuple):
-    """Prompts on their way into the cache, from row ``first`` on; no steps: a copy will do."""
+    """Prompts being prefilled from row ``first`` on; ``steps`` is None where a row is copied."""
 
     item: "Samples | Branching[Any]"
     first: int
@@ -38,15 +38,15 @@ class _Entry(NamedTuple):
 
 
 class Scheduler:
-    """Sequences on the rows of one cache: ``add`` at any time, ``step``, ``remove``.
+    """Decodes sequences on the rows of one cache: ``add`` at any time, ``step``, ``remove``.
 
-    In float32 and ``int8-block`` a sequence's tokens depend neither on its company nor on the
-    number of rows. Not safe for use from two threads at once.
+    In float32 and ``int8-block`` the tokens of a sequence do not depend on the other sequences in
+    the batch or on the number of rows. Not safe for use from two threads at once.
 
-    ``chunks_per_step`` is how many chunks of waiting prompts enter between two decode steps, so
-    that a long prompt keeps nobody waiting. With None all that have a row enter first, which gives
-    the most tokens a second. A ``speculator`` may give a sequence that is alone several tokens at
-    a step.
+    ``chunks_per_step`` is the number of prefill chunks between two decode steps; it bounds how long
+    a long prompt delays the other sequences. None prefills all prompts that have a row first, which
+    gives the highest throughput. A ``speculator`` may decode several tokens a step for a sequence
+    that runs alone.
     """
 
     def __init__(
@@ -66,31 +66,31 @@ class Scheduler:
         self._chunks_per_step = chunks_per_step
         self._waiting: deque[Samples | Branching[Any]] = deque()
         self._entry: _Entry | None = None
-        self._rows: list[Any] = []  # what each row in use holds; None: free, until rows move up
-        self._owners: list[Branching[Any] | None] = []  # the search that a row belongs to
+        self._rows: list[Any] = []  # the sequence of each row; None is free until rows move up
+        self._owners: list[Branching[Any] | None] = []  # the search of each row, or None
         self._searches: list[Branching[Any]] = []
         self._removed: set[Generation] = set()
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything decodes, enters or waits."""
+        """Return whether any sequence is decoding, being prefilled, or waiting."""
         return bool(self._rows or self._entry or self._waiting)
 
     @property
     def running(self) -> int:
-        """Rows in use."""
+        """Number of rows in use."""
         return len(self._rows)
 
     @property
     def waiting(self) -> int:
-        """Prompts that have not begun to enter."""
+        """Number of queued prompts whose prefill has not begun."""
         return len(self._waiting)
 
     def add(self, request: Request) -> None:
-        """Queue a request; with beams, its completions are one search.
+        """Queue a request; with beams, all its completions come from one beam search.
 
         Raises ContextLengthError where it does not fit a row of the cache, ValueError where its
-        beams need more rows than there are.
+        beams need more rows than the cache has.
         """
         first = request.generations[0]
         if first.sampling.num_beams > 1:
@@ -100,13 +100,16 @@ class Scheduler:
             self.add_generations(request.generations)
 
     def add_generations(self, generations: Sequence[Generation]) -> None:
-        """Queue generations of one prompt that have not begun, or one that was removed.
+        """Queue generations of one prompt without tokens, or one generation that was removed.
 
-        Raises ValueError where they have beams: only a request is searched for.
+        Raises ValueError where they have beams: queue these as one request.
         """
         self._check_length(generations[0])
         if generations[0].sampling.num_beams > 1:
-            raise ValueError("generations with num_beams above 1 are added as one request")
+            raise ValueError(
+                f"num_beams is {generations[0].sampling.num_beams}; it must be 1 for single "
+                "generations: add a request instead"
+            )
         self._waiting.append(Samples(generations))
 
     def _check_length(self, generation: Generation) -> None:
@@ -118,7 +121,7 @@ class Scheduler:
             )
 
     def add_search(self, search: Branching[Any]) -> None:
-        """Queue a search. Raises ValueError where it needs more rows than there are."""
+        """Queue a search. Raises ValueError where it needs more rows than the cache has."""
         rows = self.decoder.cache.rows
         if search.width > rows:
             raise ValueError(
@@ -128,7 +131,7 @@ class Scheduler:
         self._waiting.append(search)
 
     def remove(self, generation: Generation) -> None:
-        """Take a generation out as it is; its row is free from the next step on."""
+        """Remove a generation as it is; its row is free from the next step on."""
         for item in self._waiting:
             if isinstance(item, Samples) and generation in item.waiting:
                 item.waiting.remove(generation)
@@ -140,14 +143,14 @@ class Scheduler:
         return self._rows.index(generation)
 
     def run(self) -> Iterator[Generation]:
-        """Step until nothing is left; each generation comes back at every token that it takes."""
+        """Step until all sequences have ended; yield each generation at every token it takes."""
         while self._rows or self._entry is not None or self._waiting:
             yield from self.step()
 
     def step(self) -> Iterator[Generation]:
-        """Let waiting prompts enter, then decode a token for every row.
+        """Prefill waiting prompts, then decode a token for every row.
 
-        Each generation comes back at every token that it takes, those of a beam search at its end.
+        Yields each generation at every token that it takes; those of a beam search at its end.
         """
         self._free_rows()
         if self._waiting or self._entry is not None:
@@ -160,12 +163,13 @@ class Scheduler:
         elif self._speculator is not None and len(self._rows) == 1 and self._entry is None:
             yield from self._speculate(self._speculator)
         else:
+            # [rows, vocab_size]
             logits = self._forward.decode([member.token_ids[-1] for member in self._rows])
             yield from accept_all(self._rows, logits)
         self._free_rows()
 
     def _join(self) -> Iterator[Generation]:
-        """Enter waiting prompts, as many chunks as a step allows, and draw their first tokens."""
+        """Prefill waiting prompts, ``chunks_per_step`` at most, and draw their first tokens."""
         left = self._chunks_per_step
         while self._entry is not None or self._begin_entry():
             entry, self._entry = self._entry, None
@@ -191,7 +195,7 @@ class Scheduler:
             self._free_rows()
 
     def _begin_entry(self) -> bool:
-        """Begin to enter what waits longest, where there are rows for it; whether it began."""
+        """Begin to prefill the first in the queue, if it has rows; return whether it began."""
         while self._waiting:
             item, first = self._waiting[0], self._reserved
             free = self.decoder.cache.rows - first
@@ -217,12 +221,12 @@ class Scheduler:
 
     @property
     def _reserved(self) -> int:
-        """Rows in use, with those that searches may still take."""
+        """Number of rows in use, including rows that searches may still take."""
         own = sum(owner is None for owner in self._owners)
         return own + sum(search.width for search in self._searches)
 
     def _sibling(self, samples: Samples) -> int | None:
-        """The last row that still begins with the prompt of ``samples``."""
+        """Return the last row that still begins with the prompt of ``samples``, or None."""
         if samples.logits is None:
             return None
         rows = reversed(range(len(self._rows)))
@@ -242,16 +246,16 @@ class Scheduler:
         self, prompts: Sequence[Sequence[int]], first: int
     ) -> Generator[None, None, list[tuple[Logits, int]]]:
         found = []
-        for place, prompt_ids in enumerate(prompts):
-            if place:
+        for index, prompt_ids in enumerate(prompts):
+            if index:
                 yield
-            found.append((yield from self._forward.enter(first + place, prompt_ids, 0)))
+            found.append((yield from self._forward.enter(first + index, prompt_ids, 0)))
         return found
 
     def _start_samples(
         self, samples: Samples, row: int, found: Sequence[tuple[Logits, int]]
     ) -> Iterator[Generation]:
-        """Give members the rows behind those in use, and draw their first tokens."""
+        """Give samples the rows after those in use, and draw their first tokens."""
         first, cache = len(self._rows), self.decoder.cache
         begun = samples.take(cache.rows - self._reserved)
         if not begun:
@@ -261,54 +265,58 @@ class Scheduler:
         self._owners += [None] * len(begun)
         if found:
             ((samples.logits, begun[0].reused_tokens),) = found
-            cache.fork(row, [first])  # rows before it may have become free meanwhile
+            cache.fork(row, [first])  # rows before it may have been freed during the prefill
             forked, source = begun[1:], first
         if begun[0].token_ids:
-            return  # it was paused: its last token enters at the next step
+            return  # a paused generation: its last token enters at the next step
         assert source is not None
         assert samples.logits is not None
         for generation in forked:
             generation.reused_tokens = len(samples.prompt_ids)
         rows = range(len(self._rows) - len(forked), len(self._rows))
         cache.fork(source, rows, stop=len(samples.prompt_ids))
+        # [vocab_size] -> [begun, vocab_size], without a copy
         logits = np.broadcast_to(samples.logits, (len(begun), samples.logits.size))
         yield from accept_all(begun, logits)
 
     def _start_search(
         self, search: Branching[Any], row: int, found: Sequence[tuple[Logits, int]]
     ) -> Iterator[Generation]:
-        """Give a search the rows behind those in use, and let it take its first step."""
+        """Give a search the rows after those in use, and let it take its first step."""
         rows = range(len(self._rows), len(self._rows) + len(found))
-        for place, target in enumerate(rows):
-            self.decoder.cache.fork(row + place, [target])
+        for index, target in enumerate(rows):
+            self.decoder.cache.fork(row + index, [target])
         self._rows += [None] * len(found)
         self._owners += [search] * len(found)
         self._searches.append(search)
         logits, reused = zip(*found, strict=True)
+        # np.stack: prompts times [vocab_size] -> [prompts, vocab_size]
         yield from self._branch(search, rows, search.begin(np.stack(logits), reused))
 
     def _step_searches(self) -> Iterator[Generation]:
-        """Decode a token for every row, and let each search choose which sequences go on."""
+        """Decode a token for every row, and let each search choose the sequences that continue."""
+        # [rows, vocab_size]
         logits = self._forward.decode([member.token_ids[-1] for member in self._rows])
-        own = [row for row, owner in enumerate(self._owners) if owner is None]
-        places = [
+        plain = [row for row, owner in enumerate(self._owners) if owner is None]
+        searched = [
             [row for row, owner in enumerate(self._owners) if owner is search]
             for search in self._searches
         ]
-        if own:
-            yield from accept_all([self._rows[row] for row in own], logits[own])
-        for search, rows in zip(tuple(self._searches), places, strict=True):
+        if plain:
+            yield from accept_all([self._rows[row] for row in plain], logits[plain])
+        for search, rows in zip(tuple(self._searches), searched, strict=True):
             members = [self._rows[row] for row in rows]
-            mine = logits if len(rows) == len(logits) else logits[rows]
-            yield from self._branch(search, rows, search.advance(members, mine))
+            # [members, vocab_size]; a copy only where other sequences share the batch
+            search_logits = logits if len(rows) == len(logits) else logits[rows]
+            yield from self._branch(search, rows, search.advance(members, search_logits))
 
     def _branch(
         self, search: Branching[Any], rows: Sequence[int], branches: Sequence[Branch]
     ) -> Iterator[Generation]:
-        """Bring the sequences of a search into rows of their own, and free those of the others.
+        """Give each continuing sequence of a search its own row, and free the other rows.
 
-        The first that continues a member stays where that is. The others take rows of members that
-        do not go on, whose tokens up to the point where the two parted are there already.
+        The first sequence that continues a member keeps its row. The others take rows of members
+        that end, and copy only the tokens after the common prefix of the two.
         """
         if search.is_done:
             branches = ()
@@ -334,7 +342,7 @@ class Scheduler:
             yield from search.finish()
 
     def _free_row(self, search: Branching[Any], free: deque[int]) -> int:
-        """A row of ``free``, or else one behind those in use."""
+        """Return a row of ``free``, or a new one after those in use."""
         if free:
             return free.popleft()
         self._rows.append(None)
@@ -342,14 +350,14 @@ class Scheduler:
         return len(self._rows) - 1
 
     def _speculate(self, speculator: SpeculationSource) -> Iterator[Generation]:
-        """Step of a sequence that is alone."""
+        """Take a speculative step of a sequence that runs alone."""
         speculation, (generation,) = self._speculation, self._rows
         if speculation is None or speculation.generation is not generation:
             speculation = self._speculation = speculator.begin(generation)
         yield from speculation.step(self.decoder)
 
     def _slide(self) -> None:
-        """Make room in full rows, which only those have that may slide: enter anew what stays."""
+        """Prefill full rows again with the tokens to keep; only rows that may slide get full."""
         cache = self.decoder.cache
         context = cache.max_length
         for row, length in enumerate(cache.lengths[: len(self._rows)].tolist()):
@@ -358,7 +366,7 @@ class Scheduler:
                 self.decoder.prefill(row, self._rows[row].slide(context))
 
     def _free_rows(self) -> None:
-        """Free the rows of what has ended; the last rows move into their places."""
+        """Free the rows of ended sequences, and move the last rows into their places."""
         rows, owners, removed = self._rows, self._owners, self._removed
         for row in reversed(range(len(rows))):
             member = rows[row]

@@ -1,4 +1,4 @@
-"""Likelihood of given text: completions after a prompt, and perplexity over a long text."""
+"""Log-probabilities of given text: completions after a prompt, and losses over a long text."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -19,8 +19,8 @@ def score_completions(
     completions: Sequence[Sequence[int]],
     texts: Sequence[str],
 ) -> list[Score]:
-    """The score of each of ``completions``, which read ``texts``, after one prefill in row 0."""
-    prompt_logits = decoder.prefill(0, prompt_ids)
+    """Return the score of each of ``completions``, with ``texts``, after one prefill in row 0."""
+    prompt_logits = decoder.prefill(0, prompt_ids)  # [vocab_size]
     scores = []
     for token_ids, text in zip(completions, texts, strict=True):
         values, greedy = score_completion(decoder, prompt_logits, token_ids)
@@ -39,15 +39,16 @@ def score_completions(
 def score_completion(
     decoder: Decoder, prompt_logits: Logits, token_ids: Sequence[int]
 ) -> tuple[list[float], bool]:
-    """Log-probabilities of ``token_ids`` after the prompt in row 0, and whether all are greedy.
+    """Return log-probabilities of ``token_ids`` after the prompt in row 0, and if all are greedy.
 
-    ``prompt_logits`` [vocab] are those after the prompt's last token; row 0 is left as it was.
+    ``prompt_logits`` [vocab_size] are the logits after the prompt's last token. Row 0 holds only
+    the prompt again afterwards.
     """
     prompt_length = int(decoder.cache.lengths[0])
-    pieces = [token_logprobs(prompt_logits[None], token_ids[:1])]
+    pieces = [token_logprobs(prompt_logits[None], token_ids[:1])]  # of [1, vocab_size]
     done = 1
     if len(token_ids) > 1:
-        for logits in decoder.prefill_all(0, token_ids[:-1]):
+        for logits in decoder.prefill_all(0, token_ids[:-1]):  # [chunk, vocab_size]
             pieces.append(token_logprobs(logits, token_ids[done : done + len(logits)]))
             done += len(logits)
         decoder.cache.truncate(0, prompt_length)
@@ -97,12 +98,13 @@ def window_losses(
     stride: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
-    """Negative log-likelihood of every token but the first: [len(token_ids) - 1].
+    """Return the negative log-likelihood in nats of every token but the first, [tokens - 1].
 
-    A window of ``context`` tokens moves by ``stride``. Each token is scored once, with all tokens
+    A window of ``context`` tokens moves by ``stride``. Each token is scored once, given all tokens
     before it in its window: at least ``context - stride`` of them after the first window (the
-    method of transformers' documentation, "Perplexity of fixed-length models"). Where that is
-    none, the first token of each window is left out.
+    method of transformers' documentation, "Perplexity of fixed-length models"). Where the two are
+    equal, the first token of each window is left out. ``progress`` is called with the tokens done
+    and their total.
     """
     losses: list[NDArray[np.float64]] = []
     scored = 1
@@ -123,14 +125,14 @@ def window_losses(
 def _last_losses(
     decoder: Decoder, token_ids: Sequence[int], count: int
 ) -> Iterator[NDArray[np.float64]]:
-    """Negative log-likelihood of the last ``count`` of ``token_ids``, given those before."""
+    """Yield the negative log-likelihood of the last ``count`` tokens, given those before them."""
     decoder.cache.truncate(0, 0)
     head = len(token_ids) - count - 1
     if head > 0:
         decoder.prefill(0, token_ids[:head])
     targets = token_ids[len(token_ids) - count :]
     done = 0
-    for logits in decoder.prefill_all(0, token_ids[head:-1]):
+    for logits in decoder.prefill_all(0, token_ids[head:-1]):  # [chunk, vocab_size]
         logprobs, _ = token_logprobs(logits, targets[done : done + len(logits)])
-        yield -logprobs
+        yield -logprobs  # [chunk]
         done += len(logits)

@@ -1,4 +1,4 @@
-"""Stream: the chunks of one call as they come, for code that iterates and for code that awaits."""
+"""Stream: the chunks of one call, for code that iterates and for code that awaits."""
 
 import threading
 import weakref
@@ -16,12 +16,12 @@ ResultT = TypeVar("ResultT", Completion, list[Completion])
 
 
 class Stream(Iterator[Chunk], AsyncIterator[Chunk], Generic[ResultT]):
-    """The chunks of one call as they come; ``result`` is the whole.
+    """The chunks of one call as they are decoded; ``result`` is the completion.
 
-    ``for chunk in stream`` computes each chunk here, ``async for chunk in stream`` in a worker
-    thread of the event loop, which is held for one chunk only. ``finish()`` and ``await stream``
-    go to the end without the chunks. A task that is cancelled goes on at once, and its thread is
-    free after the token being computed. In a ``with`` block, what is left at its end is cancelled.
+    ``for chunk in stream`` computes each chunk in the calling thread; ``async for chunk in stream``
+    computes it in a worker thread of the event loop, one chunk at a time. ``finish()`` and
+    ``await stream`` decode to the end and return ``result``. Cancelling a task returns at once; its
+    worker thread is free after the current token. The end of a ``with`` block cancels the rest.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class Stream(Iterator[Chunk], AsyncIterator[Chunk], Generic[ResultT]):
         single: bool,
     ) -> None:
         self.requests = tuple(requests)
-        self._tokens = tokens  # each generation at every token that it takes
-        self._decoder = weakref.ref(decoder)  # the tokens hold it as long as there are more
+        self._tokens = tokens  # yields a generation at every token that it takes
+        self._decoder = weakref.ref(decoder)  # _tokens owns it until the last token
         self._single = single
         self._one_at_a_time = threading.Lock()
 
@@ -45,39 +45,39 @@ class Stream(Iterator[Chunk], AsyncIterator[Chunk], Generic[ResultT]):
         return next(self._tokens).chunk()
 
     def finish(self) -> ResultT:
-        """Decode to the end without making chunks, and return ``result``."""
+        """Decode to the end without creating chunks, and return ``result``."""
         deque(self._tokens, maxlen=0)
         return self.result
 
     @property
     def result(self) -> ResultT:
-        """The completion, or the list of them of a batch; a part of what is not ended yet."""
+        """The completion, or the list of completions of a batch; partial ones if not ended."""
         result: Any = self.completion if self._single else self.completions
         return result  # type: ignore[no-any-return]
 
     @property
     def completions(self) -> list[Completion]:
-        """All completions; those that have not ended count as cancelled."""
+        """All completions; reading them cancels those that have not ended."""
         return [completion for request in self.requests for completion in request.completions]
 
     @property
     def completion(self) -> Completion:
-        """The completion of a stream of one."""
+        """The completion, where the stream has only one."""
         (completion,) = self.completions
         return completion
 
     def cancel(self) -> None:
-        """End everything after the tokens being computed; safe from any thread or signal handler.
+        """End all completions after the current token; safe from any thread or signal handler.
 
-        No chunk follows: text that was held back for a stop string is in the completion only.
+        No chunk follows: text held back for a possible stop string is in the completion only.
         """
         for request in self.requests:
             request.cancel()
 
     def on_prefill(self, progress: Callable[[int, int], None]) -> "Stream[ResultT]":
-        """Call ``progress`` as each prompt enters, with its tokens done and their total.
+        """Call ``progress`` during each prefill, with the number of tokens done and the total.
 
-        Tokens that a prompt cache or another sample knows already are in neither.
+        Neither counts tokens reused from a prompt cache or another sample.
         """
         decoder = self._decoder()
         if decoder is not None:
@@ -96,7 +96,7 @@ class Stream(Iterator[Chunk], AsyncIterator[Chunk], Generic[ResultT]):
         self.cancel()
 
     async def __anext__(self) -> Chunk:
-        import asyncio  # slow to load; a caller who awaits has it already
+        import asyncio  # slow to load; code that awaits has loaded it already
 
         try:
             chunk = await asyncio.to_thread(self._next)

@@ -1,1 +1,1 @@
-"""The door to ONNX Runtime: sessions, bound arrays, providers, edits of the graph."""
+"""Interface to ONNX Runtime: sessions, bound arrays, execution providers, graph edits."""

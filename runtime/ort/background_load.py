@@ -1,4 +1,4 @@
-"""Opening: a model folder on its way into memory, while its caller loads what else is needed."""
+"""BackgroundLoad: create the session in a thread while the caller imports other modules."""
 
 from time import perf_counter
 
@@ -10,10 +10,10 @@ from gpt2edge.runtime.text.tokenizer import Tokenizer
 
 
 class BackgroundLoad:
-    """The session over ``model`` is made in a thread from now on; ``Engine`` takes it over.
+    """Starts to create the session over ``model`` in a thread; ``Engine`` takes the result.
 
-    onnxruntime needs Python for none of that. A command begins with this, and imports the engine
-    meanwhile. ``verified`` says that the caller compares the files' checksums.
+    onnxruntime needs no Python for it, so that a command can import the engine in the meantime.
+    ``verified`` True means that the caller compares the files' checksums.
     """
 
     def __init__(self, model: ModelDir, options: RuntimeOptions, *, verified: bool = False) -> None:
@@ -24,7 +24,7 @@ class BackgroundLoad:
         self._session = BackgroundCall(lambda: Session(model, options))
 
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer as the options say, None where there is no file. Raises ModelDirError."""
+        """Return the tokenizer, or None where the model has none. Raises ModelDirError."""
         path, options = self.model.tokenizer_path, self.options
         if path is None:
             return None
@@ -35,5 +35,8 @@ class BackgroundLoad:
         )
 
     def session(self) -> Session:
-        """Wait for it. Raises ModelDirError or ProviderError where onnxruntime cannot make it."""
+        """Wait for the session and return it.
+
+        Raises ModelDirError or ProviderError where onnxruntime cannot create it.
+        """
         return self._session.result()

@@ -1,19 +1,20 @@
-"""The graph as onnxruntime gets it: the file's, less what other callers than the engine need.
+"""Graph edits at load time: remove nodes that only callers other than the engine need.
 
-A file takes an ``attention_mask`` and may be called without ``logits_to_keep``, as Optimum does.
-The engine knows how many tokens each row holds, and always says which logits it wants. So the
-nodes that count the mask and ask for the choice leave, and what they made comes in as inputs:
+The graph in a file takes an ``attention_mask`` and may be called without ``logits_to_keep``, as
+Optimum does. The engine knows how many tokens each row holds, and always passes ``logits_to_keep``.
+So the nodes that count the mask's ones and that choose whether to select logits are removed, and
+their results become inputs:
 
-    seqlens_k              int32 [batch_size], the place of each row's last token in the cache
+    seqlens_k              int32 [batch_size], the position of each row's last token in the cache
     total_sequence_length  int32 [], how many tokens the cache has room for
 
-Nine operators less, each of 5 to 10 us in a step, as the weights leave nothing of its code in the
-processor's caches.
+This saves nine operators of 5 to 10 us each per step; the weights evict the operators' code from
+the processor's caches between steps.
 
-And the output projection comes first. onnxruntime packs weights node by node in the order of the
-file, each on one core; the largest by far stood at the end, so that one core packed it while the
-others had nothing left. onnxruntime sorts nodes by itself before it runs them; a file must be
-sorted, bytes in memory not.
+The output projection is moved to the front. onnxruntime packs weights node by node in the order of
+the graph, each on one core. With the largest weight at the end, one core would pack it while the
+others are idle. onnxruntime sorts the nodes before it runs them; only the graph in a file must be
+sorted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,25 +38,25 @@ _CHOICE: Final = names.KEPT.encode()
 
 
 def edit_for_engine(model: bytes) -> bytes:
-    """``model``, a serialized graph of profile cpu, as the engine calls it.
+    """Return ``model``, a serialized graph of profile cpu, edited for the engine.
 
-    As it is in those parts where it is not what the exporter writes, and all of it where the bytes
-    are no model: onnxruntime will say so.
+    Parts that differ from the exporter's output are not changed. Bytes that are not a model are
+    returned as they are, for onnxruntime to report.
     """
     try:
         parts = list(fields(model))
-        ((at, graph),) = [pair for pair in enumerate(parts) if pair[1].number == _GRAPH]
+        ((index, graph),) = [pair for pair in enumerate(parts) if pair[1].number == _GRAPH]
         inner = list(fields(graph.content))
         inner = _head_first(_always_choosing(_taking_lengths(inner)))
     except ValueError:
         return model
-    whole = [part.whole for part in parts]
-    whole[at] = field(_GRAPH, *(part.whole for part in inner))
-    return b"".join(whole)
+    encoded = [part.whole for part in parts]
+    encoded[index] = field(_GRAPH, *(part.whole for part in inner))
+    return b"".join(encoded)
 
 
 def calls_itself(model: bytes) -> bool:
-    """Whether a function of ``model`` calls itself, perhaps by way of others."""
+    """Return whether a function of ``model`` calls itself, directly or through others."""
     try:
         functions = [part for part in fields(model) if part.number == _FUNCTION]
         calls = {
@@ -64,7 +65,7 @@ def calls_itself(model: bytes) -> bool:
             }
             for part in functions
         }
-    except ValueError:  # onnxruntime will say that it is no model
+    except ValueError:  # not a model, which onnxruntime will report
         return False
     for name in calls:
         reached, waiting = set[tuple[bytes, bytes]](), {name}
@@ -77,10 +78,10 @@ def calls_itself(model: bytes) -> bool:
 
 
 def _called(node: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Domain and name of a node's operator, and of those in its branches."""
-    whole = Field(_NODE, node, node)
-    yield b"".join(whole.strings(_DOMAIN)), b"".join(whole.strings(_OPERATOR))
-    for attribute in whole.strings(_ATTRIBUTE):
+    """Yield domain and name of a node's operator, and of the operators in its branches."""
+    message = Field(_NODE, node, node)
+    yield b"".join(message.strings(_DOMAIN)), b"".join(message.strings(_OPERATOR))
+    for attribute in message.strings(_ATTRIBUTE):
         for part in fields(attribute):
             if part.number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
                 for inner in part.strings(_NODE):
@@ -88,7 +89,7 @@ def _called(node: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _taking_lengths(graph: list[Field]) -> list[Field]:
-    """Without the nodes that count the mask, what they count being inputs."""
+    """Replace the nodes that count the mask by inputs with their results."""
     counting = _written_as(names.MASK_COUNTING, graph)
     rest = [part for part in graph if part not in counting and not _is_mask(part)]
     if not counting or any(part.number == _NODE and _MASK in part.content for part in rest):
@@ -99,7 +100,7 @@ def _taking_lengths(graph: list[Field]) -> list[Field]:
 
 
 def _written_as(operators: Mapping[str, str], graph: list[Field]) -> list[Field]:
-    """The nodes that make those outputs by those operators; none where one of them is missing."""
+    """Return the nodes with these outputs and ``operators``; none where one is missing."""
     wanted = [
         (field(_OUTPUT, output.encode()), operator.encode())
         for output, operator in operators.items()
@@ -121,25 +122,25 @@ def _is_mask(part: Field) -> bool:
 
 
 def _int32(name: str, *dimensions: bytes) -> tuple[bytes, bytes]:
-    """The fields of a ValueInfoProto."""
+    """Return the fields of a ValueInfoProto for an int32 tensor."""
     shape = field(2, *(field(1, field(2, dimension)) for dimension in dimensions))
     return field(1, name.encode()), field(2, field(1, number(1, _INT32), shape))
 
 
 def _always_choosing(graph: list[Field]) -> list[Field]:
-    """With the nodes that choose positions in the place of the one that asks whether to."""
+    """Replace the node that decides whether to select positions by the nodes that select them."""
     asking = _written_as(names.POSITION_CHOICE, graph)
     if not asking:
         return graph
-    at = graph.index(asking[-1])
-    before, behind = graph[:at], graph[at + 1 :]
-    return [*(part for part in before if part not in asking), *_choosing(asking[-1]), *behind]
+    index = graph.index(asking[-1])
+    before, after = graph[:index], graph[index + 1 :]
+    return [*(part for part in before if part not in asking), *_choosing(asking[-1]), *after]
 
 
 def _choosing(asking: Field) -> list[Field]:
-    """The nodes of ``then_branch``, whose last makes what the node ``asking`` made.
+    """Return the nodes of ``then_branch``; the last one gets the output of the node ``asking``.
 
-    Raises ValueError where there is none.
+    Raises ValueError where there is no such branch.
     """
     attributes = [part for part in fields(asking.content) if part.number == _ATTRIBUTE]
     (branch,) = (
@@ -160,9 +161,9 @@ def _choosing(asking: Field) -> list[Field]:
 
 
 def _head_first(graph: list[Field]) -> list[Field]:
-    """With the output projection before all other nodes."""
-    nodes = [at for at, part in enumerate(graph) if part.number == _NODE]
-    head = next((at for at in nodes if _HEAD in graph[at].content), None)
+    """Move the output projection before all other nodes."""
+    nodes = [index for index, part in enumerate(graph) if part.number == _NODE]
+    head = next((index for index in nodes if _HEAD in graph[index].content), None)
     if head is None:
         return graph
     first = nodes[0]

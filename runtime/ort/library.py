@@ -1,4 +1,4 @@
-"""The only door to onnxruntime, which is told to report to nobody before it is loaded."""
+"""The only import of onnxruntime; its telemetry is disabled before it is loaded."""
 
 from gpt2edge._telemetry import decline
 

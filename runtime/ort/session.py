@@ -1,4 +1,4 @@
-"""Sessions of onnxruntime: opening a model, binding arrays, running."""
+"""Session: open a model in onnxruntime, bind arrays, run the graph."""
 
 import sys
 import threading
@@ -32,12 +32,12 @@ ONNXRUNTIME: Final[str] = ort.__version__
 _VERSION: Final = tuple(map(int, ort.__version__.split(".")[:2]))
 _BORROWS_WEIGHTS: Final = _VERSION >= (1, 31)
 _CRASHES_ON_CYCLES: Final = _VERSION < (1, 24)
-"""Where a function calls itself; later ones say so."""
+"""Older versions crash where a function calls itself; newer ones raise an error."""
 _INT8_CACHE_SINCE: Final = (1, 28)
 _NEWEST_FOR_PYTHON_3_10: Final = "1.23"
 _SPIN_MICROSECONDS: Final = "500"
-"""An operator on one thread is over by then, and Python's part of a step, so that the next step
-finds the threads awake; the default spins on while a session is made."""
+"""Longer than an operator on one thread, or Python's part of a step, so that the next step finds
+the threads awake; the default is so long that threads spin while a session is created."""
 _DTYPES: Final = {
     "tensor(float)": np.float32,
     "tensor(int8)": np.int8,
@@ -46,7 +46,7 @@ _DTYPES: Final = {
 
 
 class Session:
-    """A loaded model: its graph in onnxruntime, and what its cache looks like."""
+    """A loaded model: its graph in onnxruntime, and the layout of its KV cache."""
 
     def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
         self.threads = options.threads or available_threads()
@@ -56,7 +56,7 @@ class Session:
             require_int8_cache()
         self.providers = requested(options.device, options.providers, ort.get_available_providers())
         self.spare = BufferPool()
-        """Where caches get their memory."""
+        """The memory pool of KV caches."""
         self._pages = HugePages()
         self._settling = threading.Lock()
         self._settled = not options.huge_pages
@@ -70,12 +70,12 @@ class Session:
         self._session, self._weights = self._open(model, options)
         self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
-        """Whether past and present may be one buffer; else the graph's cache grows."""
+        """True where past and present may share one buffer; otherwise the graph's cache grows."""
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
         self._input_names = {tensor.name for tensor in self._session.get_inputs()}
         _check_inputs(model, self._input_names)
         self.takes_lengths = names.SEQLENS_K in self._input_names
-        """Whether it is told how many tokens each row holds, in place of a mask (loaded_graph)."""
+        """True where the graph reads the length of each row, not a mask (``graph_edits``)."""
         try:
             self._read_signature(model.config, model.manifest.task)
         except (KeyError, TypeError, ValueError) as error:
@@ -84,7 +84,7 @@ class Session:
             ) from None
 
     def _read_signature(self, config: ModelConfig, task: str) -> None:
-        """Take the shapes of logits and cache from the graph, and hold them against ``config``."""
+        """Read the shapes of logits and cache from the graph, and compare them with ``config``."""
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
         self.n_logits: int = outputs[names.LOGITS][-1]
         if task == "text-generation" and self.n_logits != config.vocab_size:
@@ -95,7 +95,7 @@ class Session:
         if keys[0].type not in _DTYPES:
             raise ValueError(f"a cache of {keys[0].type}; it must be one of {', '.join(_DTYPES)}")
         _, n_head, _, head_dim = keys[0].shape
-        padded = -(-config.head_dim // 8) * 8  # what GroupQueryAttention takes
+        padded = -(-config.head_dim // 8) * 8  # GroupQueryAttention needs a multiple of 8
         if (n_head, head_dim) not in (
             (config.n_head, width) for width in (config.head_dim, padded)
         ):
@@ -110,7 +110,7 @@ class Session:
         )
 
     def _open(self, model: ModelDir, options: RuntimeOptions) -> tuple[Any, MappedWeights | None]:
-        """The session over ``model``, and the mapping that it reads weights from."""
+        """Return an onnxruntime session over ``model``, and the mapping of its weights if any."""
         own = model.manifest.profile == "cpu"
         session_options = _session_options(self.threads, options.spinning, optimize=not own)
         path = model.path / WEIGHTS_FILE
@@ -131,7 +131,7 @@ class Session:
                     session_options,
                     providers=[item.name for item in self.providers],
                     provider_options=[dict(item.options) for item in self.providers],
-                    enable_fallback=0,  # or it prints, and runs on the CPU
+                    enable_fallback=0,  # else it prints, and falls back to the CPU
                 )
         except Exception as error:  # onnxruntime's own exceptions share no public base class
             active = [item.name for item in self.providers]
@@ -143,35 +143,35 @@ class Session:
         return session, weights
 
     def settle(self) -> None:
-        """Move the weights to huge pages, once and in the background: decoding has begun."""
+        """Move the weights to huge pages, once, in the background; call it as decoding begins."""
         with self._settling:
             if not self._settled:
                 self._settled = True
                 threading.Thread(target=self._pages.collapse, daemon=True).start()
 
     def binding(self) -> "Binding":
-        """A fresh set of bound inputs and outputs."""
+        """Return a new set of bound inputs and outputs."""
         return Binding(self._usable(), self._weights, self.lifetime)
 
     def _usable(self) -> Any:
-        session = self._session  # before the check, as another thread may close it behind that
+        session = self._session  # read before the check: another thread may close it after that
         self.lifetime.check()
         return session
 
     def close(self) -> None:
-        """Refuse every call from now on; memory goes back with the last binding."""
+        """Reject every later call; the memory is freed with the last binding."""
         self.lifetime.close()
         self._session = self._weights = None
         self.spare.clear()
-        memory.give_back()  # else the heap of a program that loads models again and again grows
+        memory.give_back()  # else the heap grows in a program that loads models repeatedly
 
     def grow(
         self, inputs: Mapping[str, NDArray[np.int64]], past: Sequence[Any]
     ) -> tuple[NDArray[np.float32], list[Any]]:
-        """One forward call of a graph whose cache grows, its past and present on the device.
+        """Run one forward call of a graph with a growing cache; return logits and presents.
 
-        ``past`` and the presents returned are OrtValues, key and value of each layer in turn;
-        logits [rows, tokens, n_logits] are here.
+        ``past`` and the presents are OrtValues on the device, key and value of each layer in turn,
+        [rows, n_head, tokens, head_dim]; the logits [rows, tokens, n_logits] are in CPU memory.
         """
         session = self._usable()
         binding = session.io_binding()
@@ -189,21 +189,21 @@ class Session:
         return found, presents
 
     def place(self, array: NDArray[Any]) -> Any:
-        """A contiguous array as an OrtValue on the session's device; shared where that is here."""
+        """Return a contiguous array as an OrtValue on the session's device; no copy on the CPU."""
         return ort.OrtValue.ortvalue_from_numpy(array, *self._memory)
 
     def fetch(self, value: Any) -> NDArray[Any]:
-        """The array of an OrtValue on the session's device; shared where that is here."""
+        """Return an OrtValue of the session's device as an array; no copy on the CPU."""
         array: NDArray[Any] = value.numpy()
         return array
 
 
 class Binding:
-    """Arrays bound to the graph's inputs and outputs by address: nothing is copied in or out."""
+    """Arrays bound to the graph's inputs and outputs by address, without copies."""
 
     def __init__(self, session: Any, weights: MappedWeights | None, lifetime: SessionGuard) -> None:
         self._session = session
-        self._weights = weights  # what the session reads must outlive it
+        self._weights = weights  # the mapping must outlive the session that reads it
         self._lifetime = lifetime
         self._binding = session.io_binding()
         self._alive: dict[str, Any] = {}
@@ -219,15 +219,15 @@ class Binding:
         self._binding.bind_ortvalue_output(name, value)
 
     def in_place(self, past: str, present: str, array: NDArray[Any]) -> None:
-        """Bind one array as cache entering and leaving the graph."""
+        """Bind one array as both past and present cache of the graph."""
         self._alive[past] = value = ort.OrtValue.ortvalue_from_numpy(array)
         self._binding.bind_ortvalue_input(past, value)
         self._binding.bind_ortvalue_output(present, value)
 
     def run(self) -> None:
-        """One forward call on what the bound arrays hold now.
+        """Run one forward call on the present contents of the bound arrays.
 
-        Raises ModelDirError where the graph cannot take them: it is not what config.json says.
+        Raises ModelDirError where the graph rejects them, because it does not match config.json.
         """
         self._lifetime.check()
         _run(self._session, self._binding)
@@ -241,7 +241,7 @@ def _run(session: Any, binding: Any) -> None:
 
 
 def require_int8_cache() -> None:
-    """Raise ProviderError where this onnxruntime is too old for an int8 KV cache."""
+    """Raise ProviderError where the onnxruntime version is too old for an int8 KV cache."""
     found = tuple(int(part) for part in ort.__version__.split(".")[:2])
     if found < _INT8_CACHE_SINCE:
         needed = ".".join(map(str, _INT8_CACHE_SINCE))
@@ -256,7 +256,7 @@ def require_int8_cache() -> None:
 
 
 def runtime_facts() -> dict[str, Any]:
-    """Versions, providers and threads, for ``gpt2edge doctor``."""
+    """Return versions, providers and threads, for ``gpt2edge doctor``."""
     return {
         "onnxruntime": ort.__version__,
         "numpy": np.__version__,
@@ -266,12 +266,12 @@ def runtime_facts() -> dict[str, Any]:
 
 
 def _is_in_place(session: Any) -> bool:
-    """Whether the graph is one of profile cpu; ``logits_to_keep`` is its mark."""
+    """Return whether the graph is of profile cpu, which has an optional ``logits_to_keep``."""
     return any(item.name == names.LOGITS_TO_KEEP for item in session.get_overridable_initializers())
 
 
 def _check_inputs(model: ModelDir, inputs: set[str]) -> None:
-    """Raise ModelDirError for decoders of older exports, which have no growing cache."""
+    """Raise ModelDirError for merged decoders of old exports and graphs without a cache."""
     if "use_cache_branch" in inputs:
         raise ModelDirError(
             f"{model.graph_path} is a merged decoder of an old export: its two branches are "
@@ -286,7 +286,7 @@ def _check_inputs(model: ModelDir, inputs: set[str]) -> None:
 
 
 def _lend(options: Any, name: str, weights: MappedWeights) -> None:
-    """Have the session read the file ``name`` from our mapping, and pack weights in parallel."""
+    """Make the session read the file ``name`` from the mapping, and pack weights in parallel."""
     options.add_external_initializers_from_files_in_memory(
         [name], [weights.buffer], [len(weights.buffer)]
     )
@@ -299,10 +299,10 @@ def _session_options(threads: int, spinning: bool, *, optimize: bool) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    # profile cpu is written as it shall run; others are left to onnxruntime
+    # graphs of profile cpu are optimized at export; onnxruntime optimizes the others
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-    # every call may have other lengths, so a pattern of past allocations only costs memory
+    # lengths change from call to call, so memory patterns would only waste memory
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)

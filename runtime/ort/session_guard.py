@@ -1,4 +1,4 @@
-"""Where and how long a session may be used: in the process that opened it, until it is closed."""
+"""SessionGuard: restrict a session to the process that opened it, until it is closed."""
 
 import ctypes
 import os
@@ -11,10 +11,11 @@ _SESSIONS: Final["weakref.WeakSet[Any]"] = weakref.WeakSet()
 
 
 class SessionGuard:
-    """Guards one onnxruntime session.
+    """Guards one onnxruntime session against use after ``close`` or in a forked process.
 
-    A fork copies the session but not its threads: a forward call in the child would wait for them
-    for ever, and so would the session's end. The first is refused; the second never comes.
+    A fork copies the session but not its threads: in the child, a forward call or the session's
+    destructor would wait for them forever. So calls are rejected and the session is never freed
+    there.
     """
 
     def __init__(self, session: Any) -> None:
@@ -33,12 +34,12 @@ class SessionGuard:
             )
 
     def close(self) -> None:
-        """Refuse every use from now on."""
+        """Reject every later use."""
         self._closed = True
 
 
 def _never_end() -> None:
-    """Keep every session that a fork inherited: its end would join threads that are not there."""
+    """Keep every inherited session alive: its destructor would wait for threads of the parent."""
     for session in _SESSIONS:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 

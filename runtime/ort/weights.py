@@ -1,9 +1,9 @@
-"""MappedWeights: a weights file mapped by us and lent to onnxruntime, its read pages given back.
+"""MappedWeights: map a weights file for onnxruntime, and return pages to the system once read.
 
-Left alone, onnxruntime maps each weight, packs it into a layout of its own and drops the mapping
-afterwards. The largest weight, the tied embedding, is then in memory twice at the worst moment, and
-with parallel packing all of them are. A mapping of our own may be emptied at any time: it is only
-read, and a page that is needed again comes back from the system's file cache.
+By default onnxruntime maps each weight, packs it into an internal layout and drops the mapping
+afterwards. At the peak the largest weight, the tied embedding, is then in memory twice, and with
+parallel packing all weights are. Pages of this mapping can be dropped at any time: they are
+read-only, and a page that is needed again comes from the system's file cache.
 """
 
 import mmap
@@ -18,7 +18,7 @@ _DRAIN_SECONDS: Final = 0.002
 
 
 class MappedWeights:
-    """The bytes of ``path``, to be kept alive as long as anything reads them."""
+    """A read-only mapping of ``path``; keep it alive as long as a session reads it."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -26,12 +26,12 @@ class MappedWeights:
 
     @staticmethod
     def supported(path: Path) -> bool:
-        """Whether there are bytes to map, and pages can be given back on this system."""
+        """Return whether the file has bytes to map and this system can take pages back."""
         return _DONTNEED is not None and path.is_file() and path.stat().st_size > 0
 
     @contextmanager
     def drained(self) -> Iterator[None]:
-        """Give read pages back again and again within the block, and once more at its end."""
+        """Return pages to the system repeatedly within the block, and once more at its end."""
         ended = threading.Event()
         thread = threading.Thread(target=self._drain, args=(ended,), daemon=True)
         thread.start()

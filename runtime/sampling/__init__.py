@@ -1,1 +1,1 @@
-"""From logits to a token: parameters, processors, truncation, random numbers."""
+"""Choose a token from logits: parameters, processors, truncation, random numbers."""

@@ -31,15 +31,15 @@ def log_softmax_float32(logits: Logits, sums: type[np.floating] = np.float32) ->
 def log_masses(logits: Logits) -> NDArray[np.float64]:
     """Return the logarithm of the sum of the exponentials of each row [rows, vocab_size].
 
-    A logit less that is the token's log-probability.
+    A logit minus that is the token's log-probability.
     """
     masses = np.empty(len(logits))
     size = max(1, CELLS // logits.shape[1])
     for first in range(0, len(logits), size):
         part = logits[first : first + size]
-        top = part.max(axis=1, keepdims=True)
-        shifted = part.astype(np.float64) - top
-        total = np.exp(shifted, out=shifted).sum(axis=1)
+        top = part.max(axis=1, keepdims=True)  # [size, 1]
+        shifted = part.astype(np.float64) - top  # [size, vocab_size]
+        total = np.exp(shifted, out=shifted).sum(axis=1)  # [size]
         masses[first : first + size] = top[:, 0] + np.log(total)
     return masses
 

@@ -1,4 +1,4 @@
-"""SamplingParams: how the next token is chosen."""
+"""SamplingParams: parameters that choose the next token."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from gpt2edge._checks import (
 from gpt2edge.errors import ArgumentError
 
 MAX_BEAMS: Final = 1024
-"""The most beams of one prompt."""
+"""Maximum number of beams of one prompt."""
 
 
 _ZERO_IN_FLOAT32: Final = 2.0**-150
@@ -25,22 +25,25 @@ _ZERO_IN_FLOAT32: Final = 2.0**-150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How the next token is chosen. ``temperature`` 0 is greedy; the defaults change nothing.
+    """Parameters that choose the next token; the defaults sample from the model's distribution.
 
-    ``top_k`` 0, ``top_p`` 1 and ``typical_p`` 1 keep all tokens. ``presence_penalty`` and
-    ``frequency_penalty`` count generated tokens. ``no_repeat_ngram_size`` n lets no n tokens come
-    twice, and ``bad_words_ids`` are sequences of tokens that never come. ``seed`` None draws a
-    fresh one at each call.
+    ``temperature`` is the sampling temperature; 0 is greedy. ``top_k`` 0, ``top_p`` 1, ``min_p`` 0
+    and ``typical_p`` 1 keep all tokens. ``presence_penalty`` and ``frequency_penalty`` count
+    generated tokens. ``no_repeat_ngram_size`` n forbids any n tokens to occur twice, and
+    ``bad_words_ids`` are sequences of tokens that are never generated. ``seed`` None uses a new
+    random seed at each call.
 
-    ``sequence_bias`` is added to the last token of a sequence whose others were written.
-    ``suppress_tokens`` never come, ``begin_suppress_tokens`` not first. ``forced_bos_token_id``
-    follows a prompt of one token, ``forced_eos_token_id`` is the last within the limit.
-    ``exponential_decay_length_penalty`` (start, factor) makes an end likelier after ``start``
-    tokens. ``encoder_repetition_penalty`` above 1 makes the prompt's tokens likelier, and
-    ``encoder_no_repeat_ngram_size`` n repeats no n tokens of it. These are transformers' names.
+    ``sequence_bias`` is added to the logit of the last token of a sequence when the text ends with
+    its other tokens. ``suppress_tokens`` are never generated, ``begin_suppress_tokens`` never
+    first. ``forced_bos_token_id`` follows a prompt of one token; ``forced_eos_token_id`` is the
+    last token when the token limit is reached. ``exponential_decay_length_penalty`` (start, factor)
+    makes end tokens more likely after ``start`` tokens. ``encoder_repetition_penalty`` above 1
+    makes the prompt's tokens more likely, and ``encoder_no_repeat_ngram_size`` n forbids any n
+    tokens of the prompt to occur again. These are transformers' names.
 
-    With ``num_beams`` above 1 completions are searched for (``runtime.beam``): the ``n`` likeliest
-    found, each scored by its log-probability over its length to the power of ``length_penalty``.
+    ``num_beams`` above 1 uses beam search (``runtime.decoding.beam_search``): it returns the ``n``
+    best completions found, each scored by its log-probability divided by its length to the power of
+    ``length_penalty``.
     """
 
     temperature: float = 1.0
@@ -95,16 +98,16 @@ class SamplingParams:
 
     @property
     def is_greedy(self) -> bool:
-        """True where the most likely token is always taken."""
+        """Return whether the most likely token is always chosen."""
         return self.temperature <= _ZERO_IN_FLOAT32 or self.top_k == 1
 
     @property
     def is_random(self) -> bool:
-        """True where the seed matters."""
+        """Return whether tokens are drawn at random, so that the seed matters."""
         return self.num_beams == 1 and not self.is_greedy
 
     def named_ids(self) -> list[int]:
-        """Every token id that a bias, a bad word or a rule names."""
+        """Return every token id that a bias, a bad word or a token rule names."""
         words = [token_id for word in self.bad_words_ids for token_id in word]
         return [*self.logit_bias, *words, *rule_ids(self)]
 
@@ -123,7 +126,7 @@ def _check_words(words: Sequence[Sequence[int]]) -> None:
 
 
 def check_rules(params: SamplingParams) -> None:
-    """Raise ValueError for a rule that is none, with its name, the value and what is allowed."""
+    """Raise ValueError for an invalid token rule, with its name, the value and what is allowed."""
     for name in ("suppress_tokens", "begin_suppress_tokens"):
         _check_ids(name, getattr(params, name), "a list of token ids")
     _check_sequence_bias(params.sequence_bias)
@@ -142,7 +145,7 @@ def check_rules(params: SamplingParams) -> None:
 
 
 def rule_ids(params: SamplingParams) -> Iterator[int]:
-    """Every token id that a rule names."""
+    """Yield every token id that a token rule names."""
     yield from params.suppress_tokens
     yield from params.begin_suppress_tokens
     for ids, _ in params.sequence_bias:
@@ -166,7 +169,7 @@ def _check_sequence_bias(given: Any) -> None:
 
 
 def listed_ids(value: int | Sequence[int] | None) -> list[int]:
-    """One token id, several, or none, as a list."""
+    """Return one token id, several, or none, as a list."""
     if value is None:
         return []
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -180,4 +183,4 @@ def _check_ids(name: str, value: Any, allowed: str) -> None:
 
 
 GREEDY: Final = SamplingParams(temperature=0.0)
-"""Always the most likely token."""
+"""Parameters that always choose the most likely token."""

@@ -1,8 +1,8 @@
-"""What changes the logits before a token is chosen: bias, penalties, bans and processors.
+"""Processing: change the logits before a token is chosen, by bias, penalties, bans, processors.
 
 The order is transformers': bias, repetition penalties, presence and frequency penalty, n-grams,
-bad words and the caller's own processors; a ban of end tokens holds against all of them, and what
-``token_rules`` forces or forbids against that, too.
+bad words and the caller's processors. Bans of end tokens come after all of them, and the rules of
+``token_rules`` that force or forbid tokens come last.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,14 +22,14 @@ LogitsProcessor: TypeAlias = Callable[[NDArray[np.int64], Logits], Logits]
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Token ids, as a set and as what indexes them in an array of logits."""
+    """Token ids, as a collection and as an index into an array of logits."""
 
     members: Collection[int]
     index: slice | NDArray[np.int64]
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> "Ids":
-        """From ids in ascending order; neighbours are indexed by a slice, which costs less."""
+        """Build from ids in ascending order; a contiguous range becomes a slice for speed."""
         if ids[-1] - ids[0] == len(ids) - 1:
             return cls(range(ids[0], ids[-1] + 1), slice(ids[0], ids[-1] + 1))
         return cls(frozenset(ids), np.array(ids, np.int64))
@@ -37,10 +37,10 @@ class Ids:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What processing must know of a completion: where it began, its end tokens and its limit.
+    """Facts about a completion that processing needs: prompt length, end tokens and token limit.
 
-    Presence and frequency count generated tokens only; a lone end token is no bad word. Ids that
-    are ``unspelled``, for which there is no token, are never drawn.
+    Presence and frequency penalties count generated tokens only. A bad word that is a single end
+    token is ignored. ``unspelled`` are ids without a token, which are never drawn.
     """
 
     prompt_length: int = 0
@@ -50,7 +50,7 @@ class Scope:
 
 
 class Processing:
-    """The logits of one sequence, changed in place at each step as its parameters say."""
+    """Changes the logits of one sequence in place at each step, by its sampling parameters."""
 
     def __init__(
         self,
@@ -79,17 +79,17 @@ class Processing:
             or params.presence_penalty
             or params.frequency_penalty
         )
-        """Whether anything but ``banned`` changes the logits."""
+        """True where anything but ``banned`` and ``unspelled`` changes the logits."""
 
     @property
     def hands_out(self) -> bool:
-        """Whether the caller's code sees the array, and may keep it."""
+        """Return whether the caller's processors get the array, and may keep it."""
         return bool(self._processors)
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> None:
         """Change ``logits`` [vocab_size] in place.
 
-        ``token_ids`` are prompt and completion so far; ``banned`` cannot be drawn.
+        ``token_ids`` are prompt and completion so far; ``banned`` tokens get minus infinity.
         """
         if self._bias_ids.size:
             logits[self._bias_ids] += self._bias
@@ -98,7 +98,7 @@ class Processing:
             self._rules.favour(logits, history)
             self._use_history(logits, history)
             for processor in self._processors:
-                # what comes back may be an array of the caller's own
+                # a processor may return another array
                 np.copyto(logits, _checked(processor(history, logits), logits.shape))
         if banned:
             logits[list(banned)] = -np.inf
@@ -139,7 +139,7 @@ def apply_count_penalties(
 ) -> None:
     """Lower each of ``token_ids`` in place, as OpenAI's and llama.cpp's servers do.
 
-    ``presence`` counts once for a token that was there, ``frequency`` as often as it was.
+    ``presence`` is subtracted once for each token that occurs, ``frequency`` at each occurrence.
     """
     seen, counts = np.unique(token_ids, return_counts=True)
     logits[seen] -= (presence + frequency * counts).astype(np.float32)
@@ -148,18 +148,19 @@ def apply_count_penalties(
 def ngram_ends(
     token_ids: NDArray[np.int64], size: int, *, within: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """The tokens that would complete an n-gram of ``size`` that is there, or in ``within``."""
+    """Return the tokens that would repeat an n-gram of ``size`` of ``token_ids`` or ``within``."""
     within = token_ids if within is None else within
     if len(within) < size or len(token_ids) < size - 1:
         return token_ids[:0]
     windows = np.lib.stride_tricks.sliding_window_view(within, size)  # [n, size]
-    begun = token_ids[len(token_ids) + 1 - size :]
+    begun = token_ids[len(token_ids) + 1 - size :]  # [size - 1]
+    # [n, size - 1] == [size - 1] -> [n], the windows that begin like the end of the text
     ends: NDArray[np.int64] = windows[(windows[:, :-1] == begun).all(axis=1), -1]
     return ends
 
 
 def word_ends(token_ids: NDArray[np.int64], words: Sequence[Sequence[int]]) -> list[int]:
-    """The last tokens of those ``words`` whose other tokens end ``token_ids``."""
+    """Return the last token of each of ``words`` that this token would complete."""
     longest = max(map(len, words)) - 1
     tail = tuple(token_ids[max(0, len(token_ids) - longest) :].tolist() if longest else ())
     return [

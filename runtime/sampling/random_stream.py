@@ -1,4 +1,4 @@
-"""RandomStream: numbers that depend on a key and on how many came before them, and nothing else."""
+"""RandomStream: counter-based random numbers; the i-th depends only on the key and i."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -10,10 +10,10 @@ _BLOCK: Final = 32
 
 
 class RandomStream:
-    """Numbers in [0, 1) under a key, such as (seed, sample); a copy goes on where this one is.
+    """Random float64 numbers in [0, 1) for a key, such as (seed, sample).
 
-    They are made by the block when the first of them is asked for: making one alone, or a
-    generator that nobody asks, costs more than a decode step of a tiny model has to spare.
+    A copy continues from the same point. Numbers are generated in blocks, on demand: generating
+    single numbers, or a generator that is never used, would slow down a tiny model's decode step.
     """
 
     __slots__ = ("_at", "_block", "_key", "_made")
@@ -24,7 +24,7 @@ class RandomStream:
         self._at = self._made = 0
 
     def next(self) -> float:
-        """The next number."""
+        """Return the next number."""
         if self._at == len(self._block):
             bits = np.random.PCG64(list(self._key)).advance(self._made)
             self._block = np.random.Generator(bits).random(_BLOCK).tolist()
@@ -35,5 +35,5 @@ class RandomStream:
         return share
 
     def fork(self) -> "RandomStream":
-        """A stream of its own that goes on from here."""
-        return copy(self)  # the block is never changed, only left for another
+        """Return an independent stream that continues from the same point."""
+        return copy(self)  # sharing the block is safe: it is never changed, only replaced

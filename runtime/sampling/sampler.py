@@ -1,6 +1,6 @@
-"""How the next tokens are chosen: the parameters, and a sampler for each sequence.
+"""Sampler: choose the next tokens of sequences from their logits.
 
-The order is transformers': what ``processors`` does, then the cuts of ``draws``.
+The order is transformers': the logits processors of ``processors``, then ``truncation``.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from gpt2edge.runtime.sampling.random_stream import RandomStream
 from gpt2edge.runtime.sampling.truncation import SCRATCH, check_finite, draw
 
 _AT_ONCE: Final = 1 << 20
-"""Logits that are drawn from at once, which bounds the memory that a draw takes."""
+"""Logits processed at once, which limits the memory of a draw."""
 
 
 class Sampler:
-    """Chooses the tokens of one sequence, with a random stream of its own."""
+    """Chooses the tokens of one sequence, with a separate random stream."""
 
     __slots__ = ("params", "process", "stream")
 
@@ -37,9 +37,9 @@ class Sampler:
         self.stream = RandomStream(stream_key)
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
-        """The next token id, from ``logits`` [vocab_size], which stay as they are.
+        """Return the next token id, from ``logits`` [vocab_size], which are not changed.
 
-        ``token_ids`` are prompt and completion so far; ``banned`` cannot be drawn.
+        ``token_ids`` are prompt and completion so far; ``banned`` tokens are never chosen.
         """
         if self.params.is_greedy and not self.process.is_needed:
             likeliest = int(logits.argmax())
@@ -51,7 +51,7 @@ class Sampler:
         return choose([self], logits[None], [token_ids], [banned])[0]
 
     def fork(self, stream_key: Sequence[int] | None = None) -> "Sampler":
-        """A twin that chooses as this one would have, or by the random stream of a key."""
+        """Return a copy that chooses the same tokens, or uses the random stream of a key."""
         twin = copy(self)
         twin.stream = self.stream.fork() if stream_key is None else RandomStream(stream_key)
         return twin
@@ -63,11 +63,11 @@ def choose(
     token_ids: Sequence[Sequence[int]],
     banned: Sequence[Sequence[int]],
 ) -> list[int]:
-    """The next token of each of ``samplers``, from its row of ``logits`` [rows, vocab_size].
+    """Return the next token of each of ``samplers``, from its row of ``logits`` [rows, vocab_size].
 
-    ``token_ids`` and ``banned`` are those of each, as one sampler takes them. Rows are computed
-    together, and no token depends on how many there are. A writable array has its banned logits
-    changed meanwhile; it is what it was at the return, also where that is an error.
+    ``token_ids`` and ``banned`` hold an entry per row, as ``Sampler`` takes it. Rows are computed
+    together, and no token depends on the number of rows. In a writable array the banned logits are
+    changed during the call and restored at its end, also after an error.
     """
     chosen: list[int] = []
     size = max(1, _AT_ONCE // logits.shape[1])
@@ -89,9 +89,9 @@ def _choose(
         return [sampler(*row) for sampler, *row in rows]
     if any(sampler.process.is_needed for sampler in samplers):
         return _pick(samplers, _processed(samplers, logits, token_ids, banned))
-    unspelled = samplers[0].process.unspelled  # of one model, so that all have the same
-    if params.is_greedy:  # then a ban seldom matters
-        likeliest: list[int] = logits.argmax(axis=1).tolist()
+    unspelled = samplers[0].process.unspelled  # the same for all samplers of a model
+    if params.is_greedy:  # the most likely token is rarely banned
+        likeliest: list[int] = logits.argmax(axis=1).tolist()  # [rows]
         lost = () if unspelled is None else unspelled.members
         if not any(
             token_id in ids or token_id in lost
@@ -104,10 +104,13 @@ def _choose(
 
 
 def _pick(samplers: Sequence[Sampler], logits: NDArray[np.float32]) -> list[int]:
-    """The tokens of ``samplers``, all of the same parameters, from ``logits`` as they are."""
+    """Return the token of each row of ``logits`` [rows, vocab_size], without more processing.
+
+    All ``samplers`` must have the same parameters.
+    """
     params = samplers[0].params
     if params.is_greedy:
-        places = logits.argmax(axis=1)
+        places = logits.argmax(axis=1)  # [rows]
         check_finite(logits[np.arange(len(logits)), places])
     else:
         shares = np.array([sampler.stream.next() for sampler in samplers])
@@ -122,11 +125,12 @@ def _pick_allowed(
     banned: Sequence[Sequence[int]],
     unspelled: Ids | None,
 ) -> list[int]:
-    """What ``_pick`` returns where no token of ``banned`` and none ``unspelled`` is possible.
+    """Return the result of ``_pick`` with ``banned`` and ``unspelled`` tokens excluded.
 
-    Those logits are changed and put back: a copy of a large vocabulary costs as much as the draw.
+    Their logits are changed and restored, because copying a large vocabulary costs as much as the
+    draw.
     """
-    if not logits.flags.writeable:  # such as one row that stands for many
+    if not logits.flags.writeable:  # such as one row broadcast to many
         logits = logits.copy()
     held = [
         (row, token_id, logits[row, token_id]) for row, ids in enumerate(banned) for token_id in ids
@@ -150,8 +154,8 @@ def _processed(
     token_ids: Sequence[Sequence[int]],
     banned: Sequence[Sequence[int]],
 ) -> NDArray[np.float32]:
-    """A copy of ``logits`` [rows, vocab_size], processed."""
-    if samplers[0].process.hands_out:  # to code that may keep it, or draw tokens of its own
+    """Return a processed copy of ``logits`` [rows, vocab_size]."""
+    if samplers[0].process.hands_out:  # the caller's code may keep it, or sample recursively
         processed = np.empty_like(logits)
     else:
         processed = SCRATCH.array("processed", logits.shape)

@@ -1,4 +1,4 @@
-"""Rules of transformers' generation settings that force, forbid or favour tokens at their place."""
+"""Token rules of transformers' generation settings: force, forbid or favour tokens by position."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -11,11 +11,11 @@ from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.sampling.params import SamplingParams, listed_ids
 
 _LARGEST_EXPONENT: Final = 80.0
-"""The power that it gives, times any logit, is a float32."""
+"""The largest exponent for which the power times any logit is a finite float32."""
 
 
 class TokenRules:
-    """The rules of one sequence, changing its logits in place."""
+    """Applies the token rules of one sequence to its logits in place."""
 
     def __init__(
         self,
@@ -41,10 +41,10 @@ class TokenRules:
             or self._last
             or self._decay
         )
-        """Whether any rule is given."""
+        """True where any rule is set."""
 
     def favour(self, logits: Logits, history: NDArray[np.int64]) -> None:
-        """Add the bias of each sequence that ``history`` has begun to its last token's logit."""
+        """Add each sequence's bias to its last token where ``history`` ends with its others."""
         for ids, bias in self._biased:
             begun = len(ids) - 1
             if (
@@ -54,7 +54,7 @@ class TokenRules:
                 logits[ids[-1]] += bias
 
     def force(self, logits: Logits, history: NDArray[np.int64]) -> None:
-        """Leave only what may come at this place: after all that makes tokens likelier or not."""
+        """Apply the rules that force or forbid tokens at this position; call it last."""
         generated = len(history) - self._prompt_length
         if self._first is not None and len(history) == 1:
             _leave_only(logits, [self._first])
@@ -67,11 +67,11 @@ class TokenRules:
         if self._decay is not None and generated > self._decay[0]:
             start, factor = self._decay
             power = math.exp(min((generated - start) * math.log(factor), _LARGEST_EXPONENT))
-            ends = [at for at in self._eos_ids if np.isfinite(logits[at])]
+            ends = [token_id for token_id in self._eos_ids if np.isfinite(logits[token_id])]
             logits[ends] += np.abs(logits[ends]) * np.float32(power - 1)
         if self._suppressed:
             logits[self._suppressed] = -np.inf
-        # a forced first token is no beginning of the model's own
+        # a forced first token does not count as the beginning
         begin = 1 if self._first is not None and self._prompt_length == 1 else 0
         if self._begin_suppressed and generated == begin:
             logits[self._begin_suppressed] = -np.inf

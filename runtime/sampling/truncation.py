@@ -1,12 +1,13 @@
-"""From logits to tokens, for many rows at once: the cuts and the draw, in numpy.
+"""Truncation and sampling: draw tokens from the logits of many rows at once, in numpy.
 
 The order is transformers': temperature, top-k, top-p (the nucleus of Holtzman et al. 2019), min-p,
-typical-p (Meister et al. 2022). No row's token depends on
-another row, nor on how many there are. The cuts seldom sort the vocabulary: a bound on the k-th
-largest logit, or on what a nucleus can hold, picks the candidates first, and only they are sorted.
-Of 50,257 logits a row, reading them is what costs: top-k reads them once. For one row it is the
-number of different functions: a model's step leaves nothing of them in the processor's caches, so
-each costs 10 to 30 us (``ndarray.max`` goes through Python, ``np.maximum.reduce`` does not).
+typical-p (Meister et al. 2022). The token of a row depends neither on the other rows nor on their
+number. Truncation rarely sorts the vocabulary: a lower bound on the k-th largest logit, or on the
+weights in the nucleus, selects candidates first, and only these are sorted. With many rows of
+50,257 logits, reading memory dominates the time, and top-k reads each logit once. With one row the
+number of different functions dominates: a model's step evicts their code from the processor's
+caches, so each costs 10 to 30 us (``ndarray.max`` goes through Python, ``np.maximum.reduce`` does
+not).
 """
 
 import math
@@ -23,7 +24,7 @@ Rows = NDArray[np.float32]
 """[rows, n]"""
 
 CELLS: Final = 1 << 16
-"""Numbers worked on at once: with all that is made of them they fit a processor's cache."""
+"""Numbers processed at once: with all intermediate arrays they fit a processor's cache."""
 
 _BLOCK: Final = 64
 _LARGEST_GROUP: Final = 128
@@ -33,16 +34,16 @@ _NEGLIGIBLE: Final = np.float32(1e-4)
 
 
 class _Scratch(threading.local):
-    """Arrays kept by each thread from one draw to the next.
+    """Arrays that each thread keeps from one draw to the next.
 
-    New ones would come from fresh pages of memory, which costs more than the arithmetic on them.
+    Touching fresh memory pages costs more than the arithmetic on the arrays.
     """
 
     def __init__(self) -> None:
         self._arrays: dict[str, Rows] = {}
 
     def array(self, name: str, shape: tuple[int, ...]) -> Rows:
-        """The scratch array ``name`` in that shape, holding anything."""
+        """Return the scratch array ``name`` in this shape, uninitialized."""
         size = shape[0] * shape[1]
         array = self._arrays.get(name)
         if array is None or array.size < size:
@@ -54,44 +55,48 @@ SCRATCH: Final = _Scratch()
 
 
 def draw(params: SamplingParams, logits: Rows, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Token ids [rows], one of each row of ``logits`` [rows, vocab_size], which stay as they are.
+    """Draw token ids [rows], one from each row of ``logits`` [rows, vocab_size].
 
-    ``shares`` [rows] in [0, 1) are the random numbers: how much of each row's probability is
-    passed over. Raises ValueError where the largest logit of a row is not finite.
+    ``logits`` are not changed. ``shares`` [rows] are random numbers in [0, 1): each selects the
+    token at which the cumulative probability of its row passes it. Raises ValueError where the
+    largest logit of a row is not finite.
     """
     rows, size = logits.shape
     at_once = max(1, CELLS // size)
-    if rows > at_once and not _groups(size, params.top_k):  # then more is made that is as large
+    if rows > at_once and not _groups(size, params.top_k):  # intermediates of the same size
         parts = [slice(first, first + at_once) for first in range(0, rows, at_once)]
         return np.concatenate([draw(params, logits[part], shares[part]) for part in parts])
     if 0 < params.top_k < size:
         return _draw_of_top_k(params, logits, shares)
-    kept, weights = _candidates(params, logits)
-    places = places_of(shares, weights)
+    kept, weights = _candidates(params, logits)  # [rows, n] each
+    places = places_of(shares, weights)  # [rows]
     return places if kept is None else _at_each(kept, places)
 
 
 def _draw_of_top_k(
     params: SamplingParams, logits: Rows, shares: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """``draw`` from the ``top_k`` largest, in whose descending order each cut takes off an end."""
-    kept, largest, top = _top_k(logits, params.top_k)
+    """Draw from the ``top_k`` largest logits, in descending order: truncation cuts off the end."""
+    kept, largest, top = _top_k(logits, params.top_k)  # [rows, top_k] twice, [rows, 1]
     check_finite(top)
-    weights = _weights(params, largest, top)
-    running = weights.cumsum(axis=1, dtype=np.float64)
+    weights = _weights(params, largest, top)  # [rows, top_k]
+    running = weights.cumsum(axis=1, dtype=np.float64)  # [rows, top_k]
     if len(kept) == 1 and params.typical_p == 1:
         return kept[:, _place_in_one(params, weights, running[0].tolist(), float(shares[0]))]
-    ends = _ends(params, weights, running)
+    ends = _ends(params, weights, running)  # [rows]
     if params.typical_p < 1:
         np.copyto(weights, 0, where=np.arange(params.top_k) >= ends[:, None])
         _cut_atypical(params, weights)
         return _at_each(kept, places_of(shares, weights))
-    targets = _targets(shares, _at_each(running, ends - 1))
+    targets = _targets(shares, _at_each(running, ends - 1))  # [rows]
     return _at_each(kept, (running > targets[:, None]).argmax(axis=1))
 
 
 def _place_in_one(params: SamplingParams, weights: Rows, running: list[float], share: float) -> int:
-    """What many rows get, bit by bit: for one, calls of numpy are most of the time."""
+    """Return the index drawn from one row, bit for bit as for many rows.
+
+    For one row, calls of numpy functions would take most of the time.
+    """
     end = len(running)
     if params.top_p < 1:
         end = bisect_left(running, params.top_p * running[-1]) + 1
@@ -102,7 +107,7 @@ def _place_in_one(params: SamplingParams, weights: Rows, running: list[float], s
 
 
 def _ends(params: SamplingParams, weights: Rows, running: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many of the descending ``weights`` of each row the nucleus and ``min_p`` leave."""
+    """Return how many of each row's descending ``weights`` top-p and min-p keep, [rows]."""
     ends = np.full(len(weights), weights.shape[1])
     if params.top_p < 1:
         ends = (running >= params.top_p * running[:, -1:]).argmax(axis=1) + 1
@@ -112,16 +117,17 @@ def _ends(params: SamplingParams, weights: Rows, running: NDArray[np.float64]) -
 
 
 def _candidates(params: SamplingParams, logits: Rows) -> tuple[NDArray[np.int64] | None, Rows]:
-    """Token ids [rows, n] (None: all of them) and their weights, 0 for one that is cut away."""
+    """Return token ids [rows, n], or None for all, and weights [rows, n], 0 where truncated."""
     kept = None
-    top: Rows = np.maximum.reduce(logits, axis=1, keepdims=True)
+    top: Rows = np.maximum.reduce(logits, axis=1, keepdims=True)  # [rows, 1]
     check_finite(top)
     if params.top_p == 1 and params.min_p > 0:
         bound = np.float32(params.temperature * math.log(params.min_p))
+        # [rows, vocab_size] -> [rows, n], n being the most candidates of a row
         kept, logits = _packed(logits, _where(logits >= top + bound), -np.inf)
-    weights = _weights(params, logits, top)
+    weights = _weights(params, logits, top)  # [rows, n]
     if params.top_p < 1:
-        needed = params.top_p * np.add.reduce(weights, axis=1, dtype=np.float64)
+        needed = params.top_p * np.add.reduce(weights, axis=1, dtype=np.float64)  # [rows]
         np.copyto(weights, 0, where=_outside_nucleus(weights, needed))
     if params.min_p > 0:
         np.copyto(weights, 0, where=weights < params.min_p)
@@ -130,7 +136,7 @@ def _candidates(params: SamplingParams, logits: Rows) -> tuple[NDArray[np.int64]
 
 
 def _weights(params: SamplingParams, logits: Rows, top: Rows) -> Rows:
-    """The likelihood of each of ``logits`` [rows, n], that of the likeliest being 1."""
+    """Return exp((logits - top) / temperature) [rows, n]; the most likely token has weight 1."""
     weights = np.subtract(logits, top, out=SCRATCH.array("weights", logits.shape))
     if params.temperature != 1:
         weights /= np.float32(params.temperature)
@@ -138,20 +144,20 @@ def _weights(params: SamplingParams, logits: Rows, top: Rows) -> Rows:
 
 
 def check_finite(largest: Rows) -> None:
-    """Raise ValueError where one of the ``largest`` logits of rows is not finite."""
+    """Raise ValueError where one of the rows' ``largest`` logits is not finite."""
     if not all(map(math.isfinite, largest.ravel().tolist())):
         raise ValueError("no token is left to draw: the largest processed logit is not finite")
 
 
 def places_of(shares: NDArray[np.float64], weights: Rows) -> NDArray[np.int64]:
-    """The place [rows] where the running sum of each row passes ``shares`` [rows] of its total.
+    """Return the index [rows] where each row's cumulative sum passes its share of the total.
 
-    Sums of blocks find the block first: a running sum over a vocabulary is slow in numpy. Zeros
-    behind a row change no bit of it.
+    ``shares`` are [rows], ``weights`` [rows, n]. Sums of blocks find the block first, because a
+    cumulative sum over a vocabulary is slow in numpy. Zeros after a row change no bit of it.
     """
     rows, size = weights.shape
     starts = np.arange(0, size, _BLOCK)
-    sums = np.add.reduceat(weights, starts, axis=1, dtype=np.float64)
+    sums = np.add.reduceat(weights, starts, axis=1, dtype=np.float64)  # [rows, blocks]
     if rows == 1:
         number, rest = _first_above(sums[0], float(shares[0]))
         start = number * _BLOCK
@@ -159,26 +165,28 @@ def places_of(shares: NDArray[np.float64], weights: Rows) -> NDArray[np.int64]:
         return np.array([start + within])
     if size <= _BLOCK:
         return _places_above(weights, _targets(shares, sums[:, 0]) / sums[:, 0])
-    running = sums.cumsum(axis=1)
-    numbers, targets = _passed(running, shares)
-    at = np.arange(rows), numbers
-    rests = (targets - (running[at] - sums[at])) / sums[at]
+    running = sums.cumsum(axis=1)  # [rows, blocks]
+    numbers, targets = _passed(running, shares)  # [rows] each
+    chosen = np.arange(rows), numbers  # the block of each row
+    rests = (targets - (running[chosen] - sums[chosen])) / sums[chosen]  # [rows]
     inner = starts[numbers][:, None] + np.arange(_BLOCK)  # [rows, block]
-    weights = weights[at[0][:, None], np.minimum(inner, size - 1)]
-    weights[inner >= size] = 0  # behind the end of the last block
+    weights = weights[chosen[0][:, None], np.minimum(inner, size - 1)]  # [rows, block]
+    weights[inner >= size] = 0  # after the end of the last block
     return starts[numbers] + _places_above(weights, rests)
 
 
 def _at_each(values: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
-    """What stands in each row of ``values`` [rows, n] at its place of ``places`` [rows]."""
+    """Return the value [rows] of each row of ``values`` [rows, n] at its index in ``places``."""
     found: NDArray[Any] = values[np.arange(len(values)), places]
     return found
 
 
 def _first_above(amounts: NDArray[np.floating], share: float) -> tuple[int, float]:
-    """The first place whose running sum is above ``share`` of it all, and the share passed there.
+    """Return the first index where the cumulative sum exceeds ``share`` of the total, and the rest.
 
-    What is computed for many rows, bit by bit: for one, calls of numpy are most of the time.
+    The rest is how far the target lies above the sum before that index, as a share of the amount
+    there. Both equal the results for many rows bit for bit; with one row, the calls of numpy that
+    those need would take most of the time.
     """
     running = amounts.cumsum(dtype=np.float64)
     total = float(running[-1])
@@ -189,33 +197,39 @@ def _first_above(amounts: NDArray[np.floating], share: float) -> tuple[int, floa
 
 
 def _places_above(weights: Rows, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Each row's first place whose running sum is above its share of all its ``weights``."""
+    """Return each row's first index where the cumulative sum exceeds its share of the total."""
     return _passed(weights.cumsum(axis=1, dtype=np.float64), shares)[0]
 
 
 def _passed(
     running: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Each row's first place in ``running`` sums above its share of the last, and that share."""
-    targets = _targets(shares, running[:, -1])
+    """Return each row's first index where ``running`` exceeds its share of the last, and targets.
+
+    ``running`` [rows, n] are cumulative sums; both results are [rows].
+    """
+    targets = _targets(shares, running[:, -1])  # [rows]
     return (running > targets[:, None]).argmax(axis=1), targets
 
 
 def _targets(shares: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What of ``total`` [rows] is passed over: ``shares`` of it, less than all."""
+    """Return ``shares`` of ``total`` [rows], always less than the total."""
     return np.minimum(shares * total, np.nextafter(total, 0))  # rounding may reach the total
 
 
 def top_k_indices(values: Rows, k: int) -> NDArray[np.int64]:
-    """Indices [rows, k] of the ``k`` largest of each row, in descending order, then by index."""
+    """Return indices [rows, k] of the ``k`` largest values of each row, largest first.
+
+    Equal values are in the order of their indices.
+    """
     return _top_k(values, k)[0]
 
 
 def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows, Rows]:
-    """``top_k_indices``, the values there, and the largest value of each row [rows, 1].
+    """Return ``top_k_indices``, the values there [rows, k], and each row's largest value [rows, 1].
 
-    The k-th largest of the maxima of groups is no larger than the k-th largest value, so every
-    value of the answer is at least that, and few others are.
+    The k-th largest of the group maxima is a lower bound of the k-th largest value: all values of
+    the result reach it, and few others do.
     """
     rows, size = values.shape
     numbers = np.arange(rows)[:, None]
@@ -225,12 +239,12 @@ def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows, Rows]:
         return order, values[numbers, order], values.max(axis=1, keepdims=True)
     few = values.size <= CELLS
     maxima = values if few else _maxima(values, max(groups, size // _SLICES))
-    coarse = _maxima(maxima, groups)
+    coarse = _maxima(maxima, groups)  # [rows, groups]
     coarse.partition(groups - k, axis=1)
-    highest = coarse[:, groups - k :]  # their largest is the row's, or a NaN where one is
-    bound = highest[:, :1]
+    highest = coarse[:, groups - k :]  # [rows, k], with the row's largest value, or NaN if any
+    bound = highest[:, :1]  # [rows, 1]
     flat = _where(values >= bound) if few else _at_least(values, maxima, bound)
-    found, largest = _packed(values, flat, -np.inf)
+    found, largest = _packed(values, flat, -np.inf)  # [rows, most candidates of a row] each
     order = (-largest).argsort(axis=1, kind="stable")[:, :k]
     return (
         found[numbers, order],
@@ -240,22 +254,25 @@ def _top_k(values: Rows, k: int) -> tuple[NDArray[np.int64], Rows, Rows]:
 
 
 def _groups(size: int, k: int) -> int:
-    """How many groups of ``size`` values: several to each of k, each value alone where these would
-    be too few, or 0 where a sort of all is as quick."""
+    """Return the number of groups for ``size`` values, or 0 where sorting all is as fast.
+
+    There are several groups for each of the k values; where values are few, each is a group.
+    """
     if not 0 < 2 * k <= size:
         return 0
     return size // min(_LARGEST_GROUP, max(1, size // (4 * k)))
 
 
 def _maxima(values: Rows, groups: int) -> Rows:
-    """The largest of each group [rows, groups]; group g has the values at g, groups + g and so on.
+    """Return the largest value of each group, [rows, groups].
 
-    They lie apart because the maximum of whole slices is what numpy is quick at.
+    Group g has the values at g, groups + g, 2 * groups + g and so on, because numpy computes the
+    elementwise maximum of slices fast.
     """
     rows, size = values.shape
     members, rest = divmod(size, groups)
     slices = values[:, : size - rest].reshape(rows, members, groups)
-    maxima: Rows = np.maximum.reduce(slices, axis=1)
+    maxima: Rows = np.maximum.reduce(slices, axis=1)  # [rows, members, groups] -> [rows, groups]
     if rest:
         head = maxima[:, :rest]
         np.maximum(head, values[:, size - rest :], out=head)
@@ -263,19 +280,19 @@ def _maxima(values: Rows, groups: int) -> Rows:
 
 
 def _at_least(values: Rows, maxima: Rows, bound: Rows) -> NDArray[np.int64]:
-    """Ascending places, in ``values`` as one line, of those that reach their row's ``bound``.
+    """Return ascending flat indices of the ``values`` that reach their row's ``bound`` [rows, 1].
 
-    Only the groups whose maximum reaches it are read, which are few.
+    Only the groups with a maximum that reaches the bound are read, and these are few.
     """
     size, groups = values.shape[1], maxima.shape[1]
     members, rest = divmod(size, groups)
     inside = size - rest
-    found = _where(~(maxima < bound))  # a NaN hides what else is in its group
+    found = _where(~(maxima < bound))  # also groups with a NaN, which hides their other values
     rows, hits = np.divmod(found, groups)
     slices = values[:, :inside].reshape(len(values), members, groups)
     reaching = _where(slices[rows, :, hits] >= bound[rows])  # of [found, members]
-    at, steps = np.divmod(reaching, members)
-    places: NDArray[np.int64] = rows[at] * size + steps * groups + hits[at]
+    group, steps = np.divmod(reaching, members)
+    places: NDArray[np.int64] = rows[group] * size + steps * groups + hits[group]
     if rest:
         rows, columns = np.divmod(_where(values[:, inside:] >= bound), rest)
         places = np.concatenate((places, rows * size + inside + columns))
@@ -284,16 +301,16 @@ def _at_least(values: Rows, maxima: Rows, bound: Rows) -> NDArray[np.int64]:
 
 
 def _where(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Places of the true ones, in ``mask`` as one line: numpy's flatnonzero by shorter ways."""
+    """Return the flat indices where ``mask`` is True: numpy's flatnonzero with fewer calls."""
     return mask.reshape(-1).nonzero()[0]
 
 
 def _packed(
     values: Rows, flat: NDArray[np.int64], padding: float
 ) -> tuple[NDArray[np.int64], Rows]:
-    """Indices and values, row by row, at the places ``flat`` of ``values`` as one line, ascending.
+    """Return indices and values [rows, longest] at ascending flat indices ``flat`` of ``values``.
 
-    ``padding`` stands behind those of short rows, under indices that mean nothing.
+    Rows with fewer values end with ``padding``, at meaningless indices.
     """
     rows, size = values.shape
     if rows == 1:
@@ -310,20 +327,21 @@ def _packed(
 
 
 def _outside_nucleus(weights: Rows, needed: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where each row is not among its fewest largest ``weights`` that hold ``needed`` [rows].
+    """Return a mask [rows, n], True where ``weights`` [rows, n] are outside the nucleus.
 
-    Weights are relative to the largest: those under a bound are left out of the sort where the
-    others hold enough. Of equal weights the first ones are taken.
+    The nucleus is the smallest set of each row's largest weights with a sum of at least ``needed``
+    [rows]. Weights are relative to the largest: those under a bound are left out of the sort where
+    the others reach that sum. Of equal weights the first ones are in the nucleus.
     """
     largest = weights
     if weights.shape[1] > _LARGEST_GROUP:
         _, largest = _packed(weights, _where(weights >= _NEGLIGIBLE), 0)
         if (largest.sum(axis=1, dtype=np.float64) < needed).any():
             largest = weights
-    largest = np.sort(largest, axis=1)[:, ::-1]
-    last = _last_needed(largest, needed)
+    largest = np.sort(largest, axis=1)[:, ::-1]  # [rows, candidates], descending
+    last = _last_needed(largest, needed)  # [rows]
     numbers = np.arange(len(largest))
-    smallest = largest[numbers, last]
+    smallest = largest[numbers, last]  # [rows], the smallest weight in each nucleus
     outside: NDArray[np.bool_] = weights < smallest[:, None]
     following = largest[numbers, np.minimum(last + 1, largest.shape[1] - 1)]
     for row in np.flatnonzero((following == smallest) & (smallest > 0)):
@@ -334,10 +352,10 @@ def _outside_nucleus(weights: Rows, needed: NDArray[np.float64]) -> NDArray[np.b
 
 
 def _last_needed(largest: Rows, needed: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The place [rows] at which the running sum of each row, largest first, holds ``needed``."""
+    """Return the index [rows] where the cumulative sum of ``largest`` reaches ``needed``."""
     enough = largest.astype(np.float64).cumsum(axis=1) >= needed[:, None]
     last: NDArray[np.int64] = enough.argmax(axis=1)
-    last[~enough[:, -1]] = largest.shape[1] - 1  # rounding: it takes all of them
+    last[~enough[:, -1]] = largest.shape[1] - 1  # after rounding, all of them are needed
     return last
 
 
@@ -348,13 +366,16 @@ def _cut_atypical(params: SamplingParams, weights: Rows) -> None:
 
 
 def _atypical(weights: NDArray[np.float32], mass: float) -> NDArray[np.bool_]:
-    """Where ``weights`` [n] are not among the fewest that hold ``mass`` of their sum and whose
-    surprise is nearest its mean."""
+    """Return a mask [n], True where ``weights`` [n] are outside the typical set.
+
+    The typical set has the weights with a surprise nearest to the mean surprise, and as few of them
+    as reach the share ``mass`` of the sum.
+    """
     possible = np.flatnonzero(weights)
     shares = weights[possible].astype(np.float64)
     shares /= shares.sum()
-    surprise = -np.log(shares)
-    distance = np.abs(surprise - (shares * surprise).sum())
+    surprise = -np.log(shares)  # [possible], in nats
+    distance = np.abs(surprise - (shares * surprise).sum())  # from the entropy
     order = np.argsort(distance, kind="stable")
     last = int((shares[order].cumsum() < mass).sum())
     outside = np.ones(weights.size, bool)

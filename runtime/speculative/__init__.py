@@ -1,1 +1,1 @@
-"""Speculative decoding: who guesses, how far, and what it costs."""
+"""Speculative decoding: drafters, the number of tokens to guess, and its cost."""

@@ -1,4 +1,4 @@
-"""How many tokens to guess: what acceptance and the measured cost of wider calls say."""
+"""Cost model: choose the number of tokens to guess from acceptance and measured call times."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -7,7 +7,7 @@ _RATE: Final = 0.15
 _MARGIN: Final = 1.03
 _LEAST: Final = 0.02
 _TELLING: Final = 4
-"""Calls of fewer tokens say little of what another one costs."""
+"""Calls of fewer tokens tell little about the cost of one more token."""
 _PROMISING: Final = 0.4
 _PATIENCE: Final = 32
 _LONGEST_PATIENCE: Final = 1024
@@ -15,11 +15,11 @@ _LONGEST_PATIENCE: Final = 1024
 
 @dataclass(slots=True)
 class CallCosts:
-    """What forward calls cost, learned as they are made; shared by all texts of an engine.
+    """Measured costs of forward calls, shared by all generations of an engine.
 
-    A call of w tokens costs ``1 + slope * (w - 1)`` plain steps, a guessed token ``draft`` ones.
-    The first calls of each sort warm up and are not counted; one that takes more than twice what
-    was expected, because the system had other work, counts as that.
+    A call of w tokens costs ``1 + slope * (w - 1)`` plain steps, a guessed token ``draft`` plain
+    steps. The first calls of each kind are warm-up and not counted. A call that takes more than
+    twice the expected time, because the system was busy, counts as twice the expected time.
     """
 
     plain_s: float | None = None
@@ -28,32 +28,32 @@ class CallCosts:
     cold: dict[str, int] = field(default_factory=lambda: {"plain": 2, "wide": 2, "draft": 1})
 
     def saw_plain(self, seconds: float) -> None:
-        """One token took so long."""
+        """Record the seconds of a plain step, which decodes one token."""
         if self._is_warm("plain"):
             known = self.plain_s or seconds
             self.plain_s = known + _RATE * (min(seconds, 2 * known) - known)
 
     def saw_wide(self, tokens: int, seconds: float) -> None:
-        """A call of so many tokens, more than one, took so long."""
+        """Record the seconds of a call of ``tokens`` tokens, two or more."""
         if self.plain_s and self._is_warm("wide"):
             slope = max(0.0, seconds / self.plain_s - 1) / (tokens - 1)
             weight = _RATE * min(1.0, (tokens - 1) / _TELLING)
             self.slope += weight * (min(slope, 2 * self.slope + _LEAST) - self.slope)
 
     def saw_guess(self, tokens: int, seconds: float) -> None:
-        """So many guesses took so long."""
+        """Record the seconds that guessing ``tokens`` tokens took."""
         if self.plain_s and self._is_warm("draft"):
             each = seconds / self.plain_s / tokens
             self.draft += _RATE * (min(each, 2 * self.draft + _LEAST) - self.draft)
 
-    def _is_warm(self, sort: str) -> bool:
-        self.cold[sort] -= 1
-        return self.cold[sort] < 0
+    def _is_warm(self, kind: str) -> bool:
+        self.cold[kind] -= 1
+        return self.cold[kind] < 0
 
 
 @dataclass(slots=True)
 class DraftLength:
-    """Chooses how many tokens to guess for one text."""
+    """Chooses how many tokens to guess for one generation."""
 
     costs: CallCosts
     rates: dict[int, float] = field(default_factory=dict)
@@ -61,17 +61,18 @@ class DraftLength:
     patience: int = _PATIENCE
 
     def rate(self, kind: int) -> float:
-        """How often a guess of this sort is right, given that the one before it was."""
+        """Return the acceptance rate of this kind of guess, given that the previous was right."""
         return self.rates.setdefault(kind, min(0.9, 0.2 * (kind - 1)) if kind else 0.7)
 
     def best(self, kind: int, most: int, *, free: bool) -> int:
-        """The number of guesses, up to ``most``, that makes most tokens a second; 0 where none.
+        """Return the number of guesses, up to ``most``, that gives the most tokens a second.
 
-        What does not seem to pay is tried now and then: it may by now.
+        It is 0 where guessing does not pay. Then one guess is tried from time to time, as the
+        acceptance may have risen.
         """
         rate, costs = self.rate(kind), self.costs
         if costs.plain_s is None:
-            return 0  # the first steps are plain, to compare with
+            return 0  # the first steps are plain, to measure the baseline
         each = costs.slope + (0.0 if free else costs.draft)
         best, speed = 0, _MARGIN
         tokens = run = 1.0
@@ -88,7 +89,7 @@ class DraftLength:
         return best
 
     def probes(self) -> bool:
-        """Whether it is time to try again."""
+        """Count a step without guesses, and return whether it is time to try one."""
         self.idle += 1
         if self.idle < self.patience:
             return False
@@ -96,7 +97,7 @@ class DraftLength:
         return True
 
     def saw(self, kind: int, accepted: int, guessed: int) -> None:
-        """So many guesses of this sort were right before the first wrong one."""
+        """Record that ``accepted`` of ``guessed`` guesses were right before the first wrong one."""
         rate = self.rate(kind)
         for _ in range(accepted):
             rate += _RATE * (1 - rate)

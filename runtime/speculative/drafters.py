@@ -1,4 +1,4 @@
-"""Drafters: where guesses come from."""
+"""Drafters: guess the next tokens for speculative decoding."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -18,17 +18,20 @@ class Drafter(Protocol):
 
     @property
     def free(self) -> bool:
-        """Whether guesses cost nothing that is worth counting."""
+        """Return whether the cost of guesses is negligible."""
 
     def kind(self) -> int | None:
-        """Which sort of guess there is now; those of one sort are right about as often."""
+        """Return the kind of the next guess, or None where there is none.
+
+        Guesses of one kind share an acceptance rate.
+        """
 
     def guess(self, count: int) -> list[int]:
-        """At most ``count`` tokens."""
+        """Return at most ``count`` guessed token ids."""
 
 
 class LookupDrafter:
-    """Guesses by n-grams of the text so far: the more that agrees, the better a guess."""
+    """Guesses by n-grams of the text so far; a longer match gives a better guess."""
 
     free: Final = True
 
@@ -40,12 +43,15 @@ class LookupDrafter:
         self._place = 0
 
     def kind(self) -> int | None:
-        """Tokens that agree with an earlier place, or None; the many in powers of two."""
+        """Return the length of the match with an earlier occurrence, or None.
+
+        Lengths above ``max_ngram`` are grouped by powers of two.
+        """
         text, end = self._text, len(self._text)
-        for at in range(self._indexed, end):  # what follows an n-gram is at ``at``
+        for following in range(self._indexed, end):  # the index of the token after an n-gram
             for length, places in self._places.items():
-                if at >= length:
-                    places[tuple(text[at - length : at])] = at
+                if following >= length:
+                    places[tuple(text[following - length : following])] = following
         self._indexed = max(1, end)
         for length, places in self._places.items():
             found = places.get(tuple(text[end - length :])) if end >= length else None
@@ -61,16 +67,16 @@ class LookupDrafter:
         return known if known <= longest else longest + (known // longest).bit_length() - 1
 
     def guess(self, count: int) -> list[int]:
-        """What followed there; it may run on into the guess itself."""
+        """Return the tokens that followed the match; past the text they repeat the guess."""
         text, end = self._text, len(self._text)
         guess: list[int] = []
-        for at in range(self._place, self._place + count):
-            guess.append(text[at] if at < end else guess[at - end])
+        for index in range(self._place, self._place + count):
+            guess.append(text[index] if index < end else guess[index - end])
         return guess
 
 
 class ModelDrafter:
-    """Guesses with a model, whose cache follows the text."""
+    """Guesses with a draft model that keeps a cache of the text."""
 
     free: Final = False
 
@@ -81,11 +87,11 @@ class ModelDrafter:
         self._sure = 0
 
     def kind(self) -> int | None:
-        """There is one sort, as long as the text fits the model's context."""
+        """Return 0, the only kind, or None once the text exceeds the draft model's context."""
         return 0 if len(self._generation.history) < self._decoder.cache.max_length else None
 
     def guess(self, count: int) -> list[int]:
-        """What this model draws in the target's place."""
+        """Return the tokens that the draft model draws in the target's place."""
         text, cache = self._generation.history, self._decoder.cache
         count = min(count, cache.max_length - len(text) + 1)
         known = self._sure

@@ -1,4 +1,4 @@
-"""Speculator: decode steps of one sequence that may yield several tokens."""
+"""Speculator: speculative decoding of one sequence, with several tokens per forward call."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,9 +24,9 @@ class DraftEngine(Protocol):
 
 
 class Speculator:
-    """How an engine guesses. Its costs are learned over all texts, its widths for each.
+    """Speculative decoding of an engine. Call costs are shared; each text has its draft length.
 
-    ``draft_decoder`` returns a decoder of the draft model for texts of up to so many tokens.
+    ``draft_decoder`` returns a decoder of the draft model for texts of up to that many tokens.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Speculator:
         return cls(options, lambda longest: draft.decoder(rows=1, max_length=min(longest, context)))
 
     def begin(self, generation: Generation) -> "Speculation":
-        """For one generation."""
+        """Return the speculative decoding of one generation."""
         widths = DraftLength(self._costs)
         return Speculation(generation, self._drafter_for(generation), widths, self._most)
 
@@ -80,7 +80,7 @@ def _check_draft(draft: ModelDir, target: ModelDir) -> None:
 
 
 class Speculation:
-    """One generation's steps: guesses, a forward call over them, and what the sampler draws."""
+    """Speculative steps of one generation: guess, run one forward call, accept or reject."""
 
     def __init__(
         self, generation: Generation, drafter: Drafter, widths: DraftLength, most: int
@@ -91,7 +91,7 @@ class Speculation:
         self._most = most
 
     def step(self, decoder: Decoder) -> Iterator[Generation]:
-        """One forward call on row 0, which is the generation's: one token or more."""
+        """Run one forward call on row 0; yield the generation once for each new token."""
         generation, cache = self.generation, decoder.cache
         room = cache.max_length - int(cache.lengths[0]) - 1
         most = min(self._most, room, generation.max_new_tokens - len(generation.token_ids) - 1)
@@ -110,7 +110,7 @@ class Speculation:
         logits = decoder.decode([self.generation.token_ids[-1]])[0]
         self._widths.costs.saw_plain(perf_counter() - started)
         token_id = self.generation.accept(logits)
-        if kind is not None and guess:  # whether it was right is known for nothing
+        if kind is not None and guess:  # checking a guess that costs nothing costs nothing
             self._widths.saw(kind, int(guess == [token_id]), 1)
 
     def _wide(self, decoder: Decoder, kind: int, width: int) -> Iterator[Generation]:
@@ -121,15 +121,16 @@ class Speculation:
         if not self._drafter.free:
             costs.saw_guess(len(guess), guessed - started)
         length = int(decoder.cache.lengths[0])
+        # [1 + guesses, vocab_size]
         (logits,) = decoder.prefill_all(0, [generation.token_ids[-1], *guess])
         costs.saw_wide(len(guess) + 1, perf_counter() - guessed)
         right = 0
         try:
-            for at, row in enumerate(logits):
+            for index, row in enumerate(logits):
                 token_id = generation.accept(row)
-                right = at
+                right = index
                 yield generation
-                wrong = at == len(guess) or token_id != guess[at]
+                wrong = index == len(guess) or token_id != guess[index]
                 if wrong or generation.cancelled or generation.finish_reason is not None:
                     break
         finally:

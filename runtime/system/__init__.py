@@ -1,1 +1,1 @@
-"""The machine: processors, threads, memory."""
+"""Facts about the machine: processors, threads, memory."""

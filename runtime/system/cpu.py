@@ -31,7 +31,7 @@ def _fields(listing: Path) -> dict[str, str]:
 
 
 def u8s8_saturates(machine: str | None = None, flags: frozenset[str] | None = None) -> bool | None:
-    """Whether int8 products add pairs in int16, as x86 without VNNI does; None where unknown."""
+    """Return whether int8 products are added in int16, as on x86 without VNNI; None if unknown."""
     if (machine or platform.machine()).lower() not in _X86:
         return False
     known = flags if flags is not None else cpu_flags()
@@ -41,24 +41,24 @@ def u8s8_saturates(machine: str | None = None, flags: frozenset[str] | None = No
 def saturation_warning(
     recipe: Mapping[str, Any] | None, saturates: bool | None = None
 ) -> str | None:
-    """What to say of a model whose recipe assumes more than this CPU has; None where all is well.
+    """Return a warning for a model with a recipe that this CPU computes wrongly, or None.
 
-    ``recipe`` is the manifest's. ``saturates`` None asks this CPU; an unknown one counts as safe.
+    ``recipe`` is the manifest's. ``saturates`` None checks this CPU; an unknown CPU counts as safe.
     """
     if not recipe or recipe.get("scheme") != "dynamic" or recipe.get("portable", True):
         return None
     if not (u8s8_saturates() if saturates is None else saturates):
         return None
     return (
-        "this model's int8 weights assume a CPU with VNNI; this one saturates on them, and the "
-        "results will be wrong: quantize it again with a portable recipe"
+        "this model's int8 weights need a CPU with VNNI; this CPU saturates on them, and the "
+        "results will be wrong: quantize the model again with a portable recipe"
     )
 
 
 def warn_of_saturation(path: Path, recipe: Mapping[str, Any] | None) -> None:
-    """Log that warning for the model at ``path``, where there is one."""
+    """Log the warning of ``saturation_warning`` for the model at ``path``, if there is one."""
     warning = saturation_warning(recipe)
     if warning is not None:
-        import logging  # which a start without a warning need not load
+        import logging  # slow to load, and needed only for a warning
 
         logging.getLogger("gpt2edge").warning("%s: %s", path, warning)

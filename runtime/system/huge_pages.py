@@ -1,9 +1,9 @@
-"""HugePages: memory that a block allocated, moved to huge pages afterwards (Linux).
+"""HugePages: move memory that was allocated in a ``with`` block to huge pages (Linux).
 
-A decode step reads every weight once, 4 KiB at a time: in a virtual machine the page walks cost a
-quarter of it. Neither onnxruntime nor the C library asks for huge pages by itself, so the memory
-that a session took is found in the process's own map and collapsed in place: the kernel copies it,
-addresses and contents stay.
+A decode step reads every weight once, in pages of 4 KiB: in a virtual machine the page walks take a
+quarter of its time. Neither onnxruntime nor the C library requests huge pages. So the memory that a
+session allocated is found in the process's memory map and collapsed in place: the kernel copies
+it, and addresses and contents stay the same.
 """
 
 import ctypes
@@ -22,11 +22,11 @@ _SETTING: Final = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _SELF: Final = Path("/proc/self")
 
 Region = tuple[int, int]
-"""First address, and the one behind the last."""
+"""First address, and the address after the last."""
 
 
 class HugePages:
-    """As a context manager, notes which large private memory appears within the block."""
+    """A context manager that finds the large private memory allocated within its block."""
 
     def __init__(self) -> None:
         self._regions: list[Region] = []
@@ -42,9 +42,9 @@ class HugePages:
             self._regions = [r for r in _private_regions() if r not in self._before]
 
     def collapse(self) -> int:
-        """Move to huge pages what was noted; how many bytes were. May run in any thread.
+        """Move the memory found to huge pages, and return the bytes moved; safe in any thread.
 
-        Memory that was freed or reused since then keeps its contents in any case.
+        Memory that was freed or reused since then keeps its contents.
         """
         regions, self._regions = self._regions, []
         try:
@@ -54,13 +54,13 @@ class HugePages:
 
 
 def huge_pages_setting(path: Path = _SETTING) -> str:
-    """What the system allows: "always", "madvise", "never", or "unknown" elsewhere than Linux."""
+    """Return the system's setting: "always", "madvise" or "never"; "unknown" outside Linux."""
     text = path.read_text(encoding="ascii") if path.is_file() else ""
     return text.partition("[")[2].partition("]")[0] or "unknown"
 
 
 def _private_regions() -> list[Region]:
-    """Anonymous writable memory of this process, the larger parts."""
+    """Return the large regions of anonymous writable memory of this process."""
     regions = []
     for line in (_SELF / "maps").read_text(encoding="utf-8", errors="replace").splitlines():
         fields = line.split(maxsplit=5)
@@ -72,16 +72,16 @@ def _private_regions() -> list[Region]:
 
 
 def _filled(first: int, last: int) -> list[Region]:
-    """Runs of whole huge pages within a region of which nearly all is in use."""
+    """Return runs of whole huge pages within a region that are nearly all in use."""
     first, last = -(-first // _HUGE) * _HUGE, last // _HUGE * _HUGE
     small = os.sysconf("SC_PAGE_SIZE")
-    with (_SELF / "pagemap").open("rb", buffering=0) as pagemap:  # 8 bytes a small page
+    with (_SELF / "pagemap").open("rb", buffering=0) as pagemap:  # 8 bytes per small page
         pagemap.seek(first // small * 8)
         entries = np.frombuffer(pagemap.read(max(0, last - first) // small * 8), np.uint64)
     present = (entries >> np.uint64(63)).reshape(-1, _HUGE // small).mean(axis=1)
     runs: list[Region] = []
-    for place in np.flatnonzero(present >= _FILLED):
-        start = first + int(place) * _HUGE
+    for index in np.flatnonzero(present >= _FILLED):
+        start = first + int(index) * _HUGE
         if runs and runs[-1][1] == start:
             runs[-1] = (runs[-1][0], start + _HUGE)
         else:
@@ -90,7 +90,7 @@ def _filled(first: int, last: int) -> list[Region]:
 
 
 def _collapse(first: int, last: int) -> int:
-    """Bytes moved; 0 where this kernel cannot, or has no huge page to spare."""
+    """Move a region to huge pages, and return its bytes; 0 where the kernel cannot."""
     if sys.platform != "linux":
         return 0
     madvise = ctypes.CDLL(None).madvise

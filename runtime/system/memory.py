@@ -1,4 +1,4 @@
-"""This process's memory: its largest resident size, and giving back what is free."""
+"""Memory of this process: its peak resident size, and returning freed memory to the system."""
 
 import ctypes
 import sys
@@ -8,11 +8,11 @@ from typing import Final
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")
 _RESET_PEAK: Final = "5"
-"""proc_pid_clear_refs(5): the peak becomes the present size."""
+"""proc_pid_clear_refs(5): resets the peak to the current size."""
 
 
 def peak_rss() -> int | None:
-    """Bytes of the largest resident size so far, or None where the system keeps none."""
+    """Return the peak resident size so far in bytes, or None where the system records none."""
     if _STATUS.is_file():
         lines = _STATUS.read_text().splitlines()
         peak = next((line for line in lines if line.startswith("VmHWM:")), None)
@@ -27,7 +27,7 @@ def peak_rss() -> int | None:
 
 
 def reset_peak_rss() -> bool:
-    """Count the peak from now on; False where the system cannot."""
+    """Restart the peak at the current size; return False where the system cannot."""
     try:
         _CLEAR.write_text(_RESET_PEAK)
     except OSError:

@@ -1,4 +1,4 @@
-"""How many threads this process may use: affinity, physical cores and cgroup quota."""
+"""Number of threads that this process may use: affinity, physical cores and cgroup quota."""
 
 import math
 import os
@@ -9,9 +9,9 @@ _CGROUP_FOLDER = Path("/sys/fs/cgroup")
 
 
 def available_threads() -> int:
-    """Physical cores that the affinity mask allows, no more than the cgroup's quota rounded up.
+    """Return the physical cores in the affinity mask, at most the cgroup's quota rounded up.
 
-    The host's core count is never asked: in a container it is not this process's to use.
+    The host's core count is not used: a container may not use all of the host's cores.
     """
     cores = len(physical_cores(allowed_cpus()))
     quota = cgroup_quota()
@@ -19,14 +19,14 @@ def available_threads() -> int:
 
 
 def allowed_cpus() -> set[int]:
-    """Logical processors in the affinity mask; all of them where the system has no such mask."""
+    """Return the logical processors in the affinity mask, or all where the system has no mask."""
     if hasattr(os, "sched_getaffinity"):
         return set(os.sched_getaffinity(0))
     return set(range(os.cpu_count() or 1))
 
 
 def physical_cores(cpus: set[int], folder: Path = _CPU_FOLDER) -> set[str]:
-    """One entry per physical core among ``cpus``: hyperthreads of a core share an entry."""
+    """Return one entry per physical core of ``cpus``; hyperthreads of a core share an entry."""
     cores = set()
     for cpu in cpus:
         siblings = folder / f"cpu{cpu}" / "topology" / "thread_siblings_list"
@@ -35,7 +35,7 @@ def physical_cores(cpus: set[int], folder: Path = _CPU_FOLDER) -> set[str]:
 
 
 def cgroup_quota(folder: Path = _CGROUP_FOLDER, own: Path | None = None) -> float | None:
-    """Processors that the tightest cgroup above this process grants (v2 or v1), or None."""
+    """Return the processors that the strictest cgroup of this process grants, v1 or v2, or None."""
     grants = [*_quotas_v2(folder, own or _own_cgroup()), *_quota_v1(folder)]
     return min(grants, default=None)
 

@@ -1,1 +1,1 @@
-"""Between text and tokens: tokenizer, detokenizer, end conditions."""
+"""Convert between text and tokens: tokenizer, detokenizer, end conditions."""

@@ -1,4 +1,4 @@
-"""Transcript: the text of a completion, made of its tokens when somebody wants to see it."""
+"""Detokenizer: decode the tokens of a completion to text, on demand."""
 
 from collections.abc import Collection, Sequence
 from copy import copy
@@ -8,11 +8,11 @@ from gpt2edge.runtime.text.tokenizer import StreamDecoder, Tokenizer
 
 
 class Detokenizer:
-    """Spells tokens out in pieces, and holds back what may belong to a stop string.
+    """Decodes tokens to pieces of text, and holds back text that may belong to a stop string.
 
-    Tokens of ``silent`` end a text and are no part of it. Stop strings are looked for in the text
-    with all tokens spelled, those too that it does not show: the silent one, and special ones
-    unless ``special``.
+    Tokens in ``silent`` end a text and are not part of it. Stop strings are matched against the
+    text of all tokens, including the tokens that are not shown: the silent one, and special tokens
+    unless ``special`` is True.
     """
 
     def __init__(
@@ -25,16 +25,16 @@ class Detokenizer:
         special: bool = False,
     ) -> None:
         self.pieces: list[str] = []
-        """What each call of ``push`` let out."""
+        """The text that each call of ``push`` released."""
         self.tokens = 0
-        """How many were pushed."""
+        """Number of tokens pushed."""
         self._decoder: StreamDecoder | None = None
         if tokenizer is not None:
             self._decoder = tokenizer.stream_decoder(prompt_ids, skip_special_tokens=not special)
         self._matcher = StopMatcher(stop_strings)
         self._silent = silent
         self._tokenizer = tokenizer if stop_strings else None
-        """Needed to look for stop strings alone."""
+        """Set only where there are stop strings to match."""
         self._unshown = frozenset(silent)
         if self._tokenizer is not None and not special:
             self._unshown |= self._tokenizer.special_ids
@@ -47,11 +47,11 @@ class Detokenizer:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether a stop string is complete."""
+        """Return whether a stop string is complete."""
         return self._matcher.matched is not None
 
     def push(self, token_ids: Sequence[int]) -> None:
-        """Take the next tokens."""
+        """Decode the next tokens and add their text to ``pieces``."""
         self.tokens += len(token_ids)
         if self._tokenizer is not None:
             self.pieces.append("".join(map(self._read, token_ids)))
@@ -61,7 +61,7 @@ class Detokenizer:
         self.pieces.append(self._decoder.push_all(token_ids) if self._decoder else "")
 
     def _read(self, token_id: int) -> str:
-        """What one token lets out, where there are stop strings."""
+        """Return the text that one token releases, where there are stop strings."""
         assert self._tokenizer is not None
         assert self._decoder is not None
         if token_id in self._unshown:
@@ -69,7 +69,7 @@ class Detokenizer:
         return self._matcher.push(self._decoder.push(token_id))
 
     def finish(self) -> None:
-        """Let out what is still held back, with the last piece."""
+        """Release the text that is still held back, as part of the last piece."""
         tail = self._matcher.push(self._decoder.finish() if self._decoder else "")
         tail += self._matcher.finish()
         if self.pieces:

@@ -1,14 +1,14 @@
-"""What tokens spell, beside the text that they were made of: is all of it there?"""
+"""Compare the text that tokens decode to with the text that was encoded."""
 
 from itertools import zip_longest
 from typing import Final
 
 _WORD_MARK: Final = "\u2581"
-"""SentencePiece's blank."""
+"""SentencePiece's space."""
 
 
 def spells(spelled: str, text: str) -> bool:
-    """Whether ``spelled`` is ``text``, but for blanks that a tokenizer puts before words."""
+    """Return whether ``spelled`` equals ``text``, except for spaces that a tokenizer adds."""
     if spelled == text:
         return True
     blanks = spelled.count(" ") - text.count(" ")
@@ -18,11 +18,11 @@ def spells(spelled: str, text: str) -> bool:
 def first_unread(
     spelled: str, text: str, normalized: str, unknown_bytes: frozenset[int] = frozenset()
 ) -> str | None:
-    """The first character of ``text`` that ``spelled`` does not have, None where it has all.
+    """Return the first character of ``text`` that is missing in ``spelled``, or None.
 
-    What a tokenizer changes on purpose does not count: ``normalized`` is the text after that, and
-    white space is how it parts words. Of this, only that counts for which a byte has no token,
-    which is one of ``unknown_bytes``.
+    Intended changes of the tokenizer do not count: ``normalized`` is the text after its
+    normalizer, and white space separates words. White space counts as missing only where it
+    contains one of ``unknown_bytes``, the bytes without a token.
     """
     found, wanted = _letters(spelled), _letters(normalized)
     if found.casefold() not in (wanted.casefold(), _letters(text).casefold()):

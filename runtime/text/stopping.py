@@ -1,4 +1,4 @@
-"""End conditions: stop strings across token borders, stop tokens, end of text."""
+"""End conditions: stop strings across token boundaries, stop tokens, end of text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,12 +8,13 @@ from gpt2edge._checks import check_bool, check_float, check_int, check_list, che
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopParams:
-    """What ends a completion besides its token limit.
+    """Conditions that end a completion, besides its token limit.
 
-    ``strings`` may span tokens and are removed from the text; special tokens in them are spelled
-    out, and one that is a special token ends it like ``token_ids``. These end it like the
-    end-of-text token, which ``ignore_eos`` forbids. No end token before ``min_new_tokens``, nor
-    before prompt and completion have ``min_length``. The first token after ``max_time`` seconds,
+    ``strings`` may span tokens and are removed from the text. They may contain the text of special
+    tokens; a string that is exactly one special token works like an entry of ``token_ids``.
+    ``token_ids`` end the completion as the end-of-text token does. ``ignore_eos`` forbids the
+    end-of-text token. No end token is drawn before ``min_new_tokens`` new tokens, nor before prompt
+    and completion together have ``min_length`` tokens. The first token after ``max_time`` seconds,
     counted from the call, is the last one.
     """
 
@@ -41,7 +42,7 @@ class StopParams:
         stop: "StopParams | str | Sequence[str] | None",
         default: "StopParams | None" = None,
     ) -> "StopParams":
-        """``StopParams`` as they are, or ``default`` with one stop string or several, if any."""
+        """Return ``stop`` if it is StopParams, else ``default`` with the stop strings given."""
         if isinstance(stop, StopParams):
             return stop
         default = default or cls()
@@ -53,7 +54,7 @@ class StopParams:
         return replace(default, strings=tuple(strings))
 
     def after(self, prompt_length: int) -> "StopParams":
-        """The same for one prompt, ``min_length`` counted as new tokens."""
+        """Return a copy for one prompt: ``min_length`` is converted to ``min_new_tokens``."""
         if not self.min_length:
             return self
         least = max(self.min_new_tokens, self.min_length - prompt_length)
@@ -61,50 +62,50 @@ class StopParams:
 
 
 class StopMatcher:
-    """Finds the first stop string in a text that arrives in pieces, of which some are not shown."""
+    """Finds the first stop string in a text that arrives in pieces; some pieces may be hidden."""
 
     def __init__(self, strings: Sequence[str]) -> None:
         self._strings = strings
         self._held = ""
-        self._hidden: tuple[tuple[int, int], ...] = ()  # what of it is not shown: start and end
+        self._hidden: tuple[tuple[int, int], ...] = ()  # hidden parts of _held: start and end
         self.matched: str | None = None
 
     def push(self, piece: str, *, shown: bool = True) -> str:
-        """The text that is safe to show; ``matched`` is set once a stop string is complete."""
+        """Return the text that is safe to show; set ``matched`` once a stop string is complete."""
         if not self._strings or self.matched is not None:
             return piece if self.matched is None and shown else ""
         text = self._held + piece
         if not shown:
             self._hidden = (*self._hidden, (len(self._held), len(text)))
-        hits = [(at, string) for string in self._strings if (at := text.find(string)) >= 0]
+        hits = [(start, string) for string in self._strings if (start := text.find(string)) >= 0]
         if hits:
-            at, self.matched = min(hits, key=lambda hit: hit[0])
-            out = self._let_out(text, at)
+            start, self.matched = min(hits, key=lambda hit: hit[0])
+            out = self._release(text, start)
             self._held, self._hidden = "", ()
             return out
         hold = max([_overlap(text, string) for string in self._strings])
-        return self._let_out(text, len(text) - hold)
+        return self._release(text, len(text) - hold)
 
     def finish(self) -> str:
-        """What was held back for a stop string that never came."""
-        return self._let_out(self._held, len(self._held))
+        """Return the text that was held back for a stop string that was never completed."""
+        return self._release(self._held, len(self._held))
 
-    def _let_out(self, text: str, size: int) -> str:
-        """What is shown of the first ``size`` characters of ``text``; the rest is held."""
+    def _release(self, text: str, size: int) -> str:
+        """Return the visible part of the first ``size`` characters of ``text``; hold the rest."""
         self._held = text[size:]
         if not self._hidden:
             return text[:size]
-        out, at = "", 0
+        out, position = "", 0
         for start, end in self._hidden:
-            out += text[at : min(start, size)]
-            at = end
+            out += text[position : min(start, size)]
+            position = end
         self._hidden = tuple(
             (max(start - size, 0), end - size) for start, end in self._hidden if end > size
         )
-        return out + text[at:size]
+        return out + text[position:size]
 
 
 def _overlap(text: str, string: str) -> int:
-    """Length of the longest end of ``text`` that begins ``string``."""
+    """Return the length of the longest suffix of ``text`` that is a prefix of ``string``."""
     longest = min(len(text), len(string) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(string[:size])), 0)

@@ -1,4 +1,4 @@
-"""Text to token ids and back, and a stream decoder that never emits half a character."""
+"""Encode text to token ids and decode them, also as a stream of complete characters."""
 
 import codecs
 from collections.abc import Collection, Sequence
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from tokenizers.decoders import Decoder
 
 _TAIL: Final = 8
-"""Tokens of the prompt before a completion: more than one character has, in bytes."""
+"""Tokens of the prompt that are decoded with a completion: more than one character has bytes."""
 
 
 class Tokenizer:
     """A ``tokenizer.json`` as the engine uses it.
 
-    ``begin_ids`` and ``end_ids`` are the tokens that its template puts before and behind a text,
-    none where ``add_special_tokens`` is False; where that is True and the template puts none
-    before, ``bos_token_id`` is. Raises ModelDirError for a file of another form, ValueError where
-    there is no token to add.
+    ``begin_ids`` and ``end_ids`` are the tokens that its template puts before and after a text;
+    both are empty where ``add_special_tokens`` is False. Where it is True and the template puts no
+    token before a text, ``begin_ids`` holds ``bos_token_id``. Raises ModelDirError for a file that
+    is not a tokenizer, ValueError where there is no token to add.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Tokenizer:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for any bad file
             raise ModelDirError(f"{path} is not a tokenizer file: {error}") from None
-        # fine-tuning scripts leave these in the file; here a prompt is what its author wrote
+        # fine-tuning scripts leave both in the file, but a prompt must not be cut or padded
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         if isinstance(self._tokenizer.model, tokenizers.models.BPE):
-            self._tokenizer.model.dropout = None  # it is for training: a text has one encoding
+            self._tokenizer.model.dropout = None  # for training only: a text has one encoding
         added = self._tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
         self._added = {index: token.content for index, token in added.items()}
@@ -63,18 +63,18 @@ class Tokenizer:
 
     @property
     def is_byte_level(self) -> bool:
-        """Whether a token's text is its own, whatever stands before it."""
+        """Return whether the text of a token is independent of the tokens before it."""
         return self._byte_level
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, the added ones included."""
+        """Number of tokens, including added tokens."""
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text`` itself. A special token written out in it becomes that token.
+        """Encode ``text`` without the template; the text of a special token becomes that token.
 
-        Raises ValueError where the text holds half of a surrogate pair.
+        Raises ValueError where the text contains half of a surrogate pair.
         """
         try:
             text.encode()
@@ -86,14 +86,14 @@ class Tokenizer:
         return token_ids
 
     def spelled(self, token_ids: Sequence[int]) -> str:
-        """Text of ``token_ids``, special tokens included."""
-        if not self._byte_level:  # all at once: the window's decoder takes one by one
+        """Decode ``token_ids``, including special tokens."""
+        if not self._byte_level:  # in one call: the window decoder takes tokens one by one
             return self._decode_whole(token_ids, special=True)
         return self.decode(token_ids, skip_special_tokens=False)
 
     def _warn_where_text_is_lost(self, text: str, token_ids: Sequence[int]) -> None:
-        """Log, once, which character of ``text`` has no token."""
-        import logging  # most texts come as far as the tokens, and need none of this
+        """Log a warning, once, with the first character of ``text`` that has no token."""
+        import logging  # slow to load, and rarely needed
 
         from gpt2edge.runtime.text.spelling import first_unread
 
@@ -115,15 +115,15 @@ class Tokenizer:
             )
 
     def unspelled(self, vocab_size: int, ends: Collection[int]) -> Ids | None:
-        """The ids below ``vocab_size`` for which there is no token; None where there are none.
+        """Return the ids below ``vocab_size`` that have no token; None where every id has one.
 
-        Such are those of a vocabulary padded to a multiple of 64 or 128. ``ends`` are not among
-        them: they end a text, and need not be spelled.
+        A vocabulary padded to a multiple of 64 or 128 has such ids. ``ends`` are left out: they
+        end a text, and need no text of their own.
         """
         key = (vocab_size, frozenset(ends))
         if key not in self._unspelled:
             ids = []
-            if vocab_size != self.vocab_size:  # to look at each takes 10 ms
+            if vocab_size != self.vocab_size:  # checking every id takes 10 ms
                 token = self._tokenizer.id_to_token
                 missing = (number for number in range(vocab_size) if token(number) is None)
                 ids = [token_id for token_id in missing if token_id not in ends]
@@ -131,48 +131,48 @@ class Tokenizer:
         return self._unspelled[key]
 
     def agrees_with(self, other: "Tokenizer") -> bool:
-        """Whether every id stands for the same token in both."""
+        """Return whether every id stands for the same token in both tokenizers."""
         mine, theirs = (each._tokenizer.get_vocab(with_added_tokens=True) for each in (self, other))
         return bool(mine == theirs)
 
     def _template(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The tokens that the file's template puts before and behind a text."""
+        """Return the tokens that the file's template puts before and after a text."""
         if not self._tokenizer.num_special_tokens_to_add(is_pair=False):
             return (), ()
         words = ("a", *(self._tokenizer.decode([token_id]) for token_id in range(self.vocab_size)))
-        for word in words:  # the first that has a token: those of the template are around it
+        for word in words:  # the first word with a token shows the template's tokens around it
             own = self._tokenizer.encode(word, add_special_tokens=False).ids
-            whole = self._tokenizer.encode(word).ids
-            for at in range(len(whole) - len(own) + 1) if own else ():
-                if whole[at : at + len(own)] == own:
-                    return tuple(whole[:at]), tuple(whole[at + len(own) :])
+            framed = self._tokenizer.encode(word).ids
+            for start in range(len(framed) - len(own) + 1) if own else ():
+                if framed[start : start + len(own)] == own:
+                    return tuple(framed[:start]), tuple(framed[start + len(own) :])
         return (), ()
 
     def special_id(self, text: str) -> int | None:
-        """The id of the special token that is written ``text``, or None."""
+        """Return the id of the special token with this text, or None."""
         token_id = self._tokenizer.token_to_id(text)
         return token_id if token_id in self.special_ids else None
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """Text of ``token_ids``; bytes that are no UTF-8 become U+FFFD."""
+        """Decode ``token_ids``; bytes that are not UTF-8 become U+FFFD."""
         decoder = self.stream_decoder(skip_special_tokens=skip_special_tokens)
         return decoder.push_all(token_ids) + decoder.finish()
 
     def piece(self, token_id: int) -> str:
-        """Text of one token within a text, special tokens included."""
+        """Decode one token as part of a longer text; special tokens have their text."""
         return self._bytes(token_id).decode("utf-8", "replace")
 
     def stream_decoder(
         self, prompt_ids: Sequence[int] = (), *, skip_special_tokens: bool = True
     ) -> "StreamDecoder":
-        """A fresh decoder for one sequence of tokens, which go on after ``prompt_ids``."""
+        """Return a new decoder for one sequence of tokens that follows ``prompt_ids``."""
         special = not skip_special_tokens
         if not self._byte_level:
             return _WindowDecoder(self, prompt_ids, special=special)
         return StreamDecoder(self, special=special)
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes that a token stands for; none for special tokens and unknown ids."""
+        """Return the bytes of a token; empty for special tokens and unknown ids."""
         return b"" if token_id in self.special_ids else self._bytes(token_id)
 
     def _bytes(self, token_id: int) -> bytes:
@@ -185,17 +185,17 @@ class Tokenizer:
         token = self._tokenizer.id_to_token(token_id)
         if token is None:
             return b""
-        if not self._byte_level:  # SentencePiece's decoders drop the blank of a text's first token
+        if not self._byte_level:  # SentencePiece's decoders drop the space of a text's first token
             once, twice = (
                 str(self._tokenizer.decode([token_id] * times, skip_special_tokens=False))
                 for times in (1, 2)
             )
             return twice[len(once) :].encode()
-        if token_id in self._added:  # as it is written, though its letters may stand for bytes
+        if token_id in self._added:  # literal text, though its characters may stand for bytes
             return self._added[token_id].encode()
         try:
             return bytes([_BYTE_OF[character] for character in token])
-        except KeyError:  # no byte-level vocabulary has such a token
+        except KeyError:  # a token that is not of a byte-level vocabulary
             return str(token).encode()
 
     def _decode_whole(self, token_ids: Sequence[int], *, special: bool) -> str:
@@ -203,9 +203,9 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Turns tokens into text one at a time; the pieces join to ``Tokenizer.decode``'s text.
+    """Decodes tokens one at a time; the joined pieces equal the text of ``Tokenizer.decode``.
 
-    With ``special``, special tokens are in it.
+    With ``special`` the text includes special tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, special: bool = False) -> None:
@@ -214,35 +214,35 @@ class StreamDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def __copy__(self) -> "StreamDecoder":
-        """A decoder at the same point of its text, independent of this one."""
+        """Return an independent decoder at the same point of the text."""
         twin = StreamDecoder(self._tokenizer)
         twin._bytes_of = self._bytes_of
         twin._utf8.setstate(self._utf8.getstate())
         return twin
 
     def push(self, token_id: int) -> str:
-        """The text that became complete with this token, perhaps empty."""
+        """Return the text that became complete with this token; it may be empty."""
         byte = self._tokenizer.continuations.get(token_id)
         if byte is not None and self._utf8.getstate()[0]:  # within a character
             return self._utf8.decode(bytes([byte]))
         return self._utf8.decode(self._bytes_of(token_id))
 
     def push_all(self, token_ids: Sequence[int]) -> str:
-        """The text that became complete with these tokens."""
+        """Return the text that became complete with these tokens."""
         if self._tokenizer.continuations:
             return "".join(map(self.push, token_ids))
         return self._utf8.decode(b"".join(map(self._bytes_of, token_ids)))
 
     def finish(self) -> str:
-        """What is left at the end: U+FFFD for a character that never became complete."""
+        """Return the rest of the text: U+FFFD for a character that was never completed."""
         return self._utf8.decode(b"", final=True)
 
 
 class _WindowDecoder(StreamDecoder):
-    """For tokenizers whose tokens are no plain bytes: decode the whole, emit what is new.
+    """Decodes the whole text at each token and emits the new part, for tokens that are not bytes.
 
-    The end of the prompt is decoded with it: SentencePiece's decoders drop the blank before the
-    first word of a text, and a completion seldom is the first.
+    The end of the prompt is decoded with it: SentencePiece's decoders drop the space before the
+    first word of a text, and a completion rarely starts a text.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class _WindowDecoder(StreamDecoder):
         super().__init__(tokenizer, special=special)
         self._special = special
         self._token_ids = list(prompt_ids[-_TAIL:])
-        # a prompt that ends within a character leaves the whole of it to the completion
+        # a character that the prompt leaves incomplete is emitted with the completion
         self._emitted = self._whole().rstrip("\ufffd")
 
     def __copy__(self) -> "_WindowDecoder":
@@ -279,7 +279,7 @@ class _WindowDecoder(StreamDecoder):
 
 
 def _is_byte_level(decoder: "Decoder | None") -> bool:
-    """Whether ``decoder`` is ByteLevel, alone or as all that a sequence holds."""
+    """Return whether ``decoder`` is ByteLevel, or a sequence of nothing else."""
     from tokenizers import decoders
 
     if not isinstance(decoder, decoders.Sequence):
@@ -291,7 +291,7 @@ def _is_byte_level(decoder: "Decoder | None") -> bool:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's table of one printable character per byte, inverted (openai/gpt-2, encoder.py)."""
+    """Return the byte of each printable character in GPT-2's table (openai/gpt-2, encoder.py)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     table = {chr(byte): byte for byte in printable}
     others = (byte for byte in range(256) if chr(byte) not in table)

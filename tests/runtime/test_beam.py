@@ -177,7 +177,7 @@ def test_what_beams_cannot_do_is_said(engine: Engine) -> None:
     with pytest.raises(ValueError, match="n is 3; it must be a whole number from 1 to 2"):
         engine.generate_batch(["he"], n=3, sampling=SamplingParams(num_beams=2))
     beams = engine.request("he", sampling=SamplingParams(num_beams=2)).generations
-    with pytest.raises(ValueError, match="added as one request"):
+    with pytest.raises(ValueError, match="num_beams is 2; it must be 1"):
         engine.scheduler(rows=2).add_generations(beams)
 
     def one_way(_: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[np.float32]:

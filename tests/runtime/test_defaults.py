@@ -63,9 +63,9 @@ def test_what_is_outside_the_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"forced_eos_token_id": 50256}, "forced_eos_token_id is of token 50256, outside"),
-        ({"bad_words_ids": [[1, 300]]}, "bad_words_ids is of token 300, outside"),
-        ({"sequence_bias": [[[260], 1.0]]}, "sequence_bias is of token 260, outside"),
+        ({"forced_eos_token_id": 50256}, "forced_eos_token_id names token 50256; it must be below"),
+        ({"bad_words_ids": [[1, 300]]}, "bad_words_ids names token 300; it must be below"),
+        ({"sequence_bias": [[[260], 1.0]]}, "sequence_bias names token 260; it must be below"),
         ({"min_length": -1}, "min_length is -1"),
         ({"min_new_tokens": "x"}, "min_new_tokens is 'x'"),
         ({"max_length": 0}, "max_length is 0"),

@@ -103,11 +103,11 @@ def test_what_fits_is_left_alone(narrow: Engine) -> None:
 def test_what_cannot_fit_is_said_before_any_work(narrow: Engine) -> None:
     with pytest.raises(ContextLengthError, match="choose the overflow policy truncate-left or"):
         narrow.generate(LONG)
-    with pytest.raises(ContextLengthError, match="leaves 0 tokens for the prompt, and 0 are"):
+    with pytest.raises(ContextLengthError, match="leaves 0 tokens for the prompt, and keep is 0"):
         narrow.generate(LONG, max_new_tokens=49, overflow="truncate-left")
     for policy, limit in (("truncate-left", 9), ("slide", 99)):
         overflow = Overflow(policy=policy, keep=47)  # type: ignore[arg-type]
-        with pytest.raises(ContextLengthError, match="and 47 are to be kept: keep fewer"):
+        with pytest.raises(ContextLengthError, match="and keep is 47: keep fewer"):
             narrow.stream(LONG, max_new_tokens=limit, overflow=overflow)
     with pytest.raises(ValueError, match="overflow is 'drop'; it must be one of error, trunc"):
         narrow.generate(LONG, overflow="drop")  # type: ignore[arg-type]
