@@ -59,7 +59,7 @@ def print_figures(figures: "Sequence[ModelFigures]", form: Form, *, ratios: bool
 
 
 def compare(figures: "Sequence[ModelFigures]") -> list[dict[str, Any]]:
-    """The speed of every later model divided by the first one's, medians by medians.
+    """Divide every later model's median speed by the first one's.
 
     ``low`` and ``high`` are the least and the largest ratio of a turn.
     """
@@ -186,7 +186,7 @@ def _row(figures: "Figures") -> dict[str, Any]:
 
 
 def _spread(values: Sequence[float]) -> float | None:
-    """The standard deviation, which a single sample does not have."""
+    """Return the standard deviation, or None for a single sample."""
     return statistics.stdev(values) if len(values) > 1 else None
 
 

@@ -31,7 +31,7 @@ def print_table(rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) 
 
 
 def print_facts(title: str, facts: Mapping[str, object]) -> None:
-    """A bold title, and names with their values under it."""
+    """Print a bold title, and names with their values under it."""
     click.secho(title, bold=True)
     for line in aligned([(f"  {name}", value) for name, value in facts.items()]):
         click.echo(line)
@@ -54,7 +54,7 @@ _before_notes: list[Callable[[], None]] = []
 
 
 def note(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
+    """Print a line on stderr."""
     for prepare in _before_notes:
         prepare()
     click.echo(text, err=True)
@@ -76,7 +76,7 @@ def is_terminal(stream: IO[str] | None) -> bool:
 
 
 def estimate(value: float, error: float, *, digits: int, percent: bool = False) -> str:
-    """A value and its standard error, which has two significant digits: '2.310% ± 0.014%'.
+    """Format a value and its standard error: '2.310% ± 0.014%'.
 
     ``digits`` are the fewest after the point. An error that is not known, as of a single sample,
     is left out.
@@ -97,7 +97,7 @@ def counted(count: int, name: str) -> str:
 
 
 def named(model: "ModelDir") -> str:
-    """A model's folder and its recipe."""
+    """Format a model's folder and its recipe."""
     return f"{model.path} ({model.manifest.recipe_name})"
 
 

@@ -76,7 +76,7 @@ class ProgressLine:
 
 
 def shown(stage: str, done: int, total: int, seconds: float, width: int = 79) -> str:
-    """What the line says in ``width`` characters; a long stage is cut, what moves is not."""
+    """Format the line in ``width`` characters; a long stage is cut, its figures are not."""
     moving = f" ...  {seconds:.0f} s"
     if total:
         filled = _BAR * min(done, total) // total

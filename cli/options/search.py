@@ -30,7 +30,7 @@ TREES: Final = ("tot", "mcts")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFlags:
-    """What the command line says about the search."""
+    """The search options given."""
 
     method: str
     n: int
@@ -47,7 +47,7 @@ class SearchFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One problem's result, of whatever method."""
+    """One problem's result, by any method."""
 
     prompt: "Prompt"
     text: str
@@ -59,7 +59,7 @@ class Outcome:
     tree: "TreeResult | None" = None
 
     def report(self) -> dict[str, Any]:
-        """What ``--json`` prints of it."""
+        """Build the object that ``--json`` prints."""
         names = ("prompt", "text", "answer", "score", "stopped")
         values = {name: getattr(self, name) for name in names}
         candidates = [_fields(candidate) for candidate in self.candidates]
@@ -199,7 +199,7 @@ class Solver:
 
 
 def open_verifier(flags: SearchFlags, engine: "Engine", target: Target) -> "AnyVerifier | None":
-    """What ``--verifier`` names; None for the methods that need none."""
+    """Open the verifier that ``--verifier`` names; None if none is given."""
     from gpt2edge.runtime.search import (
         GenerativeVerifier,
         LikelihoodVerifier,
@@ -224,7 +224,7 @@ def open_verifier(flags: SearchFlags, engine: "Engine", target: Target) -> "AnyV
 
 
 def _function(path: Path, name: str) -> Any:
-    """A function, or an object with ``score`` or ``score_steps``, from a Python file."""
+    """Load a function, or an object with ``score`` or ``score_steps``, from a Python file."""
     spec = spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ValueError(f"no Python file at {str(path)!r} to take the verifier from")
