@@ -68,7 +68,7 @@ class Adaptive(Strategy):
         if self.verifier is None:
             return candidates
         judge = BestOfN(verifier=self.verifier, aggregate=self.aggregate, step=self.step)
-        return judge.judge(work, candidates)
+        return judge.score(work, candidates)
 
     def _beam(self, arm: Allocation) -> StepBeam:
         assert self.verifier is not None
