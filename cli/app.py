@@ -90,7 +90,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def _option(option: click.Option, value: object) -> str:
-    """How ``option`` is written on a command line, with the value where it takes one."""
+    """Format ``option`` as on a command line, with its value if it takes one."""
     if value is False and option.secondary_opts:
         return max(option.secondary_opts, key=len)
     name = max(option.opts, key=len)

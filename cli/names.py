@@ -18,7 +18,7 @@ COMMANDS: Final = (
     "bench",
     "doctor",
 )
-"""Each is a function of this name in ``gpt2edge.cli.<name>``."""
+"""Each is a function of this name in ``gpt2edge.cli.commands.<name>``."""
 
 
 INTERRUPTED: Final = 130

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """Where the tree comes from, and how it grows."""
+    """The tree to start from, and its growth."""
 
     load: Path | None
     at: int | None
@@ -33,7 +33,7 @@ class Growth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BranchView:
-    """How the tree is kept and shown."""
+    """Options for saving and showing the tree."""
 
     save: Path | None
     html: Path | None

@@ -130,7 +130,7 @@ def transformer_parameters(config: "ModelConfig") -> int:
 
 
 def _labels(opened: "ModelDir") -> int:
-    """Labels of a classifier; upstream writes them only where they are not two."""
+    """Return the number of a classifier's labels; upstream writes it only if it is not two."""
     from gpt2edge.model_dir import read_json
 
     return len(read_json(opened.path / "config.json").get("id2label") or (0, 1))

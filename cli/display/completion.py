@@ -1,4 +1,4 @@
-"""How ``gpt2edge generate`` shows a completion."""
+"""Output of ``gpt2edge generate``."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionView:
-    """How the completions are shown."""
+    """Options for showing completions."""
 
     n: int
     logprobs: int | None
@@ -30,7 +30,7 @@ class CompletionView:
 
     @property
     def echoes(self) -> bool:
-        """Whether the prompt is printed before its completion."""
+        """Tell whether the prompt is printed before its completion."""
         return is_terminal(sys.stdout) if self.echo is None else self.echo
 
     def announce(self, settings: Settings) -> None:

@@ -18,7 +18,7 @@ _MOST_DIGITS: Final = 12
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One JSON object on one line; a number that JSON cannot hold becomes null."""
+    """Print one JSON object on one line; NaN and infinities become null."""
     plain = _plain(value)
     line = json.dumps(plain, ensure_ascii=False, allow_nan=False)
     click.echo(line if _arrives_as_utf8(line) else json.dumps(plain, allow_nan=False))
@@ -71,7 +71,7 @@ def before_notes(prepare: Callable[[], None]) -> Iterator[None]:
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
-    """Whether a person is at the other end; a stream that the shell closed is None."""
+    """Tell whether the stream is a terminal; a stream closed by the shell is None."""
     return stream is not None and stream.isatty()
 
 
@@ -112,7 +112,7 @@ def size(nbytes: int) -> str:
 
 
 def _arrives_as_utf8(text: str) -> bool:
-    """Whether stdout takes ``text`` as it is, in the encoding that readers of JSON expect."""
+    """Tell whether stdout encodes ``text`` as UTF-8, which readers of JSON expect."""
     try:
         text.encode()  # half a surrogate pair, of a file's name, has no UTF-8
         return codecs.lookup(sys.stdout.encoding).name == "utf-8"

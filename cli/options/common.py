@@ -90,7 +90,7 @@ def bundled(name: str, record: type[Any], *options: Decorator) -> Decorator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the prompt comes from."""
+    """The prompt: an argument or stdin, a text or token ids."""
 
     given: str | None
     token_ids: bool

@@ -80,7 +80,7 @@ def _fields(candidate: "Candidate") -> dict[str, Any]:
 
 
 class Solver:
-    """One method over one engine."""
+    """Runs one method on one engine."""
 
     def __init__(
         self,
