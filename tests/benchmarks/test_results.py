@@ -22,6 +22,7 @@ from benchmarks import (
     systems,
 )
 from benchmarks import report as tables
+from benchmarks.result_files import read_rows
 from tests.conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -81,7 +82,7 @@ def test_no_page_shows_such_a_figure_without_a_word() -> None:
 
 
 def test_the_first_page_has_the_rows() -> None:
-    rows = first_page.read_rows(BENCHMARKS / "results" / "latency.jsonl")
+    rows = read_rows(BENCHMARKS / "results" / "latency.jsonl")
     assert not any(is_dirty(row["git_commit"]) for row in rows)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert first_page.BEGIN + first_page.table(rows) + first_page.END in text
