@@ -86,7 +86,7 @@ SAMPLING_OPTIONS: Final = (
         "repetition_penalty",
         type=float,
         metavar="X",
-        help="Make tokens already in the text less likely by a factor of X; 1 is off.",
+        help="Scale down the logits of tokens already in the text by X; 1 is off.",
     ),
     click.option(
         "--presence-penalty",
@@ -174,7 +174,7 @@ EXTENT_OPTIONS: Final = (
     click.option(
         "--early-stopping",
         type=click.Choice(["true", "false", "never"]),
-        help="Stop beam search once all beams have ended (true), by an estimate (false), or only "
+        help="Stop beam search once N beams have ended (true), by an estimate (false), or only "
         "when no beam can win (never).",
     ),
     click.option("--max-time", type=float, metavar="SECONDS", help="Stop after this time."),
