@@ -15,11 +15,11 @@ class LazyGroup(click.Group):
     """A group that imports a command's module when the command is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """The names, in the order of a reader's first day."""
+        """Return the names, in the order in which a newcomer needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of this name, or None."""
+        """Return the command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"gpt2edge.cli.commands.{cmd_name}")
@@ -34,7 +34,7 @@ class LazyGroup(click.Group):
             raise
         except click.NoSuchOption as error:
             if error.ctx and any(isinstance(p, click.Argument) for p in error.ctx.command.params):
-                hint = " A text that begins with '-' is written behind '--'."
+                hint = " Write a text that begins with '-' after '--'."
                 raise click.UsageError(error.format_message() + hint, error.ctx) from error
             raise
         except (Gpt2EdgeError, ArgumentError) as error:
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
             raise click.ClickException(os_error_line(error)) from error
 
     def _speaker(self, ctx: click.Context) -> Callable[[Argument], str]:
-        """What names an argument as the command does: by its option, where it has one."""
+        """Return a function that names an argument by its command-line option, if it has one."""
         command = self.get_command(ctx, ctx.invoked_subcommand or "")
         params = command.params if command else []
         options = {str(param.name): param for param in params if isinstance(param, click.Option)}
@@ -68,10 +68,10 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     epilog="Every command has --help with examples. Text and results go to stdout, everything "
-    "else to stderr. What comes from stdin or a file is UTF-8: a byte order mark before it is "
-    "dropped and CRLF becomes a newline; an argument is taken as it is. Exit codes: 0 done, "
-    "1 error, 2 usage, 130 interrupted. NO_COLOR=1 turns colours off. Completion "
-    "(zsh_source and fish_source likewise): "
+    "else to stderr. Stdin and files are read as UTF-8, without a byte order mark and with CRLF as "
+    "newline; arguments are used verbatim. Exit codes: 0 done, 1 error, 2 usage, "
+    "130 interrupted. NO_COLOR=1 turns colours off. Shell completion (also zsh_source, "
+    "fish_source): "
     'eval "$(_GPT2EDGE_COMPLETE=bash_source gpt2edge)".',
 )
 @click.version_option(None, "-V", "--version", package_name="gpt2edge")
@@ -90,7 +90,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def _option(option: click.Option, value: object) -> str:
-    """How ``option`` is written on a command line, with the value where it takes one."""
+    """Format ``option`` as on a command line, with its value if it takes one."""
     if value is False and option.secondary_opts:
         return max(option.secondary_opts, key=len)
     name = max(option.opts, key=len)

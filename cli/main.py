@@ -16,7 +16,7 @@ _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     if isinstance(sys.stdout, TextIOWrapper):
         # a terminal without a character shows a mark in its place; it does not end the story
@@ -41,21 +41,21 @@ def main() -> None:
 
 
 def _failed(error: OSError) -> int:
-    """The exit code where a stream refuses text; a reader that left is no news."""
+    """Return the exit code for a stream that refuses text; a closed pipe is no error."""
     if error.errno != errno.EPIPE:
         _tell(f"Error: {os_error_line(error)}")
     return 1
 
 
 def _tell(line: str) -> None:
-    """A line on stderr, which the shell may have closed and a disk may refuse."""
+    """Print a line on stderr, which may be closed or full."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(line, file=sys.stderr)
 
 
 def _flushed(code: int) -> int:
-    """The exit code once all text has left, told by one line at most.
+    """Flush the streams and return the exit code, with at most one line of error.
 
     What a stream refuses is dropped: Python would try again at the end, and make the code 120.
     """
@@ -76,7 +76,7 @@ _lost: list[str] = []
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
-    """A question mark for each character that stdout's encoding does not have."""
+    """Replace characters that stdout's encoding lacks by question marks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     if not _lost:
@@ -93,7 +93,7 @@ def _tell_what_was_lost() -> None:
 
 
 def _run() -> int:
-    """The exit code of the command that the arguments name."""
+    """Run the command that the arguments name; return its exit code."""
     from gpt2edge.cli.preload import begin
 
     begin(sys.argv[1:])

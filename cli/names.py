@@ -18,7 +18,7 @@ COMMANDS: Final = (
     "bench",
     "doctor",
 )
-"""Each is a function of this name in ``gpt2edge.cli.<name>``."""
+"""Each is a function of this name in ``gpt2edge.cli.commands.<name>``."""
 
 
 INTERRUPTED: Final = 130
@@ -26,13 +26,13 @@ INTERRUPTED: Final = 130
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is at the root; a compiled module that it stops says ImportError."""
+    """Tell whether Ctrl-C is the cause; an interrupted compiled module raises ImportError."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def os_error_line(error: OSError) -> str:
-    """What the system refuses, and of which file."""
+    """Format the system's reason and the file it concerns."""
     reason = error.strerror or str(error)
     return f"{error.filename}: {reason}" if error.filename else reason

@@ -1,9 +1,9 @@
-"""Loading: a command's model on its way into memory, begun before click is there to read.
+"""Loading: start loading a command's model before click has parsed the arguments.
 
-onnxruntime packs weights without Python, but needs numpy, and the model's name. So the entry point
-glances at the arguments, and what they plainly ask for is begun first; click and our commands load
-meanwhile. A command takes that over where it wants just the same. Else it is as if nothing had been
-begun: no error of it is ever told, and nobody waits for its end.
+onnxruntime packs weights without Python, but needs numpy and the model's name. The entry point
+reads those from plain arguments and starts loading in a thread while click and the commands are
+imported. A command takes the preload over if it wants the same model and options. Otherwise the
+preload is discarded silently.
 """
 
 import os
@@ -23,18 +23,18 @@ _NO_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "1")
 """numpy multiplies no matrices in an engine; the threads it starts for that spin for 40 ms."""
 
 _COMMANDS: Final = ("generate", "solve", "branch", "score", "perplexity")
-"""Those that load ``Target``'s model."""
+"""Commands that load ``Target``'s model."""
 _READ: Final = {"-m": "model", "--model": "model", "-t": "threads", "--threads": "threads"}
 _ADD_BOS: Final = {"--add-bos": True, "--no-add-bos": False}
 _UNREAD: Final = (
     *("-h", "--help", "--no-verify", "--provider"),
     *("--prompt-cache", "--prompt-lookup", "--draft-model"),
 )
-"""With one of these a command loads nothing, or something else."""
+"""Options with which a command loads nothing, or something else."""
 
 
 class Preload(NamedTuple):
-    """What the command line says about the model, how it runs and how it takes a text."""
+    """The model, how it runs and how it reads a text, from the command line."""
 
     model: Path | None = None
     threads: int | None = None
@@ -44,7 +44,7 @@ class Preload(NamedTuple):
 
 
 class Loading:
-    """The files are hashed while the libraries load, then the session is made in a thread.
+    """Hash the files while the libraries load, then create the session in a thread.
 
     ``change`` makes the engine's options from those that are ``wanted``. Raises ModelDirError or
     ValueError where the folder or the options are wrong.
@@ -75,7 +75,7 @@ class Loading:
             self._check = check.pop_all()
 
     def engine(self) -> "Engine":
-        """The engine, its files compared with their checksums; once."""
+        """Return the engine once its files are checked; call once."""
         with self._check:
             from gpt2edge.runtime.engine import Engine  # while the session is made
 
@@ -86,7 +86,7 @@ _begun: dict[Preload, Loading] = {}
 
 
 def begin(args: Sequence[str]) -> None:
-    """Begin to load what ``args``, all words behind the program's name, plainly ask for."""
+    """Start loading the model that ``args``, the words after the program's name, ask for."""
     with suppress(Gpt2EdgeError, ValueError, OSError):  # the command will tell
         wanted = _glance(args)
         if wanted is not None:
@@ -94,18 +94,18 @@ def begin(args: Sequence[str]) -> None:
 
 
 def take(wanted: Preload) -> Loading:
-    """What was begun where it is ``wanted``, else begun now."""
+    """Return the preload if it is ``wanted``, else start loading now."""
     return _begun.pop(wanted, None) or Loading(wanted)
 
 
 def leave(code: int) -> None:
-    """End the process at once where something was begun in vain: nobody waits for its threads."""
+    """End the process at once if a preload was not used, without waiting for its threads."""
     if _begun:
         os._exit(code)
 
 
 def open_model(path: Path | None) -> "ModelDir":
-    """The model folder given, or the bundled one."""
+    """Open the model folder given, or the bundled one."""
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.runtime.bundled import BUNDLED_MODEL
 
@@ -113,7 +113,7 @@ def open_model(path: Path | None) -> "ModelDir":
 
 
 def _glance(args: Sequence[str]) -> Preload | None:
-    """The model and threads of a command that loads one; None where click should read first."""
+    """Find the model and threads in ``args``; None if click must parse them first."""
     if not args or args[0] not in _COMMANDS:
         return None
     found = {"model": "", "threads": ""}

@@ -9,22 +9,22 @@ from gpt2edge.cli.app import cli
 _WIDTH: Final = 96
 _HEAD: Final = """# Command line
 
-<!-- Made from --help by `make docs`; a test fails where it is stale. -->
+<!-- Made from --help by `make docs`; a test fails if it is stale. -->
 
-Text and results go to stdout, everything else to stderr; `--json` prints one object for machines.
+Text and results go to stdout, everything else to stderr; `--json` prints one JSON object.
 
 | Exit code | Meaning |
 |---:|---|
 | 0 | done |
-| 1 | an error, told in one line on stderr |
+| 1 | an error, reported in one line on stderr |
 | 2 | a wrong option or argument |
-| 130 | interrupted by Ctrl-C; `generate` prints what it has |
+| 130 | interrupted by Ctrl-C; `generate` and `solve` print what they have |
 
 `NO_COLOR=1` turns colours off, and so does a pipe. `--verbose` shows every effective setting and
-where it came from: a flag, the model's `generation_config.json`, another option that implies it, or
-a default.
+its origin: a flag, the model's `generation_config.json`, another option that implies it, or a
+default.
 
-Completion of commands and options, in the file that your shell reads at its start:
+Shell completion; add the line to the file that your shell reads at its start:
 
 ```sh
 eval "$(_GPT2EDGE_COMPLETE=bash_source gpt2edge)"    # ~/.bashrc

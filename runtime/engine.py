@@ -85,7 +85,7 @@ class Engine:
         self._speculator = self._new_speculator()
 
     def _new_prompt_cache(self) -> "PromptCache | None":
-        """The cache that the options ask for; most commands ask for none, and do not load it."""
+        """Create the prompt cache that the options ask for; its module is loaded only then."""
         size = self.options.prompt_cache_bytes
         if not size:
             return None
@@ -94,7 +94,7 @@ class Engine:
         return PromptCache.of(self.model, self._session.cache_layout, size, ONNXRUNTIME)
 
     def _new_speculator(self) -> "Speculator | None":
-        """What guesses, where the options ask for it."""
+        """Create the speculator that the options ask for; its module is loaded only then."""
         if self.options.speculation is None:
             return None
         from gpt2edge.runtime.speculative.speculation import Speculator

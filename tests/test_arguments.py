@@ -652,8 +652,8 @@ def test_python_speaks_arguments_and_a_command_options(
     assert line.endswith("exists: choose another name, or pass --overwrite to replace it")
     model = ["-m", world.model.path]
     assert "Error: --max-new-tokens is 0; it must" in error("generate", *model, "a", "-n", 0)
-    assert "Error: --num-return-sequences is 4;" in error(
-        "generate", *model, "a", "--num-beams", 2, "--num-return-sequences", 4
+    assert "Error: --samples is 4;" in error(
+        "generate", *model, "a", "--num-beams", 2, "--samples", 4
     )
     beams = error("generate", *model, "a", "--num-beams", 2, "--temperature", 0.5)
     assert beams == (

@@ -1,6 +1,7 @@
 """README's Python runs as it stands, and its commands exist."""
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from gpt2edge import ModelDir
 from gpt2edge.cli.names import COMMANDS
+from tests.cli.running import output
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,6 +30,14 @@ def test_python_examples_run(
     for example in examples:
         exec(compile(example, "README.md", "exec"), {})
     assert "models/gpt2-int8" in capsys.readouterr().out
+
+
+def test_the_demo_is_a_real_run() -> None:
+    """The bundled model, whose integer products are the same on every processor."""
+    (shown,) = re.findall(r"<!-- begin demo -->\n```console\n(.*?)```", README, re.DOTALL)
+    command, text = shown.split("\n", 1)
+    assert command.startswith("$ gpt2edge ")
+    assert output(*shlex.split(command)[2:]) == text
 
 
 def test_commands_are_those_that_exist() -> None:

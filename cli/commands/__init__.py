@@ -1,1 +1,1 @@
-"""One module a command, imported when the command is named."""
+"""One module per command, imported when the command is named."""

@@ -19,7 +19,7 @@ _LONGEST_DECODE: Final = 128
 
 
 def counts(least: int) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    """A callback that reads whole numbers between commas, as llama-bench takes them."""
+    """Return a callback that parses comma-separated whole numbers of at least ``least``."""
 
     def read(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
         if value is None:
@@ -37,7 +37,7 @@ def counts(least: int) -> Callable[[click.Context, click.Parameter, str | None],
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to measure; None where the command line leaves it to the model's context."""
+    """What to measure; None means a default that fits the model's context."""
 
     n_prompt: tuple[int, ...] | None
     n_gen: tuple[int, ...] | None
@@ -46,7 +46,7 @@ class Plan:
     repetitions: int
 
     def tests(self, models: Sequence[Path]) -> "list[BenchmarkTest]":
-        """The tests, which fit the shortest context among ``models``."""
+        """Plan tests that fit the shortest context among ``models``."""
         from gpt2edge.evaluate.speed import plan_tests
         from gpt2edge.model_dir import ModelDir
 
@@ -71,14 +71,15 @@ PLAN_OPTIONS: Final = (
         "--n-prompt",
         callback=counts(0),
         metavar="N,...",
-        help="Prefill N tokens; 0 is none.  [default: 512, or what fits the context]",
+        help="Prefill N tokens; 0 skips the test.  [default: 512, or the most that fits]",
     ),
     click.option(
         "-n",
         "--n-gen",
         callback=counts(0),
         metavar="N,...",
-        help="Decode N tokens; 0 is none.  [default: 128, or what fits; 0 for a classifier]",
+        help="Decode N new tokens; 0 skips the test.  [default: 128, or the most that fits; 0 for "
+        "a classifier]",
     ),
     click.option(
         "-d",
@@ -86,7 +87,7 @@ PLAN_OPTIONS: Final = (
         callback=counts(0),
         default="0",
         metavar="N,...",
-        help="Tokens in the cache before.  [default: 0]",
+        help="Fill the cache with N tokens first.  [default: 0]",
     ),
     click.option(
         "-b",
@@ -94,7 +95,7 @@ PLAN_OPTIONS: Final = (
         callback=counts(1),
         default="1",
         metavar="N,...",
-        help="Sequences at once.  [default: 1]",
+        help="Decode N sequences at once.  [default: 1]",
     ),
     click.option(
         "-r",
@@ -102,18 +103,18 @@ PLAN_OPTIONS: Final = (
         type=click.IntRange(1, 10_000),
         default=5,
         metavar="N",
-        help="Samples of each test, after a warm-up.  [default: 5]",
+        help="Repeat each test N times, after a warm-up.  [default: 5]",
     ),
 )
 FORM_OPTIONS: Final = (
     json_option,
-    click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one JSON object a test."),
+    click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one JSON object per test."),
 )
 
 
 @click.command()
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
-@click.option("--compare", is_flag=True, help="Print the ratios of two or more models.")
+@click.option("--compare", is_flag=True, help="Print the speed ratios of two or more models.")
 @bundled("plan", Plan, *PLAN_OPTIONS)
 @threads_option
 @bundled("form", Form, *FORM_OPTIONS)
@@ -122,20 +123,21 @@ def bench(
 ) -> None:
     """Measure the speed of MODEL, in llama-bench's terms.
 
-    pp512 prefills 512 tokens; tg128 decodes 128, one after the other; "@ d512" does so after 512
-    tokens that are not counted. -p, -n, -d and -b take lists, and every combination is measured.
-    Prompts are random. Without MODEL, the bundled one is measured.
+    pp512 prefills 512 tokens; tg128 decodes 128 tokens one by one; "@ d512" starts after 512
+    uncounted tokens. -p, -n, -d and -b take lists; every combination is measured. Prompts are
+    random. Without MODEL, the bundled model is measured.
 
-    Several models take turns, each loaded anew for each repetition, so that the machine's drift
-    hits all alike; --compare also prints each one's speed divided by the first one's, p50 by p50,
-    with the least and the largest ratio of a turn. The same folder twice shows what is noise.
+    Several models take turns, each reloaded for every repetition, so that drift of the machine
+    affects all alike. --compare also prints each model's speed divided by the first one's (ratio
+    of medians, with the lowest and highest ratio of a turn). Give the same folder twice to see the
+    noise.
 
-    t/s counts the tokens of all sequences: p50 is the median of the repetitions, p95 what 95 % of
-    them reach. TTFT is the time to the first token, the depth included in a decode; TPOT the time
-    per token after it; ITL the gap between two tokens.
+    t/s counts the tokens of all sequences: p50 is the median of the repetitions, p95 the speed that
+    95 % of them reach. TTFT is the time to the first token (of a decode, depth included), TPOT the
+    time per later token, ITL the gap between two tokens.
 
-    With --json: one object with cpu, packages, threads, models (each with its tests) and ratios;
-    with --jsonl, a line for each test of each model, under llama-bench's names where it has them.
+    With --json: one object with cpu, packages, threads, models (each with its tests) and ratios.
+    With --jsonl: one line per test and model, with llama-bench's field names where they exist.
 
     \b
     Examples:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """Where the tree comes from, and how it grows."""
+    """The tree to start from, and its growth."""
 
     load: Path | None
     at: int | None
@@ -33,7 +33,7 @@ class Growth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BranchView:
-    """How the tree is kept and shown."""
+    """Options for saving and showing the tree."""
 
     save: Path | None
     html: Path | None
@@ -42,33 +42,38 @@ class BranchView:
 
 _FILE: Final[Any] = click.Path(dir_okay=False, path_type=Path)
 GROWTH_OPTIONS: Final = (
-    click.option("--load", type=_FILE, metavar="FILE", help="Go on with a saved tree."),
+    click.option("--load", type=_FILE, metavar="FILE", help="Continue a saved tree."),
     click.option(
         "--at", type=click.IntRange(0), metavar="ID", help="Branch this node.  [default: the root]"
     ),
     click.option(
-        "--n",
+        "--samples",
+        "n",
         type=click.IntRange(1, 1024),
         default=3,
         show_default=True,
         metavar="N",
-        help="Continuations of each node.",
+        help="Generate N continuations of each node.",
     ),
     click.option(
         "--depth",
         type=click.IntRange(1, 64),
         metavar="D",
-        help="Levels to grow.  [default: 1; with --load alone none]",
+        help="Grow D levels.  [default: 1; 0 with --load alone]",
     ),
     click.option(
-        "--tokens",
+        "-n",
+        "--max-new-tokens",
+        "tokens",
         type=click.IntRange(1),
         default=16,
         show_default=True,
         metavar="N",
-        help="Length of each continuation.",
+        help="Generate at most N new tokens per continuation.",
     ),
-    click.option("-i", "--interactive", is_flag=True, help="Choose, branch, go back, by number."),
+    click.option(
+        "-i", "--interactive", is_flag=True, help="Navigate the tree: choose, branch, go back."
+    ),
 )
 VIEW_OPTIONS: Final = (
     click.option("--save", type=_FILE, metavar="FILE", help="Save the tree as JSON."),
@@ -86,18 +91,17 @@ VIEW_OPTIONS: Final = (
 def branch(
     source: Source, target: Target, growth: Growth, sampling: SamplingFlags, view: BranchView
 ) -> None:
-    """A tree of completions of PROMPT: N continuations, any of which goes on.
+    """Grow a tree of completions of PROMPT, branch by branch.
 
-    Each node shows p, its share of the probability of its siblings, and as its value the mean
-    (geometric) probability of its tokens. A step costs its new tokens and one that is read; what
-    was spent is on stderr. With --interactive the way is chosen by number, the tree can be saved
-    at any time, and the chosen text is printed at the end.
+    Each node shows p, its share of its siblings' probability, and its value, the geometric mean
+    probability of its tokens. The cost is printed on stderr. With --interactive you choose the
+    next node by number, can save the tree at any time, and get the chosen text at the end.
 
     \b
     Examples:
-      gpt2edge branch --n 3 --depth 2 "Once upon a time"
+      gpt2edge branch --samples 3 --depth 2 "Once upon a time"
       gpt2edge branch -i --save tale.json "The king"
-      gpt2edge branch --load tale.json --at 5 --n 4 --save tale.json --html tale.html
+      gpt2edge branch --load tale.json --at 5 --samples 4 --save tale.json --html tale.html
     """
     tree = _loaded(source, growth)
     at, depth = growth.at or 0, growth.depth

@@ -26,14 +26,16 @@ context_option = click.option(
     "--context",
     type=click.IntRange(min=2),
     metavar="N",
-    help="Tokens in a window of the text.  [default: the model's context, at most 512]",
+    help="Tokens per window of the text.  [default: the model's context, at most 512]",
 )
 
 
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--text", "path", required=True, metavar="FILE", help="UTF-8 text; - is stdin.")
+@click.option(
+    "--text", "path", required=True, metavar="FILE", help="UTF-8 text to measure on; - is stdin."
+)
 @context_option
 @threads_option
 @json_option
@@ -42,9 +44,9 @@ def compare(
 ) -> None:
     """Measure how far model B is from model A on a text.
 
-    Both read the same windows of the text. The perplexity increase is paired, token by token, so
-    its error is far below that of either perplexity. KL(A || B) is in nats a token; top-1
-    agreement is the share of tokens where both find the same one likeliest.
+    Both models read the same windows of the text. The perplexity increase is paired by token, so
+    its error is far below that of either perplexity. KL(A || B) is in nats per token; top-1
+    agreement is the share of tokens for which both models predict the same next token.
 
     Needs the quant extra: pip install 'gpt2edge[quant]'
 
@@ -87,13 +89,13 @@ def measure(
 def report(
     a: "ModelDir", b: "ModelDir", comparison: "Comparison", errors: dict[str, float]
 ) -> dict[str, Any]:
-    """The comparison as one JSON object."""
+    """Build the JSON object of a comparison."""
     found = {"layer_errors": errors}
     return {**models_of(a, b), **asdict(comparison), **found}
 
 
 def models_of(a: "ModelDir", b: "ModelDir") -> dict[str, Any]:
-    """What two models are called and their sizes."""
+    """Return paths, recipes and sizes of two models."""
     models = (("a", a), ("b", b))
     return {
         **{f"model_{letter}": str(model.path) for letter, model in models},
@@ -105,7 +107,7 @@ def models_of(a: "ModelDir", b: "ModelDir") -> dict[str, Any]:
 def print_report(
     a: "ModelDir", b: "ModelDir", comparison: "Comparison", errors: dict[str, float]
 ) -> None:
-    """The comparison for a person."""
+    """Print the comparison as a table."""
     before, after = comparison.perplexity_a, comparison.perplexity_b
     increase, top1 = comparison.perplexity_increase, comparison.top1_agreement
     kl = comparison.kl
@@ -126,7 +128,7 @@ def print_report(
 
 
 def _layers(errors: dict[str, float]) -> str:
-    """The error after the last layer and where it is largest."""
+    """Describe the error after the last layer and the largest one."""
     if not errors:
         return "none: the layers are not of one shape"
     worst = max(errors, key=errors.__getitem__)

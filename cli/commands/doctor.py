@@ -29,10 +29,10 @@ _PACKAGES: Final = (
 def doctor(as_json: bool) -> None:
     """Show what this machine offers, and check the installation.
 
-    The processor and its features (int8 is fastest where one of them is called vnni, i8mm or
-    amx_int8), threads that may be used and why, execution providers, versions, what keeps other
-    packages from reporting about you, and the checksums of the bundled model. Paste the output
-    into a bug report. A damaged bundled model makes the exit code 1.
+    Shows the processor and its features (int8 is fastest with vnni, i8mm or amx_int8), the number
+    of threads and its reason, execution providers, versions, telemetry switches, and the checksums
+    of the bundled model. Paste the output into a bug report. The exit code is 1 if the bundled
+    model is damaged.
 
     With --json: cpu, threads, memory, onnxruntime, packages, telemetry, bundled_model.
 
@@ -62,7 +62,7 @@ def doctor(as_json: bool) -> None:
 
 
 def cpu_facts(listing: Path | None = None) -> dict[str, Any]:
-    """The processor's name, and those of its features that matter to matrix products."""
+    """Return the processor's name and its features that speed up matrix products."""
     from gpt2edge.runtime.system import cpu
 
     listing = listing or cpu.CPUINFO
@@ -76,12 +76,12 @@ def cpu_facts(listing: Path | None = None) -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str | None]:
-    """Versions of Python, of this package and of those under it."""
+    """List the versions of Python, of this package and of its dependencies."""
     return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
 
 
 def thread_facts() -> dict[str, Any]:
-    """What bounds the number of threads, and the number that comes of it."""
+    """Return the number of threads and the limits behind it."""
     from gpt2edge.runtime.system import threads
 
     cpus = threads.allowed_cpus()
@@ -94,14 +94,14 @@ def thread_facts() -> dict[str, Any]:
 
 
 def memory_facts() -> dict[str, Any]:
-    """Whether weights can be moved to huge pages."""
+    """Tell whether weights can be moved to huge pages."""
     from gpt2edge.runtime.system.huge_pages import huge_pages_setting
 
     return {"huge_pages": huge_pages_setting()}
 
 
 def bundled_facts() -> dict[str, Any]:
-    """Where the bundled model is, and whether it is whole."""
+    """Locate and check the bundled model."""
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.runtime.bundled import BUNDLED_MODEL
 
@@ -117,7 +117,7 @@ def bundled_facts() -> dict[str, Any]:
 
 
 def telemetry_facts() -> dict[str, str]:
-    """The variables that turn other packages' telemetry off, as they are set."""
+    """Return the variables that turn off other packages' telemetry, as they are set."""
     from gpt2edge._telemetry import settings
 
     return settings()

@@ -16,15 +16,15 @@ from gpt2edge.cli.display.progress import watched
     type=click.Choice(["cpu", "portable"]),
     default="cpu",
     show_default=True,
-    help="cpu: fused operators, cache in place. portable: standard operators in Optimum's layout, "
-    "for Optimum and for other execution providers; slower here.",
+    help="cpu: fused operators, cache updated in place. portable: standard operators in Optimum's "
+    "layout, for Optimum and other execution providers; slower on CPUs.",
 )
 @click.option(
     "--via",
     type=click.Choice(["optimum"]),
-    help="Let Optimum trace the graph instead (the optimum extra, which brings torch).",
+    help="Let Optimum trace the graph (needs the optimum extra, which installs torch).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is a model folder.")
 def export(source: Path, out: Path, profile: str, via: str | None, overwrite: bool) -> None:
     """Turn the checkpoint SOURCE into the model folder OUT.
 

@@ -36,22 +36,24 @@ if TYPE_CHECKING:
 
 VIEW_OPTIONS = (
     click.option(
-        "--num-return-sequences",
+        "--samples",
         "n",
         type=click.IntRange(1, 1024),
         default=1,
         metavar="N",
-        help="N completions of the prompt, decoded together.",
+        help="Generate N completions in one batch.",
     ),
     click.option(
         "--logprobs",
         type=int,
         metavar="N",
-        help="Show each token's log-probability, and the N likeliest tokens beside it.",
+        help="Show each token's log-probability and the N most likely alternatives.",
     ),
     json_option,
     click.option(
-        "--stream/--no-stream", default=True, help="Print as it comes (default), or at the end."
+        "--stream/--no-stream",
+        default=True,
+        help="Print tokens as they arrive, or the whole text at the end.  [default: stream]",
     ),
     click.option(
         "--echo/--no-echo",
@@ -59,10 +61,10 @@ VIEW_OPTIONS = (
         help="Print the prompt before the completion.  [default: on a terminal]",
     ),
     click.option(
-        "--special", is_flag=True, help="Show special tokens, that of the end of text included."
+        "--special", is_flag=True, help="Show special tokens, such as the end-of-text token."
     ),
     click.option(
-        "-v", "--verbose", is_flag=True, help="Settings, their origins and timing, on stderr."
+        "-v", "--verbose", is_flag=True, help="Show settings, their origins and timing on stderr."
     ),
 )
 
@@ -84,16 +86,16 @@ def generate(
     shortcuts: Shortcuts,
     view: CompletionView,
 ) -> None:
-    """Complete PROMPT and print the text as it comes.
+    """Complete PROMPT and print the text as it is generated.
 
-    PROMPT is an argument, or stdin where it is "-" or absent in a pipe; "" starts afresh. What no
-    option sets comes from the model's generation_config.json. Ctrl-C ends the text where it is
-    (exit code 130); pressed again, it kills.
+    PROMPT is an argument; "-", or no PROMPT in a pipe, reads stdin. An empty prompt starts from the
+    begin-of-text token. Unset options use the model's generation_config.json. Ctrl-C stops the
+    completion (exit code 130); a second Ctrl-C ends the process.
 
     With --json: text, token_ids, finish_reason ("eos", "stop", "length", "time", "cancelled"),
-    truncated (tokens were left out to fit the context), score (of beam search), logprobs,
-    top_logprobs, timing, seed, prompt and settings; with --num-return-sequences above 1, a list
-    "completions" of them.
+    truncated (tokens were dropped to fit the context), score (of beam search), logprobs,
+    top_logprobs, timing, seed, prompt and settings; with --samples above 1, a list
+    "completions".
 
     \b
     Examples:
@@ -140,7 +142,7 @@ def generate(
 def _show_single(
     engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: CompletionView
 ) -> "list[Completion]":
-    """One completion, shown while it is made unless the view wants it whole."""
+    """Show one completion, token by token if the view streams."""
     printer = Printer(engine, view)
     shown = view.stream and not view.as_json
     first = _awaited(stream, 1 if shown else None)  # the wait is shown where the prompt will be
@@ -157,7 +159,7 @@ def _show_single(
 def _show_batch(
     engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: CompletionView
 ) -> "list[Completion]":
-    """Several completions, shown under numbered headings when all have ended."""
+    """Show several completions under numbered headings once all have ended."""
     _awaited(stream)
     for completion in () if view.as_json else stream.completions:
         click.secho(f"--- {completion.index + 1} of {view.n} ---", bold=True)
@@ -169,7 +171,7 @@ def _show_batch(
 
 
 def _awaited(stream: "Stream[Any]", most: int | None = None) -> "Sequence[Chunk]":
-    """The last of the first ``most`` chunks, or of all; who waits for them sees how far it is."""
+    """Wait for the first ``most`` chunks, or all, with progress; return the last one."""
     chunks = islice(stream, most)
     with watched("reading the prompt") as progress:
         if progress is None:
@@ -184,7 +186,7 @@ def _awaited(stream: "Stream[Any]", most: int | None = None) -> "Sequence[Chunk]
 
 @contextmanager
 def _cancelled_by_interrupt(stream: "Stream[Any]") -> Iterator[None]:
-    """The first Ctrl-C ends the completion, the second the process."""
+    """Cancel the stream at the first Ctrl-C, end the process at the second."""
 
     def cancel(*_: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

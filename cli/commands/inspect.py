@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 def inspect(model: Path | None, as_json: bool) -> None:
     """Show what MODEL holds, and check its files.
 
-    Sizes and checksums of the files, the model's shape, and how each layer's weights are stored,
-    with the graph's operators, inputs and outputs. Without MODEL, the bundled one. A file whose
-    checksum is wrong makes the exit code 1. All files are hashed, also those that other commands
-    take on trust, as they were intact at an earlier start and have not changed since; which ones is
-    noted in verified.json in GPT2EDGE_CACHE, by default in gpt2edge of the user's cache folder
-    (XDG_CACHE_HOME, or ~/.cache). The graph is read by onnx, from the export extra.
+    Shows the files with their sizes and checksums, the model's shape, the precision of each layer's
+    weights, and the graph's operators, inputs and outputs. Without MODEL, the bundled model. The
+    exit code is 1 if a checksum is wrong. Every file is hashed; other commands skip files unchanged
+    since an earlier check, as recorded in verified.json in GPT2EDGE_CACHE (by default gpt2edge in
+    XDG_CACHE_HOME or ~/.cache). Reading the graph needs the export extra.
 
     With --json: path, task, variant, profile, source, recipe, config, parameters, bytes, files,
     graph (null without onnx).
@@ -131,7 +130,7 @@ def transformer_parameters(config: "ModelConfig") -> int:
 
 
 def _labels(opened: "ModelDir") -> int:
-    """Labels of a classifier; upstream writes them only where they are not two."""
+    """Return the number of a classifier's labels; upstream writes it only if it is not two."""
     from gpt2edge.model_dir import read_json
 
     return len(read_json(opened.path / "config.json").get("id2label") or (0, 1))

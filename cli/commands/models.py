@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def models(ctx: click.Context) -> None:
     """List, show and remove the models that pull has fetched.
 
-    They are in GPT2EDGE_STORE, by default in gpt2edge/models of the user's data folder
-    (XDG_DATA_HOME, or ~/.local/share). A model is named NAME, or NAME:VARIANT where there are
-    several of that name. Without a command, they are listed.
+    Models are stored in GPT2EDGE_STORE, by default gpt2edge/models in the user's data folder
+    (XDG_DATA_HOME or ~/.local/share). A model is called NAME, or NAME:VARIANT if it has several
+    variants. Without a command, lists the models.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 @models.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def rm(names: tuple[str, ...]) -> None:
-    """Remove the models NAME from the store; the Hub's own cache keeps what was fetched.
+    """Remove the models NAME from the store, not from the Hub's own cache.
 
     \b
     Example:

@@ -10,18 +10,20 @@ from gpt2edge.cli.options.common import Target, json_option, read_file
 
 
 @click.command()
-@click.option("--text", "path", required=True, metavar="FILE", help="UTF-8 text; - is stdin.")
+@click.option(
+    "--text", "path", required=True, metavar="FILE", help="UTF-8 text to measure on; - is stdin."
+)
 @click.option(
     "--context",
     type=click.IntRange(min=2),
     metavar="N",
-    help="Tokens in the window.  [default: the model's context]",
+    help="Tokens per window.  [default: the model's context]",
 )
 @click.option(
     "--stride",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Tokens it moves by.  [default: half the window]",
+    help="Move the window by N tokens.  [default: half the window]",
 )
 @Target.options()
 @json_option
@@ -30,10 +32,10 @@ def perplexity(
 ) -> None:
     """Measure how well the model predicts a text.
 
-    A window of --context tokens slides over the text by --stride; every token is scored once,
-    with at least context - stride tokens before it. Perplexities compare only at the same
-    tokenizer, context and stride; bits per byte compare across tokenizers, and are left out where
-    the tokens do not spell the whole text.
+    A window of --context tokens moves over the text by --stride; every token is scored once, after
+    at least context - stride tokens. Compare perplexities only at the same tokenizer, context and
+    stride. Bits per byte compare across tokenizers; they are omitted if the tokens do not spell the
+    whole text.
 
     With --json: perplexity, standard_error, mean_nll, tokens, context, stride, bits_per_byte.
 

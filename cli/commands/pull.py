@@ -17,21 +17,22 @@ FP32: Final = "fp32"
 
 @click.command()
 @click.argument("name")
-@click.option("--revision", metavar="REV", help="Branch, tag or commit.  [default: main]")
+@click.option(
+    "--revision", metavar="REV", help="Fetch this branch, tag or commit.  [default: main]"
+)
 @click.option(
     "--recipe",
     metavar="NAME",
-    help="Quantize it by a recipe of quantize, such as int4 or auto.  [default: keep float32]",
+    help="Quantize by a recipe of quantize, such as int4 or auto.  [default: keep float32]",
 )
 def pull(name: str, revision: str | None, recipe: str | None) -> None:
-    """Fetch the model NAME from the Hugging Face Hub, export it, and keep it under its name.
+    """Fetch the model NAME from the Hugging Face Hub, export it and store it.
 
-    NAME is what the Hub calls it, such as openai-community/gpt2. From then on every command and
-    gpt2edge.load take it for a model folder; with two variants of one name, NAME:int8. Only
-    safetensors and text files are fetched, into the Hub's own cache (HF_HOME), where other tools
-    find them; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean there. The model is
-    kept in GPT2EDGE_STORE, by default in gpt2edge/models of the user's data folder; see
-    "gpt2edge models".
+    NAME is the model's name on the Hub, such as openai-community/gpt2. Every command and
+    gpt2edge.load then accept it in place of a folder; if it has several variants, write NAME:int8.
+    Only safetensors and text files are fetched, into the Hub's own cache (HF_HOME), which other
+    tools share; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE apply. The model is stored in
+    GPT2EDGE_STORE, by default gpt2edge/models in the user's data folder; see "gpt2edge models".
 
     Needs the hub and export extras: pip install 'gpt2edge[hub,export]'
 
@@ -59,7 +60,7 @@ def pull(name: str, revision: str | None, recipe: str | None) -> None:
 
 
 def _exported(snapshot: "Snapshot", progress: "Progress | None") -> "ModelDir":
-    """The float32 model in the store, exported where it is not there, or of another commit."""
+    """Return the stored float32 model; export it if it is missing or of another commit."""
     from gpt2edge.export import export_checkpoint
     from gpt2edge.store import stored_path
 
@@ -77,7 +78,7 @@ def _exported(snapshot: "Snapshot", progress: "Progress | None") -> "ModelDir":
 
 
 def _quantized(snapshot: "Snapshot", recipe: str, progress: "Progress | None") -> "ModelDir":
-    """The quantized model in the store; a float32 one made on the way does not stay."""
+    """Return the stored quantized model; an intermediate float32 model is removed."""
     from gpt2edge.quant.by_name import quantize_by_name
     from gpt2edge.store import find_model, remove_model, stored_path
 
@@ -97,7 +98,7 @@ def _quantized(snapshot: "Snapshot", recipe: str, progress: "Progress | None") -
 
 
 def _present(snapshot: "Snapshot", variant: str) -> "ModelDir | None":
-    """The stored model, where it is whole and of the snapshot's commit."""
+    """Return the stored model if it is intact and of the snapshot's commit, else None."""
     from gpt2edge.errors import ModelDirError
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.store import stored_path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
-    """The text on which a quantized model is judged, and what it must hold."""
+    """The text to measure a quantized model on, and the limit on its loss."""
 
     path: str | None
     context: int | None
@@ -27,18 +27,20 @@ class Judging:
 
     @staticmethod
     def options() -> Decorator:
-        """Decorator for a command that takes ``judging``."""
-        text = click.option("--text", "path", metavar="FILE", help="Report the loss on this text.")
+        """Return the decorator for a command that takes ``judging``."""
+        text = click.option(
+            "--text", "path", metavar="FILE", help="Measure the quality loss on this text."
+        )
         limit = click.option(
             "--max-perplexity-increase",
             type=click.FloatRange(min=0),
             metavar="PCT",
-            help="Write nothing where perplexity on --text grows by more than PCT percent.",
+            help="Fail, and write nothing, if perplexity on --text grows by more than PCT percent.",
         )
         return bundled("judging", Judging, text, context_option, limit)
 
     def check_usage(self) -> None:
-        """A limit needs a text. Raises UsageError."""
+        """Raise UsageError for a limit without a text."""
         if self.max_perplexity_increase is not None and self.path is None:
             raise click.UsageError("--max-perplexity-increase needs --text FILE to measure on.")
 
@@ -69,7 +71,7 @@ class _Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeWork:
-    """The recipe, what is changed of it, and the text that it is fitted to."""
+    """The recipe, changes to it, and the calibration text."""
 
     recipe: str
     calibrate: str | None
@@ -78,46 +80,47 @@ class QuantizeWork:
 
     @staticmethod
     def options() -> Decorator:
-        """Decorator for a command that takes ``wanted``."""
+        """Return the decorator for a command that takes ``wanted``."""
         recipe = click.option(
             "--recipe",
             default="int8",
             show_default=True,
             metavar="NAME",
-            help="int8 (fastest prefill), int8-block (most faithful), int4 (smallest), int8-decode "
-            "and int4-decode (fastest for one sequence), int4-mixed (8 bits where they count most, "
-            "5 on average) or auto (the fastest of int8, int8-block and int4 on this machine that "
-            "loses about 1 % at most).",
+            help="int8 (fastest prefill), int8-block (most accurate), int4 (smallest), int8-decode "
+            "and int4-decode (fastest for one sequence), int4-mixed (8 bits for the most sensitive "
+            "weights, 5 on average), or auto (the fastest of int8, int8-block and int4 on this "
+            "machine that loses at most about 1 %).",
         )
         calibrate = click.option(
             "--calibrate",
             metavar="FILE",
-            help="UTF-8 text like those the model will read; - is stdin.  [default: its own "
-            "weights, and what it writes itself where a recipe needs inputs]",
+            help="Calibrate on this UTF-8 text, which should resemble the model's inputs; - is "
+            "stdin.  [default: the weights alone, or the model's own output if a recipe needs "
+            "text]",
         )
         rounding = click.option(
             "--rounding",
             type=click.Choice(["nearest", "search", "compensate"]),
-            help="How weights in blocks are rounded: nearest is quick and reads one at a time, "
-            "compensate makes up for errors and runs the model.  [default: the recipe's]",
+            help="Rounding of blocks of weights: nearest (fast), search (best scale per block) or "
+            "compensate (GPTQ; runs the model).  [default: the recipe's]",
         )
         kv_cache = click.option(
             "--kv-cache",
             type=click.Choice(["float32", "int8"]),
             default="float32",
             show_default=True,
-            help="How keys and values are kept: int8 takes a quarter of the memory, and is faster "
-            "after long prompts but slower at reading them.",
+            help="Type of the KV cache: int8 takes a quarter of the memory and decodes faster "
+            "after long prompts, but prefills slower.",
         )
         return bundled("wanted", QuantizeWork, recipe, calibrate, rounding, kv_cache)
 
     def changes(self) -> dict[str, Any]:
-        """The fields of the recipe that the options set."""
+        """Return the fields of the recipe that the options set."""
         rounding = {} if self.rounding is None else {"rounding": self.rounding}
         return {**rounding, "kv_cache": self.kv_cache}
 
     def calibration(self, source: "ModelDir") -> "Calibration | None":
-        """The text as tokens. Raises QuantizationError where the model cannot read it."""
+        """Tokenize the calibration text. Raises QuantizationError if the model cannot read it."""
         from gpt2edge.errors import QuantizationError
         from gpt2edge.quant import Calibration
         from gpt2edge.runtime.text.tokenizer import Tokenizer
@@ -137,7 +140,7 @@ class QuantizeWork:
 @click.argument("out", type=click.Path(path_type=Path))
 @QuantizeWork.options()
 @Judging.options()
-@click.option("--overwrite", is_flag=True, help="Replace OUT where it is a model folder.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is a model folder.")
 @json_option
 def quantize(
     model: Path,

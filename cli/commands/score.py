@@ -15,11 +15,11 @@ from gpt2edge.cli.options.common import Source, Target, json_option, read_texts
 @Target.options()
 @json_option
 def score(source: Source, completions: tuple[str, ...], target: Target, as_json: bool) -> None:
-    """Say how likely the model finds each COMPLETION after PROMPT.
+    """Score COMPLETIONs of PROMPT by their log-probability.
 
-    Log-probabilities are natural logarithms: their sum, and the mean for each token. "greedy" says
-    that the model would have written exactly this by itself. GPT-2's words begin with their
-    blank: " Paris", not "Paris". PROMPT "-" is read from stdin.
+    Prints the sum of the tokens' natural log-probabilities and their mean per token. "greedy" tells
+    whether greedy decoding would generate exactly this completion. GPT-2's words begin with a
+    space: " Paris", not "Paris". PROMPT "-" is read from stdin.
 
     With --json: prompt, and a list "scores" of text, token_ids, logprob, logprobs, is_greedy.
 

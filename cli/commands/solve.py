@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveView:
-    """What is solved, and how it is shown."""
+    """The problems, and how results are shown."""
 
     problems: str | None
     tree: Path | None
@@ -49,7 +49,7 @@ class SolveView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarvestFlags:
-    """Where accepted solutions go, and which those are."""
+    """Where accepted solutions go, and the score they need."""
 
     harvest: Path | None
     accept: float | None
@@ -65,16 +65,17 @@ SEARCH_OPTIONS: Final = (
         type=click.Choice(METHODS),
         default="majority",
         show_default=True,
-        help="How the answer is sought; docs/search.md explains each.",
+        help="Search method; docs/search.md explains each.",
     ),
     _option(
-        "--n",
+        "--samples",
+        "n",
         type=click.IntRange(1, 65536),
         default=8,
         show_default=True,
         metavar="N",
-        help="Candidates, for adaptive at most so many; for tot states kept at each level, for "
-        "mcts simulations.",
+        help="Candidates to generate (adaptive: at most); tot: states kept per level; mcts: "
+        "simulations.",
     ),
     _option(
         "--width",
@@ -82,52 +83,57 @@ SEARCH_OPTIONS: Final = (
         default=4,
         show_default=True,
         metavar="M",
-        help="Samples of each next step, for beam, dvts, tot and mcts.",
+        help="Samples per step, for beam, dvts, tot and mcts.",
     ),
     _option(
         "--verifier",
         metavar="SPEC",
-        help="What scores: the FOLDER of a model with a scalar head, FILE.py:FUNCTION of prompt "
-        'and completion, "likelihood", or "yes" to ask the model itself.',
+        help="Verifier: a model FOLDER with a scalar head, FILE.py:FUNCTION(prompt, completion), "
+        '"likelihood", or "yes" to ask the model itself.',
     ),
     _option(
         "--aggregate",
         type=click.Choice(["last", "min", "prod", "mean"]),
-        help="One score from those of the steps.  [default: last]",
+        help="Combine the scores of the steps.  [default: last]",
     ),
     _option(
         "--policy",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="What adaptive does for how hard a problem.  [default: up to --n, by how far the "
-        "first four agree]",
+        help="Policy file for adaptive.  [default: up to --samples, by the agreement of the first "
+        "four]",
     ),
     _option(
         "--choose",
         type=click.Choice(["best", "weighted", "majority"]),
         default="best",
         show_default=True,
-        help="Winner among scored candidates: the best, or a vote of their answers.",
+        help="Choose the best scored candidate, or the answer that wins a vote.",
     ),
-    _option("--step", default="\n\n", metavar="TEXT", help="Ends a step.  [default: blank line]"),
+    _option(
+        "--step",
+        default="\n\n",
+        metavar="TEXT",
+        help="End each step at TEXT.  [default: blank line]",
+    ),
     _option(
         "--lookahead",
         type=click.IntRange(0, 64),
         default=0,
         metavar="K",
-        help="Score a beam's step by what K more greedy steps come to.",
+        help="Score a beam's step after K more greedy steps.",
     ),
     _option(
         "--budget-tokens",
         type=click.IntRange(1),
         metavar="N",
-        help="At most N generated tokens.",
+        help="Stop after N generated tokens.",
     ),
     _option(
         "--budget-seconds",
         type=click.FloatRange(0, min_open=True),
         metavar="S",
-        help="The best after S seconds.",
+        help="Stop after S seconds.",
     ),
 )
 HARVEST_OPTIONS: Final = (
@@ -135,21 +141,21 @@ HARVEST_OPTIONS: Final = (
         "--harvest",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Add the right solutions to FILE as JSON lines to train on; problems that have some "
-        "there are skipped.",
+        help="Append correct solutions to FILE as JSON lines for training; skip problems that "
+        "already have one there.",
     ),
     _option(
         "--accept",
         type=float,
         metavar="SCORE",
-        help="Harvest from this score on, also where no answer is known.",
+        help="Harvest solutions scored SCORE or higher, even without a known answer.",
     ),
 )
 VIEW_OPTIONS: Final = (
     _option(
         "--problems",
         metavar="FILE",
-        help='JSON lines with "prompt" and perhaps "answer", instead of PROMPT; "-" is stdin.',
+        help='Read problems from JSON lines with "prompt" and optionally "answer"; "-" is stdin.',
     ),
     _option(
         "--tree",
@@ -158,9 +164,9 @@ VIEW_OPTIONS: Final = (
         help="Save the tree of tot or mcts as JSON.",
     ),
     html_option,
-    _option("--show-tree", is_flag=True, help="Show the tree of tot or mcts, on stderr."),
+    _option("--show-tree", is_flag=True, help="Show the tree of tot or mcts on stderr."),
     json_option,
-    _option("-v", "--verbose", is_flag=True, help="Settings, candidates and cost, on stderr."),
+    _option("-v", "--verbose", is_flag=True, help="Show settings, candidates and cost on stderr."),
 )
 
 
@@ -181,23 +187,23 @@ def solve(
     keep: HarvestFlags,
     view: SolveView,
 ) -> None:
-    """Think longer about PROMPT: many completions, and a vote or a verifier that chooses.
+    """Search for the best completion of PROMPT: sample many, then vote or ask a verifier.
 
-    Prints the best completion; for --problems the answer of each, and on stderr how many are
-    right. An answer is what follows "####" or "answer is", stands in \\boxed{}, or is the last
-    number. Ctrl-C, pressed once, prints the best so far (exit code 130).
+    Prints the best completion. With --problems it prints the answer to each problem, and how many
+    are right on stderr. The answer is the text after "####" or "answer is", the content of
+    \\boxed{}, or the last number. Ctrl-C prints the best so far (exit code 130).
 
-    With --json, a line for each problem: prompt, text, answer, score, candidates, cost, stopped
-    ("done", "decided", "tokens", "seconds", "interrupted"); expected and right where the answer
-    is known.
+    With --json, one line per problem: prompt, text, answer, score, candidates, cost, stopped
+    ("done", "decided", "tokens", "seconds", "interrupted"); with a known answer also expected and
+    right.
 
     \b
     Examples:
-      gpt2edge solve -m models/stepmath --n 16 "Q: 17 + 25 = ?\\nA:"
+      gpt2edge solve -m models/stepmath --samples 16 "Q: 17 + 25 = ?\\nA:"
       gpt2edge solve -m models/stepmath --method beam --verifier models/prm --step $'\\n' "..."
       gpt2edge solve --method best-of-n --verifier checks.py:score --budget-seconds 5 "..."
       gpt2edge solve -m models/stepmath --problems problems.jsonl --json
-      gpt2edge solve -m models/stepmath --problems problems.jsonl --n 16 --harvest right.jsonl
+      gpt2edge solve -m models/stepmath --problems problems.jsonl --samples 16 --harvest right.jsonl
     """
     _check(search, keep, view)
     search = replace(search, step=checked(search.step, escape=ending.escape))
@@ -231,7 +237,7 @@ def _stage(done: int, problems: int) -> str:
 
 
 def _check(search: SearchFlags, keep: HarvestFlags, view: SolveView) -> None:
-    """What click cannot see: options that need or exclude one another."""
+    """Check options that need or exclude one another, which click cannot."""
     if search.method not in (*UNVERIFIED, "adaptive") and search.verifier is None:
         raise click.UsageError(f"--method {search.method} needs --verifier.")
     if search.method in UNVERIFIED and search.verifier is not None:
@@ -249,7 +255,7 @@ def _check(search: SearchFlags, keep: HarvestFlags, view: SolveView) -> None:
 
 
 def _show(outcome: "Outcome", problem: Problem, view: SolveView) -> bool:
-    """Print one problem's outcome; whether its answer is the expected one."""
+    """Print one problem's outcome; return whether its answer is the expected one."""
     right = problem.answer is not None and outcome.answer == problem.answer
     if view.as_json:
         known = {} if problem.answer is None else {"expected": problem.answer, "right": right}
@@ -267,7 +273,7 @@ def _show(outcome: "Outcome", problem: Problem, view: SolveView) -> bool:
 
 
 def _keep(found: "TreeResult", view: SolveView) -> None:
-    """Save and show the tree of a search, as far as that was asked for."""
+    """Save and show the tree of a search, as requested."""
     if view.tree:
         found.tree.save(view.tree)
     if view.html:
@@ -277,7 +283,7 @@ def _keep(found: "TreeResult", view: SolveView) -> None:
 
 
 def _lines(outcome: "Outcome") -> list[str]:
-    """Candidates with their scores and answers, and what the search cost."""
+    """List candidates with their scores and answers, and the cost of the search."""
     rows = [
         (
             "-" if candidate.score is None else f"{candidate.score:.4g}",

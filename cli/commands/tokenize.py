@@ -23,8 +23,8 @@ from gpt2edge.cli.preload import open_model
 def tokenize(text: str, model: Path | None, add_bos: bool | None, as_json: bool) -> None:
     """Show the tokens of TEXT: their ids and their pieces of text.
 
-    TEXT "-" is read from stdin, as it is. The tokens are those of a prompt: what the tokenizer's
-    template puts before it is among them. A piece that is part of a character shows as U+FFFD.
+    TEXT "-" is read from stdin. TEXT is tokenized as a prompt, with the special tokens that the
+    tokenizer's template adds. A piece that is part of a character shows as U+FFFD.
 
     With --json: token_ids and pieces.
 

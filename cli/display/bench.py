@@ -1,4 +1,4 @@
-"""What ``gpt2edge bench`` prints: tables, one JSON object, or a line a test."""
+"""Output of ``gpt2edge bench``: tables, one JSON object, or one line per test."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _HEAD: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How results are printed; neither is tables."""
+    """The format of the results; tables if neither is set."""
 
     as_json: bool
     as_jsonl: bool
@@ -59,7 +59,7 @@ def print_figures(figures: "Sequence[ModelFigures]", form: Form, *, ratios: bool
 
 
 def compare(figures: "Sequence[ModelFigures]") -> list[dict[str, Any]]:
-    """The speed of every later model divided by the first one's, medians by medians.
+    """Divide every later model's median speed by the first one's.
 
     ``low`` and ``high`` are the least and the largest ratio of a turn.
     """
@@ -166,7 +166,7 @@ def _test(test: "BenchmarkTest") -> dict[str, Any]:
 
 
 def _row(figures: "Figures") -> dict[str, Any]:
-    """One test's figures, under llama-bench's names where it has them."""
+    """Return one test's figures, with llama-bench's field names where they exist."""
     spread_s = _spread(figures.seconds)
     nanoseconds = [round(1e9 * seconds) for seconds in figures.seconds]
     return {
@@ -186,7 +186,7 @@ def _row(figures: "Figures") -> dict[str, Any]:
 
 
 def _spread(values: Sequence[float]) -> float | None:
-    """The standard deviation, which a single sample does not have."""
+    """Return the standard deviation, or None for a single sample."""
     return statistics.stdev(values) if len(values) > 1 else None
 
 

@@ -15,7 +15,7 @@ _ASK: Final = "number, [m]ore, [b]ack, [s]ave, [q]uit"
 
 
 class BranchSession:
-    """One person, one tree: where they are, and what they may do there."""
+    """An interactive session over one tree."""
 
     def __init__(self, loom: "Loom", n: int, path: Path | None) -> None:
         self._loom = loom
@@ -23,7 +23,7 @@ class BranchSession:
         self._path = path
 
     def run(self, node: "Node") -> "Node":
-        """Ask until they quit; the node where they were then."""
+        """Ask until the user quits; return the node they were at."""
         while True:
             if not node.children and not node.is_terminal:
                 self._branch(node)
@@ -34,7 +34,7 @@ class BranchSession:
             node = self._follow(node, answer)
 
     def _follow(self, node: "Node", answer: str) -> "Node":
-        """The node where an answer leads."""
+        """Return the node that an answer leads to."""
         children = self._loom.tree.children(node)
         if answer.isdecimal() and 1 <= int(answer) <= len(children):
             return children[int(answer) - 1]
@@ -85,7 +85,7 @@ class BranchSession:
 
 
 def spent(cost: "Cost", before: "Cost | None" = None) -> str:
-    """What a step, or all of them, cost."""
+    """Describe the cost of a step, or of all steps."""
     new, read, calls = cost.generated_tokens, cost.prefilled_tokens, cost.forward_calls
     if before is not None:
         new -= before.generated_tokens

@@ -1,4 +1,4 @@
-"""How ``gpt2edge generate`` shows a completion."""
+"""Output of ``gpt2edge generate``."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionView:
-    """How the completions are shown."""
+    """Options for showing completions."""
 
     n: int
     logprobs: int | None
@@ -30,11 +30,11 @@ class CompletionView:
 
     @property
     def echoes(self) -> bool:
-        """Whether the prompt is printed before its completion."""
+        """Tell whether the prompt is printed before its completion."""
         return is_terminal(sys.stdout) if self.echo is None else self.echo
 
     def announce(self, settings: Settings) -> None:
-        """The effective settings, where they were asked for."""
+        """Print the effective settings if requested."""
         if self.verbose:
             note("\n".join(aligned(settings.lines())))
 
@@ -49,12 +49,12 @@ class Printer:
         self._characters = 0
 
     def prompt(self, prompt: "Prompt") -> None:
-        """The prompt, where the view echoes it."""
+        """Print the prompt if the view echoes it."""
         if self._view.echoes:
             click.secho(self._text(prompt), nl=False, bold=True)
 
     def chunk(self, chunk: "Chunk") -> None:
-        """What became printable with one token."""
+        """Print the text that became complete with one token."""
         self._tokens += 1
         self._characters += len(chunk.text)
         if self._view.logprobs is not None:
@@ -66,7 +66,7 @@ class Printer:
             click.echo(chunk.text, nl=False)
 
     def finish(self, completion: "Completion") -> None:
-        """What has not been printed yet, and the last newline."""
+        """Print the rest of the text and the last newline."""
         if self._view.logprobs is not None:
             for at in range(self._tokens, len(completion.token_ids)):
                 tops = completion.top_logprobs[at] if completion.top_logprobs else ()

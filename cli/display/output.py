@@ -18,7 +18,7 @@ _MOST_DIGITS: Final = 12
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One JSON object on one line; a number that JSON cannot hold becomes null."""
+    """Print one JSON object on one line; NaN and infinities become null."""
     plain = _plain(value)
     line = json.dumps(plain, ensure_ascii=False, allow_nan=False)
     click.echo(line if _arrives_as_utf8(line) else json.dumps(plain, allow_nan=False))
@@ -31,7 +31,7 @@ def print_table(rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) 
 
 
 def print_facts(title: str, facts: Mapping[str, object]) -> None:
-    """A bold title, and names with their values under it."""
+    """Print a bold title, and names with their values under it."""
     click.secho(title, bold=True)
     for line in aligned([(f"  {name}", value) for name, value in facts.items()]):
         click.echo(line)
@@ -54,7 +54,7 @@ _before_notes: list[Callable[[], None]] = []
 
 
 def note(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
+    """Print a line on stderr."""
     for prepare in _before_notes:
         prepare()
     click.echo(text, err=True)
@@ -71,12 +71,12 @@ def before_notes(prepare: Callable[[], None]) -> Iterator[None]:
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
-    """Whether a person is at the other end; a stream that the shell closed is None."""
+    """Tell whether the stream is a terminal; a stream closed by the shell is None."""
     return stream is not None and stream.isatty()
 
 
 def estimate(value: float, error: float, *, digits: int, percent: bool = False) -> str:
-    """A value and its standard error, which has two significant digits: '2.310% ± 0.014%'.
+    """Format a value and its standard error: '2.310% ± 0.014%'.
 
     ``digits`` are the fewest after the point. An error that is not known, as of a single sample,
     is left out.
@@ -97,7 +97,7 @@ def counted(count: int, name: str) -> str:
 
 
 def named(model: "ModelDir") -> str:
-    """A model's folder and its recipe."""
+    """Format a model's folder and its recipe."""
     return f"{model.path} ({model.manifest.recipe_name})"
 
 
@@ -112,7 +112,7 @@ def size(nbytes: int) -> str:
 
 
 def _arrives_as_utf8(text: str) -> bool:
-    """Whether stdout takes ``text`` as it is, in the encoding that readers of JSON expect."""
+    """Tell whether stdout encodes ``text`` as UTF-8, which readers of JSON expect."""
     try:
         text.encode()  # half a surrogate pair, of a file's name, has no UTF-8
         return codecs.lookup(sys.stdout.encoding).name == "utf-8"

@@ -1,8 +1,8 @@
-"""What a person at a terminal sees of a wait: one line on stderr, gone when the wait is over.
+"""Progress of a wait: one line on stderr, removed when the wait is over.
 
-The line says what is done, how far it is, and since when. A thread of its own draws it twice a
-second, so that it moves while a single long operation runs, and only where the wait is longer than
-a second. Where stderr is no terminal there is nothing.
+The line shows the stage, the progress and the elapsed time. A thread draws it twice a second, so
+that it moves during a single long operation, and only if the wait exceeds a second. Nothing is
+drawn if stderr is not a terminal.
 """
 
 import os
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from gpt2edge._progress import Progress
 
 SHOWN_AFTER: Final = 1.0
-"""Seconds: a shorter wait needs no words."""
+"""Seconds; shorter waits show nothing."""
 _DRAWN_EVERY: Final = 0.5
 _BAR: Final = 24
 
 
 class ProgressLine:
-    """One line of a terminal, drawn again and again; called as ``Progress`` is."""
+    """One line of a terminal, redrawn by a thread; called like ``Progress``."""
 
     def __init__(self, stream: TextIO, stage: str) -> None:
         from threading import Event, Lock, Thread  # not for --help
@@ -76,7 +76,7 @@ class ProgressLine:
 
 
 def shown(stage: str, done: int, total: int, seconds: float, width: int = 79) -> str:
-    """What the line says in ``width`` characters; a long stage is cut, what moves is not."""
+    """Format the line in ``width`` characters; a long stage is cut, its figures are not."""
     moving = f" ...  {seconds:.0f} s"
     if total:
         filled = _BAR * min(done, total) // total

@@ -1,4 +1,4 @@
-"""Trees for people: on a terminal by rich where it is there, else in plain text; as a page."""
+"""Trees as text, drawn by rich on a terminal if it is installed, or as an HTML page."""
 
 import sys
 from pathlib import Path
@@ -15,12 +15,12 @@ html_option = click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Save the tree as an HTML page that needs nothing else.",
+    help="Save the tree as one self-contained HTML page.",
 )
 
 
 def show_tree(tree: "Tree", *, best: "Node | None" = None, err: bool = False) -> None:
-    """The tree with its scores; the path to ``best`` is in bold where rich draws it."""
+    """Print the tree with its scores; rich draws the path to ``best`` in bold."""
     stream = sys.stderr if err else sys.stdout
     drawn = _drawn(tree, best) if is_terminal(stream) else None
     if drawn is None:
@@ -47,7 +47,7 @@ def _print(drawn: Any, stream: IO[str]) -> None:
 
 
 def _drawn(tree: "Tree", best: "Node | None") -> Any:
-    """A rich tree, or None where rich is not installed."""
+    """Build a rich tree, or None if rich is not installed."""
     try:
         from rich.text import Text
         from rich.tree import Tree as RichTree

@@ -1,1 +1,1 @@
-"""What the options of several commands have in common."""
+"""Options shared by several commands, and their checks."""

@@ -1,4 +1,4 @@
-"""What several commands share: the model option, options bundled into records, reading text."""
+"""Shared by several commands: the model options, options bundled into records, reading text."""
 
 import re
 import sys
@@ -34,7 +34,7 @@ model_option: Final = click.option(
     "--model",
     type=click.Path(path_type=Path),
     metavar="MODEL",
-    help="Model folder, as written by export or quantize, or the name of a pulled model.  "
+    help="Model folder from export or quantize, or the name of a pulled model.  "
     "[default: the bundled model]",
 )
 threads_option: Final = click.option(
@@ -42,33 +42,31 @@ threads_option: Final = click.option(
     "--threads",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Threads.  [default: physical cores, within affinity and cgroup quota]",
+    help="Number of threads.  [default: physical cores, within affinity and cgroup quota]",
 )
 verify_option: Final = click.option(
     "--verify/--no-verify",
     default=True,
-    help="Compare the files with their checksums while they load, but for those that an earlier "
-    "start compared and that have not changed since (inspect compares all).  [default: verify]",
+    help="Check the files' checksums while loading, except files unchanged since an earlier "
+    "check.  [default: verify]",
 )
 provider_option: Final = click.option(
     "--provider",
     "providers",
     multiple=True,
     metavar="NAME[:KEY=VALUE,...]",
-    help="Execution provider of onnxruntime, such as openvino or cuda:device_id=0, for models of "
-    "profile portable; several in order of preference.  [default: cpu]",
+    help="ONNX Runtime execution provider, such as openvino or cuda:device_id=0, for models of "
+    "profile portable. Repeatable, in order of preference.  [default: cpu]",
 )
-json_option: Final = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
-)
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 add_bos_option: Final = click.option(
     "--add-bos/--no-add-bos",
     default=None,
-    help="Put the begin-of-text token before a text; token ids stay as they are.  [default: as the "
+    help="Prepend the begin-of-text token to texts, not to token ids.  [default: as the "
     "tokenizer's template says]",
 )
 ids_option: Final = click.option(
-    "--token-ids", is_flag=True, help='Texts are token ids, such as "1 2 3".'
+    "--token-ids", is_flag=True, help='Read texts as token ids, such as "1 2 3".'
 )
 
 
@@ -92,19 +90,19 @@ def bundled(name: str, record: type[Any], *options: Decorator) -> Decorator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the prompt comes from."""
+    """The prompt: an argument or stdin, a text or token ids."""
 
     given: str | None
     token_ids: bool
 
     def prompt(self) -> str | list[int]:
-        """The argument, or stdin where it is ``-`` or absent in a pipe.
+        """Return the argument, or stdin if it is ``-`` or absent in a pipe.
 
         One newline at the end of stdin is not part of the prompt.
         """
         if self.given is None and (sys.stdin is None or is_terminal(sys.stdin)):
             raise click.UsageError(
-                "Missing argument 'PROMPT': give a text, '' to start afresh, or pipe one in."
+                "Missing argument 'PROMPT': give a text, '' for an empty prompt, or pipe one in."
             )
         piped = self.given is None or self.given == "-"
         text = read_stdin().removesuffix("\n") if piped else checked(self.given or "")
@@ -112,7 +110,7 @@ class Source:
 
     @staticmethod
     def options(*, required: bool = False) -> Decorator:
-        """Decorator for a command that takes ``source``."""
+        """Return the decorator for a command that takes ``source``."""
         metavar = "PROMPT" if required else "[PROMPT]"
         argument = click.argument("given", metavar=metavar, required=required)
         return bundled("source", Source, argument, ids_option)
@@ -120,7 +118,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Which model runs, on how many threads, and how it takes a text."""
+    """The model, its threads and providers, and how it reads a text."""
 
     model: Path | None
     threads: int | None
@@ -129,30 +127,30 @@ class Target:
     add_bos: bool | None
 
     def load(self, change: "Callable[[RuntimeOptions], RuntimeOptions] | None" = None) -> "Engine":
-        """The engine over it, its options as ``change`` makes them."""
+        """Load the engine, with options that ``change`` may replace."""
         wanted = Preload(self.model, self.threads, self.providers, self.verify, self.add_bos)
         with watched(f"loading {self.model or 'the bundled model'}"):
             return (Loading(wanted, change) if change else take(wanted)).engine()
 
     @staticmethod
     def options() -> Decorator:
-        """Decorator for a command that takes ``target``."""
+        """Return the decorator for a command that takes ``target``."""
         options = (model_option, threads_option, provider_option, verify_option, add_bos_option)
         return bundled("target", Target, *options)
 
 
 def read_texts(given: Sequence[str], *, token_ids: bool) -> list[str | list[int]]:
-    """Texts from arguments, or token ids where they are written so."""
+    """Read texts from arguments, or token ids if ``token_ids``."""
     return [parse_ids(text) if token_ids else checked(text) for text in given]
 
 
 def read_stdin() -> str:
-    """A prompt from stdin."""
+    """Read a prompt from stdin."""
     return _read(_stdin(), "stdin", LARGEST_PROMPT)
 
 
 def read_file(path: str) -> str:
-    """A text file, or stdin for ``-``."""
+    """Read a text file, or stdin for ``-``."""
     if path == "-":
         return _read(_stdin(), "stdin", LARGEST_TEXT)
     with Path(path).open("rb") as file:
@@ -166,7 +164,7 @@ def _stdin() -> BinaryIO:
 
 
 def _read(file: BinaryIO, origin: str, limit: int) -> str:
-    """Text by ``text_of``'s rule. Raises ValueError where it has more than ``limit`` bytes."""
+    """Decode by ``text_of``'s rule. Raises ValueError above ``limit`` bytes."""
     data = file.read(limit + 1)
     if len(data) > limit:
         raise ValueError(f"{origin} holds more than {limit:,} bytes; give a shorter text")
@@ -174,7 +172,7 @@ def _read(file: BinaryIO, origin: str, limit: int) -> str:
 
 
 def parse_ids(text: str) -> list[int]:
-    """Token ids from whole numbers between blanks or commas."""
+    """Parse token ids: whole numbers separated by blanks or commas."""
     words = text.replace(",", " ").split()
     wrong = next((word for word in words if not (word.isascii() and word.isdecimal())), None)
     if wrong is not None:
@@ -183,9 +181,9 @@ def parse_ids(text: str) -> list[int]:
 
 
 def checked(text: str, *, escape: bool = False) -> str:
-    """An argument's text, as it is, or with ``escape`` its backslashes read as C does.
+    """Return an argument's text; with ``escape``, backslash escapes are interpreted as in C.
 
-    Raises ValueError where its bytes were no UTF-8.
+    Raises ValueError if its bytes are not UTF-8.
     """
     try:
         text.encode()

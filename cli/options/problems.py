@@ -1,4 +1,4 @@
-"""Problems for ``gpt2edge solve``, and what is harvested from them."""
+"""Problems for ``gpt2edge solve``, and the solutions harvested from them."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A prompt, the answer that is expected, where one is, in canonical form, and its place."""
+    """A prompt, its expected answer in canonical form (or None), and its place in the file."""
 
     prompt: "Prompt"
     answer: str | None = None
@@ -25,7 +25,7 @@ class Problem:
 
 
 def read_problems(source: Source, path: str | None) -> list[Problem]:
-    """The prompt as the one problem, or those of the file."""
+    """Return the prompt as the only problem, or the problems of the file."""
     if path is None:
         return [Problem(prompt=source.prompt())]
     if source.given is not None:
@@ -53,7 +53,7 @@ def _problem(line: str, place: str) -> Problem:
 
 
 class Harvester:
-    """Solutions of problems to a file that grows; what it holds is not solved again."""
+    """Appends solutions to a file, and skips problems solved there."""
 
     def __init__(self, path: Path, accept: float | None, problems: Sequence[Problem]) -> None:
         from gpt2edge.runtime.search import SolutionFile
@@ -70,17 +70,17 @@ class Harvester:
         self._held = len(self._harvest)
 
     def unsolved(self) -> Iterator[Problem]:
-        """The problems without a solution in the file."""
+        """Yield the problems without a solution in the file."""
         for problem in self._problems:
             if problem.prompt not in self._harvest.prompts:
                 yield problem
 
     def add(self, candidates: "Sequence[Candidate]", problem: Problem) -> None:
-        """Write those that are accepted."""
+        """Write the accepted candidates."""
         self._harvest.add(c for c in candidates if self._accepts(c, problem))
 
     def summary(self) -> str:
-        """How many there are now, and how many problems are left."""
+        """Count the solutions, and the problems left."""
         left = sum(1 for _ in self.unsolved())
         return (
             f"{len(self._harvest) - self._held} solutions added to {self._harvest.path}, "

@@ -1,4 +1,4 @@
-"""Options that say how a completion is chosen and where it ends."""
+"""Options for sampling, for beam search and for where a completion ends."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +8,7 @@ import click
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingFlags:
-    """What the command line says about sampling; None or empty where it says nothing."""
+    """The sampling options given; None or empty where an option is absent."""
 
     temperature: float | None
     top_k: int | None
@@ -27,7 +27,7 @@ class SamplingFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndFlags:
-    """What the command line says about where a completion ends."""
+    """The options given that end a completion."""
 
     max_new_tokens: int | None
     min_new_tokens: int | None
@@ -38,7 +38,7 @@ class EndFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtentFlags:
-    """What it says about beams, about the deadline and about the end of the context."""
+    """The options given for beam search, the time limit and the end of the context."""
 
     num_beams: int | None
     length_penalty: float | None
@@ -54,15 +54,23 @@ SAMPLING_OPTIONS: Final = (
         "--temp",
         type=float,
         metavar="T",
-        help="Spread of the draw; 0 is greedy. Where the model's default is greedy, --top-k, "
-        "--top-p, --min-p, --typical-p or --seed without this mean 1.",
-    ),
-    click.option("--top-k", type=int, metavar="K", help="Draw from the K likeliest; 0 is all."),
-    click.option(
-        "--top-p", type=float, metavar="P", help="Draw from the likeliest that make up P."
+        help="Sampling temperature; 0 is greedy. If the model's default is greedy, --top-k, "
+        "--top-p, --min-p, --typical-p and --seed imply 1.",
     ),
     click.option(
-        "--min-p", type=float, metavar="P", help="Drop those under P times the likeliest."
+        "--top-k", type=int, metavar="K", help="Sample from the K most likely tokens; 0 is off."
+    ),
+    click.option(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="Nucleus sampling: the smallest set of tokens with total probability P.",
+    ),
+    click.option(
+        "--min-p",
+        type=float,
+        metavar="P",
+        help="Drop tokens less likely than P times the most likely one.",
     ),
     click.option(
         "--typical-p",
@@ -70,7 +78,7 @@ SAMPLING_OPTIONS: Final = (
         "typical_p",
         type=float,
         metavar="P",
-        help="Draw from those of the most usual surprise that make up P.",
+        help="Locally typical sampling with total probability P.",
     ),
     click.option(
         "--repeat-penalty",
@@ -78,74 +86,76 @@ SAMPLING_OPTIONS: Final = (
         "repetition_penalty",
         type=float,
         metavar="X",
-        help="Make tokens seen before less likely; 1 changes nothing.",
+        help="Scale down the logits of tokens already in the text by X; 1 is off.",
     ),
     click.option(
         "--presence-penalty",
         type=float,
         metavar="X",
-        help="Lower the logit of every token generated before by X.",
+        help="Subtract X from the logit of every token generated so far.",
     ),
     click.option(
         "--frequency-penalty",
         type=float,
         metavar="X",
-        help="The same, by X for each time it was generated.",
+        help="Subtract X from a token's logit for each time it was generated.",
     ),
     click.option(
         "--no-repeat-ngram-size",
         type=int,
         metavar="N",
-        help="Let no sequence of N tokens come twice.",
+        help="Never repeat a sequence of N tokens.",
     ),
     click.option(
         "--bad-word",
         multiple=True,
         metavar="TEXT",
-        help="Never write these tokens; ' word' and 'word' are not the same. May be repeated.",
+        help="Never generate the tokens of TEXT; ' word' and 'word' differ. Repeatable.",
     ),
     click.option(
         "--bad-words-ids",
         multiple=True,
         metavar="IDS",
-        help='The same as token ids, such as "13 262". May be repeated.',
+        help='Never generate these token ids, such as "13 262". Repeatable.',
     ),
     click.option(
         "-l",
         "--logit-bias",
         multiple=True,
         metavar="ID+X",
-        help="Add X to a token's logit: 13+2.5, or 13-inf to forbid it. May be repeated.",
+        help="Add X to a token's logit: 13+2.5, or 13-inf to forbid it. Repeatable.",
     ),
     click.option(
         "-s",
         "--seed",
         type=int,
         metavar="N",
-        help="The same seed in the same command, the same text.",
+        help="Random seed; the same command and seed give the same text.",
     ),
 )
 
 END_OPTIONS: Final = (
-    click.option("-n", "--max-new-tokens", type=int, metavar="N", help="At most N new tokens."),
+    click.option(
+        "-n", "--max-new-tokens", type=int, metavar="N", help="Generate at most N new tokens."
+    ),
     click.option(
         "--min-new-tokens",
         type=int,
         metavar="N",
-        help="No end before N new tokens.",
+        help="Generate at least N new tokens.",
     ),
     click.option(
         "--stop",
         multiple=True,
         metavar="TEXT",
-        help="End before TEXT; may be given more than once.",
+        help="Stop before TEXT. Repeatable.",
     ),
     click.option(
         "--escape",
         is_flag=True,
-        help=r"Read \n, \r, \t and \\ in the TEXT of an option as those characters.",
+        help=r"Interpret \n, \r, \t and \\ in every option's TEXT.",
     ),
-    click.option("--ignore-eos", is_flag=True, help="Go on past the end-of-text token."),
+    click.option("--ignore-eos", is_flag=True, help="Continue past the end-of-text token."),
 )
 
 EXTENT_OPTIONS: Final = (
@@ -153,31 +163,37 @@ EXTENT_OPTIONS: Final = (
         "--num-beams",
         type=int,
         metavar="N",
-        help="Beam search of width N, without sampling; the text comes at its end. 1 is none. "
-        "--num-return-sequences shows the best ones.",
+        help="Beam search of width N; 1 is off. --samples prints the best N beams.",
     ),
     click.option(
         "--length-penalty",
         type=float,
         metavar="X",
-        help="Rank beams by their log-probability over length to the X; above 0 favours longer.",
+        help="Rank beams by log-probability / length ** X; X above 0 favours longer ones.",
     ),
     click.option(
         "--early-stopping",
         type=click.Choice(["true", "false", "never"]),
-        help="End the search when N beams have ended, by an estimate, or only when none can win.",
+        help="Stop beam search once N beams have ended (true), by an estimate (false), or only "
+        "when no beam can win (never).",
     ),
-    click.option("--max-time", type=float, metavar="SECONDS", help="End after this time."),
+    click.option("--max-time", type=float, metavar="SECONDS", help="Stop after this time."),
     click.option(
         "--overflow",
         type=click.Choice(["error", "truncate-left", "slide"]),
         default="error",
         show_default=True,
-        help="Past the context: refuse, drop the oldest of the prompt, or go on with the newer "
-        "half entered anew.",
+        help="When the text exceeds the context: fail, drop the prompt's oldest tokens, or "
+        "continue from the newer half.",
     ),
-    click.option("--context-shift", "overflow", flag_value="slide", help="Same as slide."),
     click.option(
-        "--keep", type=int, default=0, metavar="N", help="Tokens at the start that always stay."
+        "--context-shift", "overflow", flag_value="slide", help="Same as --overflow slide."
+    ),
+    click.option(
+        "--keep",
+        type=int,
+        default=0,
+        metavar="N",
+        help="Keep the first N tokens when others are dropped.",
     ),
 )

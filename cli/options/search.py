@@ -24,7 +24,7 @@ TREES: Final = ("tot", "mcts")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFlags:
-    """What the command line says about the search."""
+    """The search options given."""
 
     method: str
     n: int
@@ -40,7 +40,7 @@ class SearchFlags:
 
 
 class Solver:
-    """The search that the options name, over one engine."""
+    """Runs the search that the options name on one engine."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Solver:
 
 
 def outcome_report(outcome: "Outcome") -> dict[str, Any]:
-    """What ``--json`` prints of one problem's outcome."""
+    """Build the object that ``--json`` prints."""
     names = ("prompt", "text", "answer", "score", "stopped")
     values = {name: getattr(outcome, name) for name in names}
     candidates = [_fields(candidate) for candidate in outcome.candidates]
@@ -113,7 +113,7 @@ def _fields(candidate: "Candidate") -> dict[str, Any]:
 
 
 def open_verifier(flags: SearchFlags, engine: "Engine", target: Target) -> "AnyVerifier | None":
-    """What ``--verifier`` names; None for the methods that need none."""
+    """Open the verifier that ``--verifier`` names; None if none is given."""
     from gpt2edge.runtime.search import (
         GenerativeVerifier,
         LikelihoodVerifier,
@@ -138,7 +138,7 @@ def open_verifier(flags: SearchFlags, engine: "Engine", target: Target) -> "AnyV
 
 
 def _function(path: Path, name: str) -> Any:
-    """A function, or an object with ``score`` or ``score_steps``, from a Python file."""
+    """Load a function, or an object with ``score`` or ``score_steps``, from a Python file."""
     spec = spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ValueError(f"no Python file at {str(path)!r} to take the verifier from")

@@ -1,4 +1,4 @@
-"""What the options of generation become over a model's own defaults."""
+"""Generation options merged over a model's own defaults."""
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -39,7 +39,7 @@ def resolve(
     engine: "Engine",
     extent: ExtentFlags | None = None,
 ) -> Settings:
-    """Effective settings: a flag wins over the model's generation_config.json, that over ours.
+    """Resolve the settings: flags, then the model's generation_config.json, then our defaults.
 
     A command without beams and overflow gives no ``extent``.
     """
@@ -76,7 +76,7 @@ def _stop(
     engine: "Engine",
     read: Callable[[str], str],
 ) -> "StopParams":
-    """The model's own end conditions, and over them what the flags say."""
+    """Merge the flags over the model's own end conditions."""
     given: dict[str, Any] = {"ignore_eos": ending.ignore_eos}
     if ending.stop:
         given["strings"] = tuple(map(read, ending.stop))
@@ -90,7 +90,7 @@ def _stop(
 def _ends(
     stop: "StopParams", ending: EndFlags, extent: ExtentFlags | None, engine: "Engine"
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Values and origins of what ends a completion; lengths that say nothing are left out."""
+    """Return values and origins of the end conditions, without lengths that have no effect."""
     defaults, limit = engine.defaults, ending.max_new_tokens
     longest = defaults.max_length if limit is None else None
     values: dict[str, Any] = {
@@ -124,7 +124,7 @@ def _given(
     engine: "Engine",
     read: Callable[[str], str],
 ) -> dict[str, Any]:
-    """What the flags say, by the names of ``SamplingParams``; ``read`` reads their texts."""
+    """Return the given flags by field of ``SamplingParams``; ``read`` unescapes texts."""
     given = {name: value for name, value in asdict(sampling).items() if value not in (None, ())}
     words = [_word(read(text), engine) for text in given.pop("bad_word", ())]
     words += [parse_ids(text) for text in given.pop("bad_words_ids", ())]
@@ -142,7 +142,7 @@ def _given(
 def _merged(
     given: Mapping[str, Any], engine: "Engine", *, beams: bool
 ) -> "tuple[SamplingParams, dict[str, str]]":
-    """The model's sampling with what is given, and the origin of every field."""
+    """Merge the given fields over the model's sampling; return it with every field's origin."""
     from gpt2edge.runtime.decoding.defaults import READ_ALWAYS, READ_TO_SAMPLE
     from gpt2edge.runtime.sampling.merge import merge_sampling
 
@@ -172,7 +172,7 @@ def _word(text: str, engine: "Engine") -> list[int]:
 
 
 def _bias(text: str) -> tuple[int, float]:
-    """A token id and what is added to its logit, in llama.cpp's notation."""
+    """Parse a token id and its logit bias, in llama.cpp's notation."""
     for sign in "+-":
         token_id, found, number = text.partition(sign)
         if found and token_id.isascii() and token_id.isdecimal():

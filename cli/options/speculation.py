@@ -1,4 +1,4 @@
-"""Options that save work and change no text: a prompt cache, guessed tokens."""
+"""Options that save work and change no text: a prompt cache, speculative decoding."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,33 +22,34 @@ SHORTCUT_OPTIONS: Final = (
         "--prompt-cache",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Keep prompts' keys and values in FILE, of 256 MiB at most: a prompt that begins like "
-        "an earlier one starts at once.",
+        help="Store the KV cache of prompts in FILE (at most 256 MiB) and reuse it for prompts "
+        "with the same beginning.",
     ),
     click.option(
         "--prompt-lookup",
         is_flag=True,
-        help="Guess tokens from the text so far; for texts that repeat their prompt.",
+        help="Speculative decoding with tokens copied from the text so far; for texts that repeat "
+        "their prompt.",
     ),
     click.option(
         "--draft-model",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
-        help="Guess tokens with this smaller model, which has the same tokenizer.",
+        help="Speculative decoding with this smaller model of the same tokenizer.",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortcuts:
-    """What the command line says about them."""
+    """The speculation and cache options given."""
 
     prompt_cache: Path | None
     prompt_lookup: bool
     draft_model: Path | None
 
     def load(self, target: Target) -> "Engine":
-        """The engine of ``target``, with the prompts of the file, where there is one."""
+        """Load the engine of ``target`` and, if the file exists, its prompt cache."""
         if self.prompt_lookup and self.draft_model is not None:
             raise click.UsageError("--prompt-lookup and --draft-model exclude each other.")
         path = self.prompt_cache
@@ -62,7 +63,7 @@ class Shortcuts:
         return engine
 
     def save(self, engine: "Engine", timing: "Timing") -> None:
-        """Write the file, where the prompt of ``timing`` was news."""
+        """Write the file if the prompt of ``timing`` was mostly new."""
         if self.prompt_cache is not None and timing.prompt_tokens - timing.reused_tokens >= _KNOWN:
             assert engine.prompt_cache is not None
             engine.prompt_cache.save(self.prompt_cache)

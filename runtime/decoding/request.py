@@ -210,7 +210,10 @@ class RequestBuilder:
         return token_ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """Text of token ids. Raises ValueError without a tokenizer, or for an id outside it."""
+        """Return the text of token ids.
+
+        Raises ValueError without a tokenizer, or for an id outside the vocabulary.
+        """
         if self.tokenizer is None:
             raise ValueError("this model has no tokenizer; it has token ids only")
         check_bool("skip_special_tokens", skip_special_tokens)
@@ -330,7 +333,7 @@ class RequestBuilder:
 def _whole_ids(
     prompt: Sequence[int], name: str, allowed: str = "a text, or a list of token ids"
 ) -> list[int]:
-    """The ids of a prompt that is no text. Raises ArgumentError for what is no list of them."""
+    """Return the ids of a prompt given as ids. Raises ArgumentError unless it is a list of ids."""
     token_ids = check_list(name, prompt, allowed)
     if any(isinstance(item, str) for item in token_ids):
         raise argument_error(name, prompt, f"{allowed}; generate_batch takes several prompts")

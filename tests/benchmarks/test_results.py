@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import fidelity, fingerprint, overhead, peer_quality, plan, startup, systems
+from benchmarks import (
+    fidelity,
+    fingerprint,
+    first_page,
+    overhead,
+    peer_quality,
+    plan,
+    startup,
+    systems,
+)
 from benchmarks import report as tables
+from benchmarks.result_files import read_rows
 from tests.conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -47,17 +57,58 @@ def test_tables_say_what_awaits_a_run() -> None:
         assert ("-dirty" in table) == (name in AWAITED), name
 
 
-def test_the_first_page_shows_no_such_figure_without_a_word() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    measured = text[text.index("<!-- begin measured -->") : text.index("<!-- end measured -->")]
-    for script in re.findall(r"-m benchmarks\.(\w+)", measured):
-        paragraph = next(
-            part for part in measured.split("\n\n") if f"-m benchmarks.{script}" in part
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "benchmarks").glob("*.md")))
+
+
+def test_no_page_shows_such_a_figure_without_a_word() -> None:
+    measured = [
+        paragraph
+        for page in PAGES
+        for block in re.findall(
+            r"<!-- begin measured -->\n(.*?)<!-- end measured -->",
+            page.read_text(encoding="utf-8"),
+            re.DOTALL,
         )
-        assert script not in AWAITED or "awaiting a run" in paragraph, script
-    starts = [line for line in measured.splitlines() if "start to first token" in line]
-    assert starts
-    assert all("†" in line and "command" not in line for line in starts)
+        for paragraph in block.split("\n\n")
+    ]
+    named = {
+        (script, paragraph)
+        for paragraph in measured
+        for script in re.findall(r"-m benchmarks\.(\w+)", paragraph)
+    }
+    assert {script for script, _ in named} >= {"quality", "startup"}
+    for script, paragraph in named:
+        assert ("awaiting a run" in paragraph) == (script in AWAITED), script
+
+
+def test_the_first_page_has_the_rows() -> None:
+    rows = read_rows(BENCHMARKS / "results" / "latency.jsonl")
+    assert not any(is_dirty(row["git_commit"]) for row in rows)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert first_page.BEGIN + first_page.table(rows) + first_page.END in text
+    assert first_page.CHART.read_text(encoding="utf-8") == first_page.chart(rows)
+
+
+def test_the_fastest_are_compared_by_bits() -> None:
+    def row(system: str, variant: str, speed: float) -> dict[str, Any]:
+        increase = {"value": 0.005, "standard_error": 0.001}
+        facts = {"system": system, "variant": variant, "label": f"{system} {variant}"}
+        return {**facts, "p50_ts": speed, "perplexity_increase": increase}
+
+    rows = [
+        row("gpt2edge", "fp32", 60),
+        row("gpt2edge", "int8", 2000),
+        row("gpt2edge", "int4", 300),
+        row("llama.cpp", "F32", 50),
+        row("llama.cpp", "Q8_0", 800),
+        row("llama.cpp", "Q4_0", 400),
+    ]
+    tests = ("pp512", "tg64@d32", "tg64@d944", "tg64@d32/b8", "tg64@d200/n16")
+    table = first_page.table([{**row, "test": test} for test in tests for row in rows])
+    found = [entry.split(" | ") for entry in table.splitlines()]
+    assert found[2][1:] == ["2,000 (int8, +0.50%)", "800 (llama.cpp Q8_0, +0.50%)", "2.50 |"]
+    assert found[3][1:] == ["300 (int4, +0.50%)", "400 (llama.cpp Q4_0, +0.50%)", "0.75 |"]
+    assert found[6][1:] == ["60 (fp32)", "50 (llama.cpp F32)", "1.20 |"]
 
 
 @pytest.fixture

@@ -13,14 +13,16 @@ from gpt2edge.runtime.search.search_session import SearchSession
 from gpt2edge.runtime.search.trees.text import render_text
 from tests.cli.running import error, invoke, output, output_json
 
-LENGTH = ["--tokens", 4, "--temperature", 0.9, "--seed", 3]
+LENGTH = ["-n", 4, "--temperature", 0.9, "--seed", 3]
 
 
 @pytest.fixture
 def tree_file(tiny_model: ModelDir, tmp_path: Path) -> Path:
     """A tree of two levels, three nodes each."""
     path = tmp_path / "tree.json"
-    output("branch", "-m", tiny_model.path, "--n", 2, "--depth", 2, *LENGTH, "--save", path, "he")
+    output(
+        "branch", "-m", tiny_model.path, "--samples", 2, "--depth", 2, *LENGTH, "--save", path, "he"
+    )
     return path
 
 
@@ -29,7 +31,7 @@ def test_it_grows_what_the_library_grows(tiny_model: ModelDir, tree_file: Path) 
     loom = Loom(Engine(tiny_model.path), "he", tokens=4, sampling=sampling)
     loom.grow(loom.tree.root, n=2, depth=2)
     assert Tree.load(tree_file).as_dict() == loom.tree.as_dict()
-    args = ["branch", "-m", tiny_model.path, "--n", 2, "--depth", 2, *LENGTH, "he"]
+    args = ["branch", "-m", tiny_model.path, "--samples", 2, "--depth", 2, *LENGTH, "he"]
     assert output(*args) == render_text(loom.tree) + "\n"
     report = output_json(*args)
     cost = report.pop("cost")
@@ -49,7 +51,18 @@ def test_a_saved_tree_is_shown_without_a_model(
 
 
 def test_a_saved_tree_goes_on(tiny_model: ModelDir, tree_file: Path) -> None:
-    args = ["branch", "-m", tiny_model.path, "--load", tree_file, "--at", 3, "--n", 2, *LENGTH]
+    args = [
+        "branch",
+        "-m",
+        tiny_model.path,
+        "--load",
+        tree_file,
+        "--at",
+        3,
+        "--samples",
+        2,
+        *LENGTH,
+    ]
     result = invoke(*args, "--save", tree_file)
     assert result.exit_code == 0, result.stderr
     tree = Tree.load(tree_file)
@@ -59,7 +72,7 @@ def test_a_saved_tree_goes_on(tiny_model: ModelDir, tree_file: Path) -> None:
 
 def test_a_conversation(tiny_model: ModelDir, tmp_path: Path) -> None:
     path = tmp_path / "tree.json"
-    args = ["branch", "-m", tiny_model.path, "-i", "--n", 2, *LENGTH, "--save", path, "he"]
+    args = ["branch", "-m", tiny_model.path, "-i", "--samples", 2, *LENGTH, "--save", path, "he"]
     result = invoke(*args, stdin="m\n2\n1\nb\n9\nnonsense\ns\nq\n")
     assert result.exit_code == 0, result.stderr
     tree = Tree.load(path)
@@ -125,7 +138,7 @@ def test_markup_in_a_text_is_no_markup(tmp_path: Path, monkeypatch: pytest.Monke
         (["--load", "tree.json", "he"], "either PROMPT or --load", 2),
         (["--at", 5, "he"], "the tree has the nodes 0 to 0", 1),
         (["--temperature", 0, "he"], "would all be the same", 1),
-        (["--tokens", 500, "he"], "tokens is 500", 1),
+        (["-n", 500, "he"], "--max-new-tokens is 500", 1),
         (["--load", "none.json"], "none.json: No such file", 1),
         ([], "Missing argument 'PROMPT'", 2),
     ],

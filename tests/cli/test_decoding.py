@@ -67,7 +67,7 @@ def test_a_bad_word_is_not_written(tiny_model: ModelDir, engine: Engine) -> None
 def test_n_best_beams_are_shown_best_first(tiny_model: ModelDir) -> None:
     args = ["generate", "-m", tiny_model.path, "-n", 8, "--num-beams", 4, PROMPT]
     best = output_json(*args)
-    ranked = output_json(*args, "--num-return-sequences", 4)["completions"]
+    ranked = output_json(*args, "--samples", 4)["completions"]
     assert best["token_ids"] == ranked[0]["token_ids"]
     scores = [completion["score"] for completion in ranked]
     assert scores == sorted(scores, reverse=True)
@@ -120,7 +120,7 @@ def test_past_the_context(tiny_model: ModelDir) -> None:
     ("flags", "message"),
     [
         (["--num-beams", 0], "--num-beams is 0"),
-        (["--num-beams", 2, "--num-return-sequences", 3], "--num-return-sequences is 3"),
+        (["--num-beams", 2, "--samples", 3], "--samples is 3"),
         (["--keep", -1], "keep is -1"),
         (["--max-time", 0], "--max-time is 0"),
         (["--bad-word", ""], "--bad-word is empty"),

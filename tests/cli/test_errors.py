@@ -42,8 +42,8 @@ def test_values_out_of_range(tiny_model: ModelDir, flags: list[object], words: s
     "flags",
     [
         ["--temperature", "warm"],
-        ["--num-return-sequences", 0],
-        ["--num-return-sequences", 10**9],
+        ["--samples", 0],
+        ["--samples", 10**9],
         ["--threads", 0],
         ["--threads", 10**9],
         ["--nonsense"],
@@ -157,8 +157,8 @@ def test_damaged_file_is_named(tiny_model: ModelDir, tmp_path: Path) -> None:
 )
 def test_a_text_that_begins_with_a_dash_is_told_how(args: list[str]) -> None:
     line = error(*args, code=2)
-    assert line.endswith("A text that begins with '-' is written behind '--'.")
+    assert line.endswith("Write a text that begins with '-' after '--'.")
 
 
 def test_a_command_without_texts_gives_no_such_hint() -> None:
-    assert "behind '--'" not in error("doctor", "--nonsense", code=2)
+    assert "after '--'" not in error("doctor", "--nonsense", code=2)

@@ -113,7 +113,7 @@ def test_reported_seed_makes_the_same_text_again(tiny_model: ModelDir) -> None:
 
 def test_several_sequences(tiny_model: ModelDir, engine: Engine) -> None:
     args = ["generate", "-m", tiny_model.path, "-n", 6, "--temp", 1, "--seed", 1, "hello"]
-    args += ["--num-return-sequences", 3]
+    args += ["--samples", 3]
     report = output_json(*args)
     texts = [completion["text"] for completion in report["completions"]]
     sampling = SamplingParams(temperature=1, seed=1)
@@ -188,7 +188,7 @@ def test_repeat_penalty_leaves_the_default_greedy(tiny_model: ModelDir) -> None:
 
 
 def test_several_greedy_sequences_are_refused(tiny_model: ModelDir) -> None:
-    line = error("generate", "-m", tiny_model.path, "--num-return-sequences", 2, "hello")
+    line = error("generate", "-m", tiny_model.path, "--samples", 2, "hello")
     assert "pass --temperature" in line
 
 

@@ -10,7 +10,7 @@ from gpt2edge import ModelDir
 from tests.cli.running import error, invoke, output, start
 
 PROMPTS = [f"he {number}" for number in range(8)]
-SEARCH = ["--n", 4, "-n", 8, "--temperature", 0.9, "--seed", 3]
+SEARCH = ["--samples", 4, "-n", 8, "--temperature", 0.9, "--seed", 3]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,17 @@ def test_a_verifier_accepts(tiny_model: ModelDir, tmp_path: Path) -> None:
 
 def test_no_vote_ends_early(tiny_model: ModelDir, tmp_path: Path) -> None:
     problem = tmp_path / "problem.jsonl"
-    args = ["solve", "-m", tiny_model.path, *SEARCH[2:], "--n", 40, "--problems", problem, "--json"]
+    args = [
+        "solve",
+        "-m",
+        tiny_model.path,
+        *SEARCH[2:],
+        "--samples",
+        40,
+        "--problems",
+        problem,
+        "--json",
+    ]
     problem.write_text(json.dumps({"prompt": "he 0", "answer": "5"}))
     harvested = json.loads(output(*args, "--harvest", tmp_path / "right.jsonl"))
     assert harvested["stopped"] == "done"

@@ -142,10 +142,10 @@ def test_generate_leaves_nothing_of_its_waits(tiny_model: ModelDir) -> None:
         ("perplexity -m {model} --text {text} --context 32", ["scoring"], "loading"),
         ("bench {model} -p 8 -n 2 -r 2", ["measuring"], "loading"),
         ("generate -m {model} --json -n 4 hi", [], "writing, 3 tokens so far"),
-        ("generate -m {model} --num-return-sequences 2 -n 4 --temperature 1 hi", [], "writing, "),
+        ("generate -m {model} --samples 2 -n 4 --temperature 1 hi", [], "writing, "),
         ("score -m {model} hi ho", [], "scoring"),
-        ("solve -m {model} --n 2 -n 4 hi", [], "searching"),
-        ("branch -m {model} --tokens 2 hi", [], "growing the tree"),
+        ("solve -m {model} --samples 2 -n 4 hi", [], "searching"),
+        ("branch -m {model} -n 2 hi", [], "growing the tree"),
         ("inspect {model}", [], "hashing every file"),
     ],
 )

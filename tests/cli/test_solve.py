@@ -54,7 +54,7 @@ def test_greedy_is_greedy(tiny_model: ModelDir) -> None:
 
 
 def test_the_majority_is_the_librarys(tiny_model: ModelDir) -> None:
-    args = ["solve", "-m", tiny_model.path, "--n", 5, *LENGTH, "--temperature", 0.9, "hello"]
+    args = ["solve", "-m", tiny_model.path, "--samples", 5, *LENGTH, "--temperature", 0.9, "hello"]
     report = output_json(*args)
     sampling = SamplingParams(temperature=0.9, seed=3)
     engine = Engine(tiny_model.path)
@@ -74,7 +74,17 @@ def test_the_majority_is_the_librarys(tiny_model: ModelDir) -> None:
 
 @pytest.mark.parametrize("method", ["best-of-n", "beam", "dvts", "adaptive", "tot", "mcts"])
 def test_every_method_under_a_function(tiny_model: ModelDir, checks: Path, method: str) -> None:
-    args = ["--method", method, "--verifier", f"{checks}:score", "--n", 4, "--width", 2, *LENGTH]
+    args = [
+        "--method",
+        method,
+        "--verifier",
+        f"{checks}:score",
+        "--samples",
+        4,
+        "--width",
+        2,
+        *LENGTH,
+    ]
     report = output_json("solve", "-m", tiny_model.path, *args, "hello")
     assert report["score"] == pytest.approx(len(set(report["text"])) / 200)
     assert report["cost"]["verifier_calls"] > 0
@@ -91,7 +101,7 @@ def test_a_policy_says_how_much(tiny_model: ModelDir, checks: Path, tmp_path: Pa
     args = ["solve", "-m", tiny_model.path, "--method", "adaptive", *LENGTH, "hello"]
     own = ["--policy", tmp_path / "policy.json", "--verifier", f"{checks}:score"]
     assert len(output_json(*args, *own)["candidates"]) == 7
-    report = output_json(*args, "--n", 6, "--temperature", 1.5)
+    report = output_json(*args, "--samples", 6, "--temperature", 1.5)
     assert [c["score"] for c in report["candidates"]] == [None] * 6
 
 
@@ -101,7 +111,7 @@ def test_models_as_verifiers(
     tiny_model: ModelDir, value_model: Path, spec: str, method: str
 ) -> None:
     verifier = value_model if spec == "model" else spec
-    args = ["--method", method, "--verifier", verifier, "--n", 4, "--width", 2, *LENGTH]
+    args = ["--method", method, "--verifier", verifier, "--samples", 4, "--width", 2, *LENGTH]
     report = output_json("solve", "-m", tiny_model.path, *args, "hello")
     assert 0 < report["score"] <= 1
     scores = [c["score"] for c in report["candidates"] if c["score"] is not None]
@@ -111,7 +121,7 @@ def test_models_as_verifiers(
 def test_problems_are_counted(tiny_model: ModelDir, tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     prompts = ["one", "two", "three"]
-    args = ["solve", "-m", tiny_model.path, "--n", 3, *LENGTH, "--problems", path]
+    args = ["solve", "-m", tiny_model.path, "--samples", 3, *LENGTH, "--problems", path]
     path.write_text("\n".join(json.dumps({"prompt": p}) for p in prompts) + "\n\n")
     found = [json.loads(line)["answer"] for line in output(*args, "--json").splitlines()]
     assert len(found) == 3
@@ -129,7 +139,7 @@ def test_problems_are_counted(tiny_model: ModelDir, tmp_path: Path) -> None:
 
 def test_a_tree_is_shown_and_saved(tiny_model: ModelDir, checks: Path, tmp_path: Path) -> None:
     path = tmp_path / "tree.json"
-    args = ["--method", "mcts", "--verifier", f"{checks}:score", "--n", 6, *LENGTH]
+    args = ["--method", "mcts", "--verifier", f"{checks}:score", "--samples", 6, *LENGTH]
     result = invoke(
         *("solve", "-m", tiny_model.path, *args, "--show-tree", "--tree", path),
         *("--html", tmp_path / "tree.html", "-v", "hello"),
@@ -145,7 +155,7 @@ def test_a_tree_is_shown_and_saved(tiny_model: ModelDir, checks: Path, tmp_path:
 
 
 def test_a_budget_gives_the_best_so_far(tiny_model: ModelDir) -> None:
-    args = ["--n", 4, "-n", 50, "--budget-tokens", 20, "hello"]
+    args = ["--samples", 4, "-n", 50, "--budget-tokens", 20, "hello"]
     report = output_json("solve", "-m", tiny_model.path, *args)
     assert report["stopped"] == "tokens"
     assert report["cost"]["generated_tokens"] <= 20
@@ -162,7 +172,7 @@ def test_ctrl_c_prints_the_best_so_far(
         original(self, tokens=tokens, calls=calls)
 
     monkeypatch.setattr(SearchSession, "_check", interrupted)
-    result = invoke("solve", "-m", tiny_model.path, "--n", 4, "-n", 30, "--json", "hello")
+    result = invoke("solve", "-m", tiny_model.path, "--samples", 4, "-n", 30, "--json", "hello")
     assert result.exit_code == 130
     report: dict[str, Any] = json.loads(result.stdout)
     assert report["stopped"] == "interrupted"
@@ -181,7 +191,7 @@ def test_ctrl_c_prints_the_best_so_far(
         (["--problems", "-", "extra"], "either PROMPT or --problems", 2),
         (["--temperature", 0, "x"], "would all be the same", 1),
         (["--budget-tokens", 0, "x"], "'--budget-tokens': 0 is not in the range", 2),
-        (["--method", "beam", "--n", 5, "--verifier", "likelihood", "x"], "multiple", 1),
+        (["--method", "beam", "--samples", 5, "--verifier", "likelihood", "x"], "multiple", 1),
         (["--method", "beam", "--verifier", "none.py:f", "x"], "no Python file at", 1),
         (["--method", "beam", "--verifier", "no/folder", "x"], "no model folder", 1),
     ],

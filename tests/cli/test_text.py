@@ -38,7 +38,7 @@ def test_text_files(tiny_model: ModelDir, tmp_path: Path) -> None:
 
 def test_problems(tiny_model: ModelDir, tmp_path: Path) -> None:
     (tmp_path / "problems").write_bytes(BOM + b'{"prompt": "a\\r\\nb"}\r\n\r\n')
-    args = ["solve", "-m", tiny_model.path, "-n", 2, "--n", 1, "--method", "majority"]
+    args = ["solve", "-m", tiny_model.path, "-n", 2, "--samples", 1, "--method", "majority"]
     report = output_json(*args, "--problems", tmp_path / "problems")
     assert report["prompt"] == "a\r\nb"  # as JSON spells it
 

@@ -68,7 +68,7 @@ class Adaptive(Strategy):
         if self.verifier is None:
             return candidates
         scorer = BestOfN(verifier=self.verifier, aggregate=self.aggregate, step=self.step)
-        return scorer.judge(work, candidates)
+        return scorer.score(work, candidates)
 
     def _beam(self, arm: Allocation) -> StepBeam:
         assert self.verifier is not None

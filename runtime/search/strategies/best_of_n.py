@@ -50,7 +50,7 @@ class BestOfN(Strategy):
         with work:
             for _ in work.grow(group, keep=False):
                 pass
-        candidates = self.judge(work, candidates_of(group, self.answer))
+        candidates = self.score(work, candidates_of(group, self.answer))
         judged = [candidate for candidate in candidates if candidate.score is not None]
         return SearchResult(
             best=pick(judged or candidates, self.choose, self.top_k),
@@ -59,7 +59,7 @@ class BestOfN(Strategy):
             stopped=work.stopped,
         )
 
-    def judge(self, work: SearchSession, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def score(self, work: SearchSession, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, the complete ones with scores unless Ctrl-C was pressed."""
         complete = [candidate for candidate in candidates if candidate.is_whole]
         scorer = CandidateScorer(self.verifier, self.aggregate, self.step)
