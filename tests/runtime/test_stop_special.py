@@ -1,8 +1,8 @@
 """Stop strings that hold special tokens: found in the spelled text, and never shown."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ class Dictation:
         self._token_ids = [*engine.encode(text), END]
 
     def __call__(
-        self, token_ids: Sequence[int], logits: NDArray[np.float32]
+        self, token_ids: NDArray[np.int64], logits: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         at = min(len(token_ids) - 1, len(self._token_ids) - 1)
         logits[:] = -100
@@ -97,7 +97,7 @@ def test_it_is_found_where_the_spelled_text_has_it(
 
 def test_all_ways_to_generate_end_there(engine: Engine) -> None:
     text = "ab\n<|user|>cd"
-    arguments = {
+    arguments: dict[str, Any] = {
         "max_new_tokens": 12,
         "stop": STOP,
         "logprobs": 2,
@@ -106,9 +106,9 @@ def test_all_ways_to_generate_end_there(engine: Engine) -> None:
     expected = engine.generate("h", **arguments)
     assert expected.text == "ab"
     assert [len(expected.logprobs), len(expected.top_logprobs)] == [4, 4]
-    assert expected.top_logprobs[0][0].text == engine.tokenizer.piece(
-        expected.top_logprobs[0][0].token_id
-    )
+    assert engine.tokenizer is not None
+    likeliest_token = expected.top_logprobs[0][0]
+    assert likeliest_token.text == engine.tokenizer.piece(likeliest_token.token_id)
     stream = engine.stream("h", **arguments)
     assert [chunk.text for chunk in stream] == ["a", "b", "", ""]
     assert stream.completion.token_ids == expected.token_ids
@@ -168,7 +168,7 @@ def test_special_tokens_are_shown_where_they_are_asked_for(engine: Engine, folde
     assert engine.tokenizer is not None
     assert engine.tokenizer.decode(engine.encode(text), skip_special_tokens=False) == text
     with pytest.raises(ValueError, match="skip_special_tokens is 1; it must be True or False"):
-        engine.generate("h", skip_special_tokens=1)
+        engine.generate("h", skip_special_tokens=1)  # type: ignore[arg-type]
 
 
 def test_a_search_s_lines_may_end_with_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Library
 from tokenizers import processors
 
@@ -126,13 +127,10 @@ def test_text_is_completed_as_its_ids_are(engine: Engine) -> None:
         assert batch[0].token_ids == batch[1].token_ids
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    wide = logits.astype(np.float64)
-    return (
-        wide
-        - np.log(np.exp(wide - wide.max(-1, keepdims=True)).sum(-1, keepdims=True))
-        - (wide.max(-1, keepdims=True))
-    )
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    wide = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    result: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(-1, keepdims=True))
+    return result
 
 
 def test_a_score_has_no_begin_in_its_middle(engine: Engine, bare: Engine) -> None:
