@@ -11,7 +11,7 @@ from gpt2edge._lazy import lazy_names
 if TYPE_CHECKING:
     from gpt2edge.runtime.cache.kv_cache import CacheLayout, KVCache
     from gpt2edge.runtime.cache.prompt_cache import PromptCache
-    from gpt2edge.runtime.decoding.branching import Branch, Branching
+    from gpt2edge.runtime.decoding.branching import Branch, Branching, Member
     from gpt2edge.runtime.decoding.decoder import Decoder
     from gpt2edge.runtime.decoding.defaults import GenerationDefaults
     from gpt2edge.runtime.decoding.forward import (
@@ -36,6 +36,7 @@ __all__ = [
     "GenerationDefaults",
     "Ids",
     "KVCache",
+    "Member",
     "PromptCache",
     "Scheduler",
     "SequenceSpeculation",
@@ -58,6 +59,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "GenerationDefaults": "gpt2edge.runtime.decoding.defaults",
             "Ids": "gpt2edge.runtime.sampling.processors",
             "KVCache": "gpt2edge.runtime.cache.kv_cache",
+            "Member": "gpt2edge.runtime.decoding.branching",
             "PromptCache": "gpt2edge.runtime.cache.prompt_cache",
             "Scheduler": "gpt2edge.runtime.decoding.scheduler",
             "SequenceSpeculation": "gpt2edge.runtime.decoding.forward",

@@ -86,8 +86,7 @@ class Engine:
 
     def _new_prompt_cache(self) -> "PromptCache | None":
         """Create the prompt cache that the options ask for; its module is loaded only then."""
-        size = self.options.prompt_cache_bytes
-        if not size:
+        if not (size := self.options.prompt_cache_bytes):
             return None
         from gpt2edge.runtime.cache.prompt_cache import PromptCache
 
@@ -99,9 +98,8 @@ class Engine:
             return None
         from gpt2edge.runtime.speculative.speculation import Speculator
 
-        options = replace(self.options, speculation=None, prompt_cache_bytes=0)
-        load_draft = partial(Engine, options=options)
-        return Speculator.of(self.options.speculation, self.model, load_draft)
+        plain = replace(self.options, speculation=None, prompt_cache_bytes=0)
+        return Speculator.of(self.options.speculation, self.model, partial(Engine, options=plain))
 
     def __repr__(self) -> str:
         recipe, config = self.model.manifest.recipe_name, self.config

@@ -568,7 +568,7 @@ UNCHECKED: Final = {
     *("GenerationDefaults", "ModelConfig", "PromptCache", "Tokenizer", "Ids"),  # read from files
     *("CacheLayout", "Decoder", "KVCache", "StreamDecoder"),  # called for every token
     *("Generation", "Request", "Scheduler", "Stream"),  # made by an engine, which checks
-    *("Branch", "Branching", "Entered", "Evaluate", "Forward"),  # what others write
+    *("Branch", "Branching", "Member", "Entered", "Evaluate", "Forward"),  # what others write
     *("SequenceSpeculation", "SpeculationSource"),
     *(
         "Candidate",
