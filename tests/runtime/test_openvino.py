@@ -75,5 +75,5 @@ def test_what_openvino_cannot_start_is_an_error(
 
 def test_the_fused_graph_stays_on_the_cpu(tmp_path: Path) -> None:
     export_checkpoint(ROOT / "tests" / "data" / "tiny", tmp_path / "fused")
-    with pytest.raises(ProviderError, match="export it with --profile portable"):
+    with pytest.raises(ProviderError, match="export it with the profile portable"):
         gpt2edge.load(tmp_path / "fused", providers=["openvino"])
