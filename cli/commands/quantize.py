@@ -51,15 +51,15 @@ class _Comparison:
 
     source: "ModelDir"
     judging: Judging
+    text: str | None
     measured: list[Any] = field(default_factory=list)
 
     def __call__(self, model: "ModelDir") -> None:
         from gpt2edge.errors import QuantizationError
 
-        if self.judging.path is None:
+        if self.text is None:
             return
-        text = read_file(self.judging.path)
-        self.measured = list(measure(self.source, model, text, context=self.judging.context))
+        self.measured = list(measure(self.source, model, self.text, context=self.judging.context))
         increase = self.measured[0].perplexity_increase.value
         limit = self.judging.max_perplexity_increase
         if limit is not None and not 100 * increase <= limit:
@@ -170,9 +170,11 @@ def quantize(
 
     judging.check_usage()
     source = ModelDir.open(model)
+    text = None
     if judging.path is not None:
         source.require_language_model()
-    judge = _Comparison(source, judging)
+        text = read_file(judging.path)  # before the work: a mistyped path costs no minute
+    judge = _Comparison(source, judging, text)
     with watched("reading the model") as progress:
         result, choice = quantize_by_name(
             source,

@@ -231,3 +231,14 @@ def test_what_people_read_is_what_machines_read(
     increase = report["perplexity_increase"]
     assert f"{increase['value']:+.3%} ± {increase['standard_error']:.3%}" in shown
     assert len(set(errors.values())) > 2
+
+
+def test_a_text_that_is_absent_is_named_before_any_work(
+    tiny_model: ModelDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was quantized first")
+
+    monkeypatch.setattr("gpt2edge.quant.by_name.quantize_by_name", never)
+    line = error("quantize", tiny_model.path, tmp_path / "out", "--text", tmp_path / "absent.txt")
+    assert line == f"Error: {tmp_path / 'absent.txt'}: No such file or directory"
