@@ -1,0 +1,1 @@
+"""The library of kernels of our own, and what runs of it here."""
