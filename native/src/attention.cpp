@@ -292,11 +292,11 @@ GPT2EDGE_EXPORT const char* gpt2edge_attention(
     int head_dim, float scale, int64_t first, float* out) {
   using namespace gpt2edge;
   const AttentionKernels* variants[] = {
-      &kAttentionPortable,
+      &kAttention_portable,
 #if defined(__x86_64__) || defined(_M_X64)
-      &kAttentionAvx2, &kAttentionAvx512,
+      &kAttention_avx2, &kAttention_avxvnni, &kAttention_avx512vnni,
 #elif defined(__aarch64__)
-      &kAttentionNeon,
+      &kAttention_neon, &kAttention_dotprod, &kAttention_i8mm,
 #endif
   };
   constexpr int kVariants = sizeof(variants) / sizeof(variants[0]);

@@ -73,12 +73,15 @@ struct AttentionKernels {
   void (*finish)(const AttentionCall&, const QuerySet&, int head, const float* states);
 };
 
-extern const AttentionKernels kAttentionPortable;
+extern const AttentionKernels kAttention_portable;
 #if defined(__x86_64__) || defined(_M_X64)
-extern const AttentionKernels kAttentionAvx2;
-extern const AttentionKernels kAttentionAvx512;
+extern const AttentionKernels kAttention_avx2;
+extern const AttentionKernels kAttention_avxvnni;
+extern const AttentionKernels kAttention_avx512vnni;
 #elif defined(__aarch64__)
-extern const AttentionKernels kAttentionNeon;
+extern const AttentionKernels kAttention_neon;
+extern const AttentionKernels kAttention_dotprod;
+extern const AttentionKernels kAttention_i8mm;
 #endif
 
 // Runs fn(data, 0) to fn(data, count - 1), in any order, on any threads.

@@ -1,5 +1,4 @@
-// The kernels of attention, compiled once for each variant: GPT2EDGE_VARIANT is Avx512, Avx2, Neon
-// or Portable. Every sum has an order that depends on positions only, so that a row's result is the
+// The kernels of attention, compiled once for each variant, GPT2EDGE_VARIANT. Every sum has an order that depends on positions only, so that a row's result is the
 // same bits alone, in any batch, in any chunk, with shared or copied beginnings, on any variant.
 #include "attention.h"
 #include "lanes.h"
@@ -428,7 +427,7 @@ void finish(const AttentionCall& call, const QuerySet& set, int head, const floa
 
 #define GPT2EDGE_JOINED(a, b) a##b
 #define GPT2EDGE_NAMED(a, b) GPT2EDGE_JOINED(a, b)
-extern const AttentionKernels GPT2EDGE_NAMED(kAttention, GPT2EDGE_VARIANT);
-const AttentionKernels GPT2EDGE_NAMED(kAttention, GPT2EDGE_VARIANT) = {write, attend_set, finish};
+extern const AttentionKernels GPT2EDGE_NAMED(kAttention_, GPT2EDGE_VARIANT);
+const AttentionKernels GPT2EDGE_NAMED(kAttention_, GPT2EDGE_VARIANT) = {write, attend_set, finish};
 
 }  // namespace gpt2edge

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#if defined(GPT2EDGE_IS_PORTABLE)
+#define GPT2EDGE_LANES_PORTABLE 1
+#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define GPT2EDGE_LANES_AVX512 1
 #include <immintrin.h>
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -322,7 +324,7 @@ GPT2EDGE_INLINE Lanes sub(Lanes x, Lanes y) { GPT2EDGE_EACH(x.v[i] - y.v[i]); }
 GPT2EDGE_INLINE Lanes mul(Lanes x, Lanes y) { GPT2EDGE_EACH(x.v[i] * y.v[i]); }
 GPT2EDGE_INLINE Lanes div(Lanes x, Lanes y) { GPT2EDGE_EACH(x.v[i] / y.v[i]); }
 GPT2EDGE_INLINE Lanes max(Lanes x, Lanes y) { GPT2EDGE_EACH(x.v[i] > y.v[i] ? x.v[i] : y.v[i]); }
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 GPT2EDGE_INLINE Lanes fma(Lanes x, Lanes y, Lanes z) {
   GPT2EDGE_EACH(__builtin_fmaf(x.v[i], y.v[i], z.v[i]));
 }
