@@ -1,1 +1,1 @@
-"""The library of kernels of our own, and what runs of it here."""
+"""Kernels of our own: their sources, the program that builds them, and the library's entry."""
