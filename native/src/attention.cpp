@@ -10,6 +10,8 @@
 namespace gpt2edge {
 namespace {
 
+const AttentionKernels kVariantKernels[] = {GPT2EDGE_TABLE(kAttention)};
+constexpr int kVariants = sizeof(kVariantKernels) / sizeof(kVariantKernels[0]);
 constexpr int64_t kMostHeads = 1 << 16;
 constexpr int64_t kMostLayers = 1 << 16;
 constexpr int64_t kMostQueries = 1 << 24;
@@ -254,6 +256,8 @@ bool cache_shape(int type, int64_t layers, int64_t heads, int64_t head_dim, Cach
   return true;
 }
 
+const AttentionKernels& attention_kernels(int variant) { return kVariantKernels[variant]; }
+
 const char* attend(AttentionCall call, int64_t blocks, const AttentionKernels& kernels,
                    const Parallel& parallel) {
   if (call.batch < 0 || call.sequence < 0 || call.width < 0 ||
@@ -273,12 +277,6 @@ const char* attend(AttentionCall call, int64_t blocks, const AttentionKernels& k
 
 // ---- for tests, by ctypes: one thread, the items from `first` on, round about
 
-#if defined(_WIN32)
-#define GPT2EDGE_EXPORT extern "C" __declspec(dllexport)
-#else
-#define GPT2EDGE_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
-
 GPT2EDGE_EXPORT int64_t gpt2edge_cache_layer_bytes(int type, int64_t heads, int64_t head_dim) {
   gpt2edge::CacheShape shape;
   bool known = gpt2edge::cache_shape(type, 1, heads, head_dim, &shape);
@@ -291,15 +289,6 @@ GPT2EDGE_EXPORT const char* gpt2edge_attention(
     int width, const int32_t* last, int batch, int sequence, int layers, int layer, int heads,
     int head_dim, float scale, int64_t first, float* out) {
   using namespace gpt2edge;
-  const AttentionKernels* variants[] = {
-      &kAttention_portable,
-#if defined(__x86_64__) || defined(_M_X64)
-      &kAttention_avx2, &kAttention_avxvnni, &kAttention_avx512vnni,
-#elif defined(__aarch64__)
-      &kAttention_neon, &kAttention_dotprod, &kAttention_i8mm,
-#endif
-  };
-  constexpr int kVariants = sizeof(variants) / sizeof(variants[0]);
   if (variant < 0 || variant >= kVariants) return "no such variant";
   AttentionCall call{};
   if (!cache_shape(type, layers, heads, head_dim, &call.shape)) return "no such cache";
@@ -312,5 +301,5 @@ GPT2EDGE_EXPORT const char* gpt2edge_attention(
                    for (size_t i = 0; i < count; ++i) fn(data, (i + begin) % count);
                  },
                  &first};
-  return attend(call, blocks, *variants[variant], round);
+  return attend(call, blocks, attention_kernels(variant), round);
 }

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "isa.h"
+
 namespace gpt2edge {
 
 constexpr int kBlockTokens = 16;   // tokens of a block of the cache
@@ -73,16 +75,10 @@ struct AttentionKernels {
   void (*finish)(const AttentionCall&, const QuerySet&, int head, const float* states);
 };
 
-extern const AttentionKernels kAttention_portable;
-#if defined(__x86_64__) || defined(_M_X64)
-extern const AttentionKernels kAttention_avx2;
-extern const AttentionKernels kAttention_avxvnni;
-extern const AttentionKernels kAttention_avx512vnni;
-#elif defined(__aarch64__)
-extern const AttentionKernels kAttention_neon;
-extern const AttentionKernels kAttention_dotprod;
-extern const AttentionKernels kAttention_i8mm;
-#endif
+GPT2EDGE_DECLARE(const AttentionKernels, kAttention);
+
+// The kernels of a variant that exists.
+const AttentionKernels& attention_kernels(int variant);
 
 // Runs fn(data, 0) to fn(data, count - 1), in any order, on any threads.
 struct Parallel {

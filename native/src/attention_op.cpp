@@ -16,19 +16,6 @@
 namespace gpt2edge {
 namespace {
 
-const AttentionKernels* const kKernels[] = {
-    &kAttention_portable,
-#if defined(__x86_64__) || defined(_M_X64)
-    &kAttention_avx2,
-    &kAttention_avxvnni,
-    &kAttention_avx512vnni,
-#elif defined(__aarch64__)
-    &kAttention_neon,
-    &kAttention_dotprod,
-    &kAttention_i8mm,
-#endif
-};
-
 struct Kernel {
   int64_t heads, head_dim, layer, type;
   float scale;
@@ -108,7 +95,7 @@ OrtStatus* run(const Kernel& kernel, OrtKernelContext* context) {
                       }
                     },
                     context};
-  const char* error = attend(call, pool.dims[0], *kKernels[variant()], parallel);
+  const char* error = attend(call, pool.dims[0], attention_kernels(variant()), parallel);
   return error ? invalid(error) : nullptr;
 }
 

@@ -1,6 +1,7 @@
 // The kernels of attention, compiled once for each variant, GPT2EDGE_VARIANT. Every sum has an order that depends on positions only, so that a row's result is the
 // same bits alone, in any batch, in any chunk, with shared or copied beginnings, on any variant.
 #include "attention.h"
+#include "isa.h"
 #include "lanes.h"
 
 namespace gpt2edge {
@@ -425,9 +426,7 @@ void finish(const AttentionCall& call, const QuerySet& set, int head, const floa
 
 }  // namespace
 
-#define GPT2EDGE_JOINED(a, b) a##b
-#define GPT2EDGE_NAMED(a, b) GPT2EDGE_JOINED(a, b)
-extern const AttentionKernels GPT2EDGE_NAMED(kAttention_, GPT2EDGE_VARIANT);
-const AttentionKernels GPT2EDGE_NAMED(kAttention_, GPT2EDGE_VARIANT) = {write, attend_set, finish};
+extern const AttentionKernels GPT2EDGE_NAME(kAttention);
+const AttentionKernels GPT2EDGE_NAME(kAttention) = {write, attend_set, finish};
 
 }  // namespace gpt2edge

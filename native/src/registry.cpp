@@ -1,5 +1,7 @@
 #include "registry.h"
 
+#include "isa.h"
+
 namespace gpt2edge {
 namespace {
 
@@ -29,11 +31,6 @@ OrtStatus* read_input(const OrtKernelContext* context, size_t index, Tensor* ten
 
 }  // namespace gpt2edge
 
-#if defined(_WIN32)
-#define GPT2EDGE_EXPORT extern "C" __declspec(dllexport)
-#else
-#define GPT2EDGE_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 // onnxruntime calls it where SessionOptions.register_custom_ops_library names this library.
 GPT2EDGE_EXPORT gpt2edge::OrtStatus* RegisterCustomOps(gpt2edge::OrtSessionOptions* options,

@@ -5,6 +5,7 @@ tree of known prefixes; whoever is about to write to a block that others hold co
 idea is PagedAttention's: Kwon et al. 2023, "vLLM", arXiv 2309.06180.)
 """
 
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -144,3 +145,36 @@ def _release(pool: BlockPool, table: NDArray[np.int32], held: list[int]) -> None
     for row, count in enumerate(held):
         pool.drop(table[row, :count].tolist())
     pool.unreserve(table.size)
+
+
+class BlockPools:
+    """Gives every cache of an engine a pool: one for all that fit in it, else one of its own."""
+
+    def __init__(self, layout: BlockLayout, budget: int) -> None:
+        self._layout = layout
+        self._blocks = max(1, budget // layout.block_bytes)
+        """Of the shared pool; it takes address space, not memory."""
+        self._shared: BlockPool | None = None
+        self._lock = threading.Lock()
+
+    def cache(self, rows: int, max_length: int) -> PagedCache:
+        """Return an empty cache for ``rows`` sequences of up to ``max_length`` tokens."""
+        needed = rows * self._layout.blocks_for(max_length)
+        with self._lock:
+            if self._shared is None:
+                self._shared = self._new(needed)
+            try:
+                return PagedCache(rows, max_length, self._shared)
+            except MemoryError:
+                return PagedCache(rows, max_length, BlockPool(needed, self._layout))
+
+    def clear(self) -> None:
+        """Let go of the shared pool; caches that use it keep it."""
+        with self._lock:
+            self._shared = None
+
+    def _new(self, needed: int) -> BlockPool:
+        try:
+            return BlockPool(max(needed, self._blocks), self._layout)
+        except OSError:  # the system does not promise so much
+            return BlockPool(needed, self._layout)
