@@ -64,6 +64,10 @@ class BlockLayout(CacheLayout):
         """Return how many blocks hold that many tokens of a row."""
         return -(-tokens // BLOCK_TOKENS)
 
+    def row_bytes(self, tokens: int) -> int:
+        """Return the bytes of the blocks of a row that holds that many tokens."""
+        return self.blocks_for(tokens) * self.block_bytes
+
     def views(self, memory: NDArray[np.uint8]) -> "BlockViews":
         """Return keys, values and scales of all blocks in ``memory`` [blocks, block_bytes]."""
         size, tokens = self.dtype.itemsize, BLOCK_TOKENS

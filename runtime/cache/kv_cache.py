@@ -35,6 +35,10 @@ class CacheLayout:
         """Bytes of keys and values of one token."""
         return 2 * self.n_layer * self.n_head * self.head_dim * self.dtype.itemsize
 
+    def row_bytes(self, tokens: int) -> int:
+        """Return the bytes of a row that holds that many tokens."""
+        return tokens * self.token_bytes
+
     @property
     def stored_dim(self) -> int:
         """Elements of a token's keys of one head, as ``KVCache.read`` returns them."""
