@@ -75,7 +75,7 @@ _WORK: Final = _Work()
 class Drawing:
     """Draws tokens by the parameters of one request; copies of its sampler share it."""
 
-    __slots__ = ("_at", "_draw", "_params", "_parameters")
+    __slots__ = ("_at", "_draw", "_parameters", "_params")
 
     def __init__(self, params: SamplingParams) -> None:
         self._params = params
