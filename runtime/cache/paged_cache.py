@@ -15,7 +15,46 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.cache.block_layout import BLOCK_TOKENS, BlockLayout
 from gpt2edge.runtime.cache.block_pool import BlockPool
-from gpt2edge.runtime.cache.kv_cache import KVCache
+from gpt2edge.runtime.cache.kv_cache import Kept, KVCache
+
+
+class KeptBlocks:
+    """Tokens ``start`` to ``stop`` of a row, in blocks that are held as long as this lives."""
+
+    __slots__ = ("_start", "_stop", "blocks", "pool")
+
+    def __init__(self, pool: BlockPool, blocks: list[int], start: int, stop: int) -> None:
+        pool.hold(blocks)
+        self.pool = pool
+        self.blocks = blocks
+        """From that of token ``start`` on; the first may hold earlier tokens of the row, too."""
+        self._start = start
+        self._stop = stop
+
+    def __del__(self) -> None:
+        self.pool.drop(self.blocks)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the blocks, some of which others may hold as well."""
+        return len(self.blocks) * self.pool.layout.block_bytes
+
+    def read(self) -> NDArray[Any]:
+        """Return a copy of the tokens, [n_layer, 2, n_head, tokens, stored_dim]."""
+        skipped = self._start // BLOCK_TOKENS * BLOCK_TOKENS
+        blocks = np.array(self.blocks, np.int32)
+        return self.pool.views.read(blocks, self._start - skipped, self._stop - skipped)
+
+    def cut(self, count: int) -> tuple[Kept, Kept]:
+        """Return both parts; the block that is cut belongs to both."""
+        middle = self._start + count
+        first = self._start // BLOCK_TOKENS
+        left = self.blocks[: self.pool.layout.blocks_for(middle) - first]
+        right = self.blocks[middle // BLOCK_TOKENS - first :]
+        return (
+            KeptBlocks(self.pool, left, self._start, middle),
+            KeptBlocks(self.pool, right, middle, self._stop),
+        )
 
 
 class PagedCache(KVCache):
@@ -82,6 +121,32 @@ class PagedCache(KVCache):
         self._held[row] = len(blocks)
         self.lengths[row] = length
         self._writable[row] = length
+
+    def keep(self, row: int, start: int, stop: int) -> Kept:
+        """Return tokens ``start`` to ``stop`` of ``row``: its blocks, held; nothing is copied."""
+        if not 0 <= start <= stop <= self.lengths[row]:
+            return super().keep(row, start, stop)  # which raises the error
+        self._writable[row] = self.lengths[row]
+        blocks = self.blocks(row)[start // BLOCK_TOKENS : self.layout.blocks_for(stop)]
+        return KeptBlocks(self.pool, blocks.tolist(), start, stop)
+
+    def restore(self, row: int, pieces: Sequence[tuple[Kept, int]]) -> None:
+        """Replace ``row`` by the first tokens of each piece, as many as the number beside it.
+
+        Blocks of the same pool are held, others are copied.
+        """
+        blocks: dict[int, int] = {}
+        length = 0
+        for kept, count in pieces:
+            if not isinstance(kept, KeptBlocks) or kept.pool is not self.pool:
+                return super().restore(row, pieces)
+            first = length // BLOCK_TOKENS
+            length += count
+            for at in range(first, self.layout.blocks_for(length)):
+                blocks[at] = kept.blocks[at - first]  # of the last piece that has tokens in it
+        if length > self.max_length:
+            raise ValueError(f"{length} tokens do not fit a cache of {self.max_length}")
+        return self.hold(row, list(blocks.values()), length)
 
     def _make_writable(self, row: int, tokens: int) -> None:
         """Give ``row`` blocks that nobody else holds for the next ``tokens`` positions."""
