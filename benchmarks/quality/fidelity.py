@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gpt2edge
-from benchmarks.fingerprint import ROOT
-from benchmarks.systems import installed_environment, worker_command
+from benchmarks.common.fingerprint import ROOT
+from benchmarks.common.systems import installed_environment, worker_command
 from gpt2edge.evaluate.divergence import token_divergences
 from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gpt2edge
-from benchmarks.fidelity import Logits, Window, mean_and_error
+from benchmarks.quality.fidelity import Logits, Window, mean_and_error
 from tasks.game24.notation import is_solved, prompt_of
 
 Writer = Callable[[Sequence[str], int], list[str]]
