@@ -50,7 +50,7 @@ interop-peers: .venv-peers/installed .venv-openvino/installed ## Compare with Op
 	.venv-peers/bin/python -c 'import onnxruntime_genai, optimum.onnxruntime'
 	OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest -m interop tests/export/test_peers.py
 	.venv-openvino/bin/python -c 'import onnxruntime as o; o.get_available_providers().index("OpenVINOExecutionProvider")'
-	.venv-openvino/bin/python -m pytest -m interop tests/runtime/test_openvino.py
+	.venv-openvino/bin/python -m pytest -m interop tests/runtime/ort/test_openvino.py
 
 lint: .venv-lint/tools ## Check style
 	.venv-lint/bin/ruff check .
