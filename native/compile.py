@@ -54,6 +54,8 @@ _FLAGS: Final = (
     "-ffp-contract=off",  # a fused multiply-add is written as one, not the compiler's choice
 )
 _ZIG_FLAGS: Final = ("-nostdinc++", "-fno-sanitize=all", "-Wno-unused-command-line-argument")
+# of gcc 12, about its own headers of AVX-512
+_GCC_FLAGS: Final = ("-Wno-maybe-uninitialized", "-Wno-uninitialized")
 _LINK: Final = {
     "linux": ("-shared", "-Wl,--as-needed", "-Wl,-z,noexecstack", "-lm"),
     "macos": ("-dynamiclib", "-Wl,-dead_strip_dylibs"),
@@ -231,6 +233,8 @@ def _target_flags(compiler: Compiler, target: str) -> list[str]:
     architecture, _, system = target.partition("-")
     if compiler.is_zig:
         return [*_ZIG_FLAGS, "-target", TARGETS[target].zig]
+    if system == "linux":
+        return [] if "clang" in compiler.version else [*_GCC_FLAGS]
     if system == "macos":  # of this Python, which may be another than the processor's
         arch = "arm64" if architecture == "aarch64" else architecture
         return ["-arch", arch, "-mmacosx-version-min=11.0"]

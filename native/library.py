@@ -55,6 +55,15 @@ def library() -> Library | None:
     return Library(path, functions, _chosen(functions))
 
 
+def variants() -> dict[str, str]:
+    """Return the variants, the best last, each with a feature that this processor lacks, or "".
+
+    There are none without a library.
+    """
+    loaded = library()
+    return {} if loaded is None else _variants(loaded.functions)
+
+
 def facts() -> dict[str, Any]:
     """Return which variant runs, why no better one, and how the library was built.
 
@@ -90,7 +99,7 @@ def _chosen(functions: ctypes.CDLL) -> str:
     """Choose the variant that GPT2EDGE_ISA names, or the best, and return its name."""
     given = os.environ.get(CHOICE, "")
     variants = _variants(functions)
-    number = functions.gpt2edge_use_variant(given.encode())
+    number: int = functions.gpt2edge_use_variant(given.encode())
     if number < 0:
         runs = ", ".join(name for name, missing in variants.items() if not missing)
         missing = variants.get(given)

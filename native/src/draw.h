@@ -19,7 +19,7 @@ struct Gpt2edgeDraw {
 namespace gpt2edge {
 
 // Returns the index drawn from logits [size], or -1 where the largest logit is not finite. share is
-// a random number in [0, 1); scratch holds 4 * (size + 1) numbers of 4 bytes,
+// a random number in [0, 1); scratch holds 4 * (size + 65) numbers of 4 bytes,
 // aligned to 8.
 using DrawRow = int64_t(const Gpt2edgeDraw&, const float* logits, int64_t size, double share,
                         float* scratch);

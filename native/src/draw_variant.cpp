@@ -1,5 +1,6 @@
-// One row's draw, compiled once per variant: plain loops, which the compiler makes vectors of.
-// Every operation is rounded as written (-ffp-contract=off), so all variants give the same bits.
+// One row's draw, compiled once per variant, in vectors as wide as the variant's registers.
+// Every operation is rounded as written (-ffp-contract=off) and sums have an order of their own, so
+// all variants give the same bits.
 #include <math.h>
 #include <string.h>
 
@@ -8,48 +9,69 @@
 namespace gpt2edge {
 namespace {
 
+#if defined(__AVX512F__)
 constexpr int64_t kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int64_t kLanes = 8;
+#else
+constexpr int64_t kLanes = 4;
+#endif
 constexpr int64_t kBlock = 64;
-constexpr int64_t kWideGroup = 64;
+constexpr int64_t kSums = 8;  // sums that are added at once, in every variant
 constexpr float kNegligible = 1e-4f;
+
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef int64_t Longs __attribute__((vector_size(4 * kLanes)));
+typedef double Doubles __attribute__((vector_size(4 * kLanes)));
+typedef float Halves __attribute__((vector_size(2 * kLanes)));  // as many as Doubles
 
 struct Scratch {
     float* weights;    // [2 * size]
-    float* values;     // [size]
+    float* values;     // [size + 64]
     int32_t* indices;  // [size]
 };
 
-double bits_to_double(int64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+template <class Vector, class Number>
+Vector load(const Number* from) {
+    Vector vector;
+    memcpy(&vector, from, sizeof vector);
+    return vector;
 }
 
-int64_t double_to_bits(double value) {
-    int64_t bits;
+template <class Vector, class Number>
+void store(Number* to, Vector vector) {
+    memcpy(to, &vector, sizeof vector);
+}
+
+template <class To, class From>
+To same_bits(From value) {
+    static_assert(sizeof(To) == sizeof(From), "the same number of bits");
+    To bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-uint32_t float_to_bits(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
+bool any(Ints mask) {
+    const Longs pairs = same_bits<Longs>(mask);
+    int64_t found = 0;
+    for (int64_t j = 0; j < kLanes / 2; ++j) found |= pairs[j];
+    return found != 0;
 }
 
 // exp(x) for x <= 0 in double, within a unit of the last place: x = n ln 2 + r, and a polynomial
 // of 13 terms for |r| <= ln 2 / 2. Below -700, where a float is 0, it is exp(-700).
-inline double exp_of(double x) {
+Doubles exp_of(Doubles x) {
     constexpr double kShift = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
     constexpr double kLog2E = 1.4426950408889634074;
     constexpr double kLn2High = 6.93147180369123816490e-01;  // with 32 trailing zeros
     constexpr double kLn2Low = 1.90821492927058770002e-10;
-    x = x < -700.0 ? -700.0 : x;
-    const double shifted = x * kLog2E + kShift;
-    const double n = shifted - kShift;
-    const double r = (x - n * kLn2High) - n * kLn2Low;
-    double p = 1.0 / 6227020800.0;
-    p = p * r + 1.0 / 479001600.0;
+    const Doubles lowest = Doubles{} - 700.0;
+    x = x < lowest ? lowest : x;  // also -inf
+    const Doubles shifted = x * kLog2E + kShift;
+    const Doubles n = shifted - kShift;
+    const Doubles r = (x - n * kLn2High) - n * kLn2Low;
+    Doubles p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0;
     p = p * r + 1.0 / 39916800.0;
     p = p * r + 1.0 / 3628800.0;
     p = p * r + 1.0 / 362880.0;
@@ -62,53 +84,48 @@ inline double exp_of(double x) {
     p = p * r + 0.5;
     p = p * (r * r) + r;
     // the low bits of `shifted` are n; 2^n has n + 1023 in its exponent
-    const int64_t exponent = (double_to_bits(shifted) - double_to_bits(kShift) + 1023) << 52;
-    return (1.0 + p) * bits_to_double(exponent);
+    const Longs exponent = (same_bits<Longs>(shifted) - same_bits<int64_t>(kShift) + 1023) << 52;
+    return (1.0 + p) * same_bits<Doubles>(exponent);
 }
 
 // weights = exp((logits - top) / temperature), the most likely token's is 1
 void weigh(const float* logits, int64_t size, float top, float temperature, float* weights) {
-    for (int64_t i = 0; i < size; ++i) {
-        const float scaled = (logits[i] - top) / temperature;
-        weights[i] = static_cast<float>(exp_of(static_cast<double>(scaled)));
+    constexpr int64_t kStep = kLanes / 2;
+    for (int64_t i = 0; i < size; i += kStep) {
+        Halves few = {};
+        const int64_t count = size - i < kStep ? size - i : kStep;
+        if (count == kStep) few = load<Halves>(logits + i);
+        else memcpy(&few, logits + i, count * sizeof(float));
+        const Halves scaled = (few - top) / temperature;
+        const Doubles exact = exp_of(__builtin_convertvector(scaled, Doubles));
+        const Halves rounded = __builtin_convertvector(exact, Halves);
+        if (count == kStep) store(weights + i, rounded);
+        else memcpy(weights + i, &rounded, count * sizeof(float));
     }
 }
 
-// Largest value of each group of `width` (a multiple of 16) neighbours; returns that of all, or
-// NaN where any is NaN. maxima: [ceil(size / width)]
-float group_maxima(const float* values, int64_t size, int64_t width, float* maxima) {
-    float top = -INFINITY;
-    int nans = 0;
-    int64_t first = 0, group = 0;
-    for (; first + width <= size; first += width, ++group) {
-        float lanes[kLanes];
-        int32_t odd[kLanes] = {};
-        for (int64_t j = 0; j < kLanes; ++j) lanes[j] = values[first + j];
-        for (int64_t i = 0; i < width; i += kLanes)
-            for (int64_t j = 0; j < kLanes; ++j) {
-                const float value = values[first + i + j];
-                lanes[j] = value > lanes[j] ? value : lanes[j];
-                odd[j] |= value != value;
-            }
-        for (int64_t half = kLanes / 2; half; half /= 2)
-            for (int64_t j = 0; j < half; ++j) {
-                lanes[j] = lanes[j + half] > lanes[j] ? lanes[j + half] : lanes[j];
-                odd[j] |= odd[j + half];
-            }
-        maxima[group] = lanes[0];
-        top = lanes[0] > top ? lanes[0] : top;
-        nans |= odd[0];
-    }
-    if (first < size) {
-        float most = -INFINITY;
-        for (; first < size; ++first) {
-            most = values[first] > most ? values[first] : most;
-            nans |= values[first] != values[first];
+// Largest value of each group: group g of `groups`, a multiple of 16, has the values at g,
+// groups + g, 2 * groups + g and so on. Returns that of all, or NaN where any is NaN.
+float group_maxima(const float* values, int64_t size, int64_t groups, float* maxima) {
+    Ints odd = {};
+    for (int64_t g = 0; g < groups; ++g) maxima[g] = -INFINITY;
+    int64_t first = 0;
+    for (; first + groups <= size; first += groups)
+        for (int64_t g = 0; g < groups; g += kLanes) {
+            const Floats value = load<Floats>(values + first + g);
+            const Floats most = load<Floats>(maxima + g);
+            odd |= value != value;
+            store(maxima + g, value > most ? value : most);
         }
-        maxima[group] = most;
-        top = most > top ? most : top;
+    bool is_nan = any(odd);
+    for (int64_t g = 0; first + g < size; ++g) {
+        const float value = values[first + g];
+        is_nan |= value != value;
+        if (value > maxima[g]) maxima[g] = value;
     }
-    return nans ? NAN : top;
+    float top = -INFINITY;
+    for (int64_t g = 0; g < groups; ++g) top = maxima[g] > top ? maxima[g] : top;
+    return is_nan ? NAN : top;
 }
 
 // The k-th largest of values [size], which are put in another order; 1 <= k <= size.
@@ -134,21 +151,24 @@ float kth_largest(float* values, int64_t size, int64_t k) {
     return values[wanted];
 }
 
-// Appends the values >= bound among values [first, last) and their indices; returns the new count.
-int64_t gather(const float* values, int64_t first, int64_t last, float bound, float* found,
-               int32_t* indices, int64_t count) {
-    int64_t i = first;
-    for (; i + kLanes <= last; i += kLanes) {
-        int32_t any = 0;
-        for (int64_t j = 0; j < kLanes; ++j) any |= values[i + j] >= bound;
-        if (!any) continue;
-        for (int64_t j = 0; j < kLanes; ++j)
-            if (values[i + j] >= bound) {
-                found[count] = values[i + j];
-                indices[count++] = static_cast<int32_t>(i + j);
+// Finds the values [size] >= bound and their indices, in order; returns their number.
+int64_t gather(const float* values, int64_t size, float bound, float* found, int32_t* indices) {
+    int64_t count = 0, i = 0;
+    for (; i + kBlock <= size; i += kBlock) {
+        Ints reached = {};
+        for (int64_t j = 0; j < kBlock; j += kLanes)
+            reached |= load<Floats>(values + i + j) >= bound;
+        if (!any(reached)) continue;
+        for (int64_t j = i; j < i + kBlock; j += kLanes) {
+            if (!any(load<Floats>(values + j) >= bound)) continue;
+            for (int64_t lane = j; lane < j + kLanes; ++lane) {
+                found[count] = values[lane];
+                indices[count] = static_cast<int32_t>(lane);
+                count += values[lane] >= bound;
             }
+        }
     }
-    for (; i < last; ++i)
+    for (; i < size; ++i)
         if (values[i] >= bound) {
             found[count] = values[i];
             indices[count++] = static_cast<int32_t>(i);
@@ -205,7 +225,7 @@ void sort_descending(float* values, int64_t count, float* spare) {
         int32_t starts[kDigits] = {};
         const int shift = pass * kBits;
         for (int64_t i = 0; i < count; ++i)
-            ++starts[(~float_to_bits(from[i]) >> shift) & (kDigits - 1)];
+            ++starts[(~same_bits<uint32_t>(from[i]) >> shift) & (kDigits - 1)];
         int32_t sum = 0;
         for (int digit = 0; digit < kDigits; ++digit) {
             const int32_t held = starts[digit];
@@ -213,7 +233,7 @@ void sort_descending(float* values, int64_t count, float* spare) {
             sum += held;
         }
         for (int64_t i = 0; i < count; ++i)
-            to[starts[(~float_to_bits(from[i]) >> shift) & (kDigits - 1)]++] = from[i];
+            to[starts[(~same_bits<uint32_t>(from[i]) >> shift) & (kDigits - 1)]++] = from[i];
         float* held = from;
         from = to;
         to = held;
@@ -245,13 +265,16 @@ int64_t first_above(const Number* amounts, int64_t count, double share, double* 
 }
 
 double sum_of(const float* values, int64_t count) {
-    double lanes[8] = {};
+    constexpr int64_t kStep = kLanes / 2, kParts = kSums / kStep;
+    Doubles parts[kParts] = {};
     int64_t i = 0;
-    for (; i + 8 <= count; i += 8)
-        for (int64_t j = 0; j < 8; ++j) lanes[j] += static_cast<double>(values[i + j]);
-    for (; i < count; ++i) lanes[0] += static_cast<double>(values[i]);
-    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
-           ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+    for (; i + kSums <= count; i += kSums)
+        for (int64_t part = 0; part < kParts; ++part)
+            parts[part] += __builtin_convertvector(load<Halves>(values + i + part * kStep), Doubles);
+    double sums[kSums];
+    memcpy(sums, parts, sizeof sums);
+    for (; i < count; ++i) sums[0] += static_cast<double>(values[i]);
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
 // Index at which the cumulative sum of weights [count] passes its share: first the block, by sums
@@ -271,27 +294,25 @@ int64_t place_of(const float* weights, int64_t count, double share, float* spare
 
 // The k largest logits and their indices, largest first; returns the largest, or NaN if any is.
 float top_k_of(const float* logits, int64_t size, int64_t k, const Scratch& scratch) {
-    const int64_t width = 4 * k <= size / kWideGroup ? kWideGroup : kLanes;
-    const int64_t groups = (size + width - 1) / width;
-    float* maxima = scratch.weights;
-    const float top = group_maxima(logits, size, width, maxima);
-    if (!isfinite(top)) return top;
-    int64_t count = 0;
-    if (2 * k <= groups) {
+    const int64_t groups = k <= 64 ? 512 : (8 * k + 63) / 64 * 64;
+    float top;
+    float bound;
+    if (2 * groups <= size) {
         // all of the k largest values reach the k-th largest maximum, and few others do
-        memcpy(scratch.values, maxima, groups * sizeof(float));
-        const float bound = kth_largest(scratch.values, groups, k);
-        for (int64_t g = 0; g < groups; ++g)
-            if (maxima[g] >= bound) {
-                const int64_t first = g * width;
-                const int64_t last = first + width < size ? first + width : size;
-                count = gather(logits, first, last, bound, scratch.values, scratch.indices, count);
-            }
+        top = group_maxima(logits, size, groups, scratch.values);
+        if (!isfinite(top)) return top;
+        bound = kth_largest(scratch.values, groups, k);
     } else {
+        top = -INFINITY;
+        for (int64_t i = 0; i < size; ++i) {
+            if (logits[i] != logits[i]) return NAN;
+            top = logits[i] > top ? logits[i] : top;
+        }
+        if (!isfinite(top)) return top;
         memcpy(scratch.values, logits, size * sizeof(float));
-        const float bound = kth_largest(scratch.values, size, k);
-        count = gather(logits, 0, size, bound, scratch.values, scratch.indices, 0);
+        bound = kth_largest(scratch.values, size, k);
     }
+    const int64_t count = gather(logits, size, bound, scratch.values, scratch.indices);
     sort_pairs(scratch.values, scratch.indices, count, scratch.weights);
     return top;
 }
@@ -335,7 +356,7 @@ void cut_nucleus(double top_p, float* weights, int64_t size, const Scratch& scra
     const double needed = top_p * sum_of(weights, size);
     float* largest = scratch.values;
     int32_t* indices = scratch.indices;
-    int64_t count = gather(weights, 0, size, kNegligible, largest, indices, 0);
+    int64_t count = gather(weights, size, kNegligible, largest, indices);
     if (sum_of(largest, count) < needed) {
         memcpy(largest, weights, size * sizeof(float));
         count = size;
@@ -345,24 +366,23 @@ void cut_nucleus(double top_p, float* weights, int64_t size, const Scratch& scra
     double running = static_cast<double>(largest[0]);
     while (running < needed && last + 1 < count) running += static_cast<double>(largest[++last]);
     const float smallest = largest[last];
+    for (int64_t i = 0; i < size; ++i) weights[i] = weights[i] < smallest ? 0.0f : weights[i];
+    if (last + 1 == count || largest[last + 1] != smallest) return;
     int64_t above = last;  // how many of the nucleus are larger than its smallest
     while (above > 0 && largest[above - 1] == smallest) --above;
     int64_t equals = last + 1 - above;
-    for (int64_t i = 0; i < size; ++i) {
-        if (weights[i] == smallest && equals > 0) --equals;
-        else if (weights[i] <= smallest) weights[i] = 0.0f;
-    }
+    for (int64_t i = 0; i < size; ++i)
+        if (weights[i] == smallest && equals-- <= 0) weights[i] = 0.0f;
 }
 
 int64_t draw_of_all(const Gpt2edgeDraw& draw, const float* logits, int64_t size, double share,
                     const Scratch& scratch) {
-    const float top = group_maxima(logits, size, kLanes, scratch.weights);
+    const float top = group_maxima(logits, size, 64, scratch.values);
     if (!isfinite(top)) return -1;
     float* weights = scratch.weights;
     if (draw.top_p == 1.0 && draw.min_p > 0.0f) {
         const float bound = top + draw.min_p_bound;
-        const int64_t count =
-            gather(logits, 0, size, bound, scratch.values, scratch.indices, 0);
+        const int64_t count = gather(logits, size, bound, scratch.values, scratch.indices);
         weigh(scratch.values, count, top, draw.temperature, weights);
         for (int64_t i = 0; i < count; ++i)
             weights[i] = weights[i] < draw.min_p ? 0.0f : weights[i];
@@ -381,7 +401,7 @@ int64_t draw_of_all(const Gpt2edgeDraw& draw, const float* logits, int64_t size,
 
 int64_t GPT2EDGE_NAME(draw_row)(const Gpt2edgeDraw& draw, const float* logits, int64_t size,
                                 double share, float* spare) {
-    const int64_t padded = size + (size & 1);  // what follows holds doubles, too
+    const int64_t padded = size + (size & 1) + kBlock;  // even: what follows holds doubles, too
     const Scratch scratch{spare, spare + 2 * padded,
                           reinterpret_cast<int32_t*>(spare + 3 * padded)};
     if (0 < draw.top_k && draw.top_k < size)

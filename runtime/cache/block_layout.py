@@ -79,7 +79,8 @@ class BlockLayout(CacheLayout):
             start: int, shape: tuple[int, int], dtype: np.dtype[Any], line: int
         ) -> NDArray[Any]:
             steps = (*strides, line * dtype.itemsize, dtype.itemsize)
-            return np.ndarray((*outer, *shape), dtype, memory, start, steps)
+            array: NDArray[Any] = np.ndarray((*outer, *shape), dtype, memory, start, steps)
+            return array
 
         values_at = self.head_dim * tokens * size
         scales_at = values_at + tokens * self.padded * size

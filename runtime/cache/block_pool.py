@@ -89,7 +89,7 @@ class BlockPool:
                 if len(self._holders) < self.blocks:
                     self._holders.append(1)
                     return len(self._holders) - 1
-            if not any([owner.shed(self) for owner in list(self._shedding)]):
+            if not sum(owner.shed(self) for owner in list(self._shedding)):  # all of them
                 raise MemoryError(f"all {self.blocks} blocks of the cache are in use")
 
     def hold(self, blocks: Iterable[int]) -> None:

@@ -1,7 +1,7 @@
 """KVCache: keys and values of the rows of a batch, in one of two layouts.
 
-``ContiguousCache`` here, whose rows lie apart, is for onnxruntime's operators; ``PagedCache``, whose
-rows may share memory, is for the kernels of gpt2edge.
+``ContiguousCache`` here, whose rows lie apart, is for onnxruntime's operators. ``PagedCache``,
+whose rows may share memory, is for the kernels of gpt2edge.
 """
 
 from abc import ABC, abstractmethod

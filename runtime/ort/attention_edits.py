@@ -72,9 +72,7 @@ def with_paged_attention(graph: list[Field], layout: BlockLayout) -> list[Field]
         for part in graph
         if part.number not in (_GRAPH_INPUT, _GRAPH_OUTPUT) or not gone & set(part.strings(1))
     ]
-    edited = [
-        _node(layers[id(part)], layout) if id(part) in layers else part for part in kept
-    ]
+    edited = [_node(layers[id(part)], layout) if id(part) in layers else part for part in kept]
     shape = (b"blocks", layout.n_layer, layout.layer_bytes)
     pool = field(_GRAPH_INPUT, *_tensor(names.KV_CACHE, _UINT8, *shape))
     table = field(_GRAPH_INPUT, *_tensor(names.BLOCK_TABLE, _INT32, b"batch_size", b"row_blocks"))
@@ -168,8 +166,6 @@ def _shape(tensor: Field) -> list[int | None]:
 
 def _tensor(name: str, kind: int, *dimensions: int | bytes) -> tuple[bytes, bytes]:
     """Return the fields of a ValueInfoProto for a tensor."""
-    sizes = (
-        number(1, size) if isinstance(size, int) else field(2, size) for size in dimensions
-    )
+    sizes = (number(1, size) if isinstance(size, int) else field(2, size) for size in dimensions)
     shape = field(2, *(field(1, size) for size in sizes))
     return field(1, name.encode()), field(2, field(1, number(1, kind), shape))

@@ -72,6 +72,7 @@ class Session:
             )
         self._blocks: BlockLayout | None = None
         """The layout of the cache where the kernels of gpt2edge attend, else None."""
+        self._pools: BlockPools | None = None
         self._session, self._weights = self._open(model, options)
         self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
@@ -165,7 +166,7 @@ class Session:
 
     def new_cache(self, rows: int, max_length: int) -> KVCache:
         """Return an empty cache for ``rows`` sequences of up to ``max_length`` tokens."""
-        if self._blocks is None:
+        if self._pools is None:
             return ContiguousCache(rows, max_length, self.cache_layout, self.spare)
         return self._pools.cache(rows, max_length)
 
@@ -190,7 +191,7 @@ class Session:
         self.lifetime.close()
         self._session = self._weights = None
         self.spare.clear()
-        if self._blocks is not None:
+        if self._pools is not None:
             self._pools.clear()
         memory.give_back()  # else the heap grows in a program that loads models repeatedly
 

@@ -32,7 +32,7 @@ from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.ort import session
 from gpt2edge.runtime.ort.library import ort
 
-pytestmark = pytest.mark.usefixtures("int8_cache", "onnxruntime_alone")
+pytestmark = pytest.mark.usefixtures("int8_cache")
 TOKENS = list(range(3, 90))
 TEXT = Calibration(token_ids=TOKENS)
 RECIPE = replace(INT8_BLOCK, kv_cache="int8")
@@ -41,8 +41,8 @@ HEAD_AND_CACHE = QuantRecipe(
 )
 
 
-@pytest.fixture(scope="module")
-def onnxruntime_alone() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _onnxruntime_alone() -> Iterator[None]:
     """Engines opened in this module run on onnxruntime's operators."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "library", lambda: None)
@@ -50,9 +50,7 @@ def onnxruntime_alone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def engine(
-    fp32: ModelDir, tmp_path_factory: pytest.TempPathFactory, onnxruntime_alone: None
-) -> gpt2edge.Engine:
+def engine(fp32: ModelDir, tmp_path_factory: pytest.TempPathFactory) -> gpt2edge.Engine:
     out = tmp_path_factory.mktemp("cache") / "out"
     return gpt2edge.load(quantize(fp32, out, recipe=RECIPE, calibration=TEXT).path)
 
