@@ -73,6 +73,8 @@ class Session:
         self._blocks: BlockLayout | None = None
         """The layout of the cache where the kernels of gpt2edge attend, else None."""
         self._pools: BlockPools | None = None
+        self.batch_invariant = False
+        """True where a row's logits are the same bits in any batch and any chunk of a prompt."""
         self._session, self._weights = self._open(model, options)
         self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
@@ -159,10 +161,11 @@ class Session:
         kernels = library()
         if kernels is None:
             return edit_for_engine(graph)
-        edited, self._blocks = edit_for_kernels(graph, _cache_dtype(model))
-        if self._blocks is not None:
+        edited = edit_for_kernels(graph, _cache_dtype(model))
+        self._blocks, self.batch_invariant = edited.cache, edited.batch_invariant
+        if edited.uses_kernels:
             session_options.register_custom_ops_library(str(kernels.path))
-        return edited
+        return edited.model
 
     def new_cache(self, rows: int, max_length: int) -> KVCache:
         """Return an empty cache for ``rows`` sequences of up to ``max_length`` tokens."""
