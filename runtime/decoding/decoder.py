@@ -13,7 +13,7 @@ from gpt2edge.runtime.ort.session import Binding, Session
 
 _TILE: Final = 16
 """onnxruntime's kernels process tokens in tiles of this or a multiple, and round a single token
-that is left over as in a decode step. No chunk leaves a single one, so that chunking changes no bit.
+that is left over as in a decode step. No chunk leaves a single one, so chunking changes no bit.
 With our kernels chunks may end anywhere."""
 
 
