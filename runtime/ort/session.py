@@ -94,8 +94,7 @@ class Session:
         if options.kv_cache not in (None, held):
             raise ProviderError(
                 f"{model.path} has a KV cache of {held} here; kv_cache={options.kv_cache!r} needs "
-                "the kernels of gpt2edge, a model of profile cpu and the CPU: 'gpt2edge doctor' says "
-                "whether the kernels run"
+                "the kernels of gpt2edge, a model of profile cpu and the CPU: see 'gpt2edge doctor'"
             )
         if self._blocks is not None:
             budget = options.cache_bytes + options.prompt_cache_bytes
