@@ -329,3 +329,29 @@ def test_a_table_outside_the_pool_is_onnxruntime_s_error(engine: Engine) -> None
     cache.table[:] = good
     assert cache.lengths.tolist() == [20]
     assert decoder.decode([1]).shape == (1, engine.config.vocab_size)
+
+
+def test_where_all_products_are_ours_no_bit_depends_on_batch_chunk_or_prefix(
+    kernels: Library,
+) -> None:
+    """The bundled model: prompts cut anywhere, a batch, a known prefix, one token at a time."""
+    del kernels
+    with gpt2edge.load(prompt_cache_bytes=1 << 24) as host:
+        assert host._session.batch_invariant
+        expected = host.logits(IDS[:90])
+        decoder = _decoder(host, rows=5)
+        at = 0
+        for cut in (1, 2, 17, 33, 34, 70, 90):
+            pieces = list(decoder.prefill_all(0, IDS[at:cut]))
+            assert np.array_equal(np.concatenate(pieces), expected[at:cut])
+            at = cut
+        decoder.cache.truncate(0, 60)
+        decoder.cache.fork(0, range(1, 5))
+        for place in range(60, 90):
+            logits = decoder.decode([IDS[place]] * 5)
+            assert np.array_equal(logits, np.repeat(expected[place : place + 1], 5, axis=0))
+        for length in (90, 61, 90, 89):
+            done = host.generate(IDS[:length], max_new_tokens=3, logprobs=0, sampling=GREEDY)
+            with gpt2edge.load() as plain:
+                alone = plain.generate(IDS[:length], max_new_tokens=3, logprobs=0, sampling=GREEDY)
+            assert (done.token_ids, done.logprobs) == (alone.token_ids, alone.logprobs)
