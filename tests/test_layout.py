@@ -14,21 +14,23 @@ CORE: Final = ROOT / "src" / "gpt2edge"
 PLUGINS: Final = CORE / "plugins"
 PEERS: Final = ROOT / "benchmarks" / "peers"
 DOOR: Final = "gpt2edge.runtime.ort.library."
-ROOMS: Final = ("graph", "runtime", "evaluate", "export", "quant", "cli")
+ROOMS: Final = ("graph", "native", "runtime", "evaluate", "export", "quant", "cli")
 MAY_IMPORT: Final = {
     "core": {"core"},
     "graph": {"core", "graph"},
-    "runtime": {"core", "graph", "runtime"},
+    "native": {"core", "native"},
+    "runtime": {"core", "graph", "native", "runtime"},
     "export": {"core", "graph", "export", "runtime"},
     "evaluate": {"core", "graph", "evaluate", "runtime"},
     "quant": {"core", "graph", "evaluate", "quant", "runtime"},
-    "cli": {"core", "graph", "cli", "evaluate", "runtime", "export", "quant"},
+    "cli": {"core", "graph", "cli", "evaluate", "native", "runtime", "export", "quant"},
     "plugins": {"core", "plugins", "runtime"},
 }
 """Rooms of gpt2edge that a room may import."""
 NEVER: Final = {
     "core": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
     "graph": {"onnxruntime", "tokenizers", "click", "torch", "transformers", "safetensors"},
+    "native": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
     "runtime": {"onnx", "torch", "transformers", "safetensors", "click", "optimum"},
     "evaluate": {"click", "torch", "transformers"},
     "export": {"click"},

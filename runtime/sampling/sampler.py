@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.runtime.arrays import Logits
+from gpt2edge.runtime.sampling.drawing import Drawing
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.processors import Ids, LogitsProcessor, Processing, Scope
 from gpt2edge.runtime.sampling.random_stream import RandomStream
-from gpt2edge.runtime.sampling.truncation import SCRATCH, check_finite, draw
+from gpt2edge.runtime.sampling.truncation import SCRATCH, check_finite
 
 _AT_ONCE: Final = 1 << 20
 """Logits processed at once, which limits the memory of a draw."""
@@ -23,7 +24,7 @@ _AT_ONCE: Final = 1 << 20
 class Sampler:
     """Chooses the tokens of one sequence, with a separate random stream."""
 
-    __slots__ = ("params", "process", "stream")
+    __slots__ = ("drawing", "params", "process", "stream")
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Sampler:
     ) -> None:
         self.params = params
         self.process = Processing(params, processors, scope)
+        self.drawing = Drawing(params)
         self.stream = RandomStream(stream_key)
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
@@ -41,13 +43,17 @@ class Sampler:
 
         ``token_ids`` are prompt and completion so far; ``banned`` tokens are never chosen.
         """
-        if self.params.is_greedy and not self.process.is_needed:
-            likeliest = int(logits.argmax())
-            unspelled = self.process.unspelled
-            if likeliest not in banned and (
-                unspelled is None or likeliest not in unspelled.members
-            ):
-                return likeliest
+        process = self.process
+        if not process.is_needed:
+            unspelled = process.unspelled
+            if self.params.is_greedy:
+                likeliest = int(logits.argmax())
+                if likeliest not in banned and (
+                    unspelled is None or likeliest not in unspelled.members
+                ):
+                    return likeliest
+            elif unspelled is None:
+                return self.drawing.one(logits, self.stream.next(), banned)
         return choose([self], logits[None], [token_ids], [banned])[0]
 
     def fork(self, stream_key: Sequence[int] | None = None) -> "Sampler":
@@ -114,7 +120,7 @@ def _pick(samplers: Sequence[Sampler], logits: NDArray[np.float32]) -> list[int]
         check_finite(logits[np.arange(len(logits)), places])
     else:
         shares = np.array([sampler.stream.next() for sampler in samplers])
-        places = draw(params, logits, shares)
+        places = samplers[0].drawing.rows(logits, shares)
     chosen: list[int] = places.tolist()
     return chosen
 
