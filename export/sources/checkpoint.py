@@ -170,7 +170,7 @@ def _gpt2_tensors(source: Source, config: ModelConfig) -> tuple[dict[str, Readab
     tensors = gpt2_names(source.keys, tensors)
     if config.tie_word_embeddings and _WTE not in tensors and _LM_HEAD in tensors:
         tensors[_WTE] = tensors.pop(_LM_HEAD)  # one tensor, saved under its other name
-    if has_linear_layout(tensors, config.n_embd):
+    if has_linear_layout(tensors):
         tensors = transpose_products(tensors)
         if source.form in _UPSTREAM:
             notes.append("its products are stored as [out, in], as torch.nn.Linear's: transposed")
