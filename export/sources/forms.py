@@ -11,7 +11,7 @@ from typing import Final
 from gpt2edge.config import with_own_names
 from gpt2edge.errors import Argument, ExportError
 from gpt2edge.export.options import SourceOptions
-from gpt2edge.export.sources import hugging_face, llmc, lora, pytorch, tensorflow
+from gpt2edge.export.sources import gguf, hugging_face, llmc, lora, pytorch, tensorflow
 from gpt2edge.export.sources.placeholders import check_is_itself
 from gpt2edge.export.sources.source import Place, Source, listed
 
@@ -29,6 +29,7 @@ FORMS: Final = (
     Form(pytorch.find_pytorch, pytorch.read_pytorch),
     Form(tensorflow.find_tensorflow, tensorflow.read_tensorflow),
     Form(llmc.find_llmc, llmc.read_llmc),
+    Form(gguf.find_gguf, gguf.read_gguf),
 )
 """The first that finds its file reads the source."""
 
