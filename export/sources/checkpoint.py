@@ -183,7 +183,10 @@ def _gpt2_tensors(source: Source, config: ModelConfig) -> tuple[dict[str, Readab
 
 def _by_own_names(source: Source) -> tuple[dict[str, Readable], list[str]]:
     """Return the tensors without wrappers' names and without buffers, and what was taken off."""
-    own, taken_off = own_names(list(source.tensors))
+    try:
+        own, taken_off = own_names(list(source.tensors))
+    except ExportError as error:
+        raise ExportError(f"{source.path}: {error}") from None
     tensors: dict[str, Readable] = {}
     for name, tensor in zip(map(todays_name, own), source.tensors.values(), strict=True):
         if is_buffer(name):
