@@ -133,7 +133,7 @@ def sharded(folder: Path, tensors: Tensors) -> None:
     """Two files and their index."""
     config(folder)
     state = named(tensors)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, names in enumerate((list(state)[::2], list(state)[1::2]), 1):
         file = f"pytorch_model-{number:05}-of-00002.bin"
         write_zip(folder / file, {name: state[name] for name in names})
