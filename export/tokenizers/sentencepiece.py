@@ -116,7 +116,9 @@ def _bpe(model: _Model, unknown: int) -> models.BPE:
 
 
 def _normalizer(model: _Model) -> normalizers.Sequence:
-    steps = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []
+    steps: list[normalizers.Normalizer] = []
+    if model.charsmap:
+        steps.append(normalizers.Precompiled(model.charsmap))
     if model.normalizer.get(_SQUEEZE, 1):
         blanks = normalizers.Replace(Regex(" {2,}"), " ")
         steps += [normalizers.Strip(left=True, right=True), blanks]

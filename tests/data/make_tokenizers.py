@@ -20,7 +20,7 @@ ENGLISH: Final = (
     "dark wood.\nHow many loaves are there? 1 2 3 4 5 6 7 8 9 10.\n"
 )
 CHINESE: Final = "这是很久之前的事情了,我曾经把这个当做一种思想的传承。Once upon a time 123 WOLF"
-JAPANESE: Final = "生命、宇宙、そして万物についての究極の疑問の答えは42です。ABC　全角 スペース"  # noqa: RUF001
+JAPANESE: Final = "生命、宇宙、そして万物についての究極の疑問の答えは42です。ABC　全角 スペース"
 KOREAN: Final = "근육이 커지기 위해서는 무엇을 해야 하나요? Hello 1990"
 BLANKS: Final = ("  two  spaces ", " one\ttab \n\n and lines", "")
 UNSEEN: Final = "emoji 🦊 unseen \u00e9 e\u0301 ﬁ Ⅷ"
@@ -45,7 +45,7 @@ def expect(
     decode: Callable[[list[int]], str] | None,
     texts: Sequence[str],
 ) -> None:
-    """Write ``expected.json``: texts, their ids, and what the ids decode to (None: not compared)."""
+    """Write ``expected.json``: texts, their ids, and the decoded ids (None: not compared)."""
     rows = []
     for text in texts:
         ids = list(map(int, encode(text)))
