@@ -53,7 +53,7 @@ def export_checkpoint(
     tell = progress or silent
     check_callable("progress", progress)
     checkpoint = Checkpoint.open(source)
-    architecture = architecture_of(profile, checkpoint.head)
+    architecture = architecture_of(profile, checkpoint.config, checkpoint.head)
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)
         write_tokenizer(checkpoint.path, folder, vocab_size=checkpoint.config.vocab_size)

@@ -10,11 +10,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from gpt2edge._families import HEADS
 from gpt2edge._progress import Progress
 from gpt2edge.config import ModelConfig, with_own_names
 from gpt2edge.errors import ExportError
 from gpt2edge.export.sources.json_files import read_source_json
-from gpt2edge.export.sources.safetensors import StoredTensor, find_tensors
+from gpt2edge.export.sources.safetensors import find_tensors
+from gpt2edge.export.sources.families import gpt2_names
+from gpt2edge.export.sources.tensors import Readable, check_dtype
 from gpt2edge.export.sources.tensor_layout import (
     Head,
     check_layout,
@@ -41,7 +44,7 @@ class Checkpoint:
     keys: Mapping[str, Any]
     config: ModelConfig
     head: Head
-    stored: Mapping[str, StoredTensor]
+    stored: Mapping[str, Readable]
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -54,14 +57,15 @@ class Checkpoint:
         folder = Path(path)
         keys = _read_config(folder)
         config = _config_of(keys, folder)
-        tensors, taken_off = find_tensors(folder)
+        found, taken_off = find_tensors(folder)
+        tensors = gpt2_names(keys, config, found)
         if config.tie_word_embeddings and _WTE not in tensors and _LM_HEAD in tensors:
             tensors[_WTE] = tensors.pop(_LM_HEAD)  # one tensor, saved under its other name
         head = find_head(keys, config, {name: tensor.shape for name, tensor in tensors.items()})
         others = [name for name in tensors if is_other_head(name, head)]
         stored = {name: tensor for name, tensor in tensors.items() if name not in others}
         for tensor in stored.values():
-            tensor.check_dtype()
+            check_dtype(tensor)
         check_layout(config, head, stored)
         checkpoint = cls(folder, keys, config, head, stored)._with_its_own_head()
         for line in checkpoint._notes(taken_off, others):
@@ -122,7 +126,7 @@ class Checkpoint:
             code = "; its own code (auto_map) is not run" if self.keys.get("auto_map") else ""
             yield f"architecture {unknown!r} is read as a plain GPT-2 for {self.head.task}{code}"
         foreign = [name for name in _FOREIGN if self.keys.get(name) is not None]
-        if foreign:
+        if foreign and self.config.architecture == "gpt2":
             yield f"config.json: {', '.join(foreign)}: no keys of GPT-2's, without effect"
         if taken_off:
             yield f"names of tensors hold {', '.join(map(repr, taken_off))}, which is taken off"
@@ -136,9 +140,11 @@ class Checkpoint:
 
 def _config_of(keys: Mapping[str, Any], folder: Path) -> ModelConfig:
     try:
-        if with_own_names(keys).get("n_head") is None:  # the one size that no tensor shows
-            raise ValueError("n_head is absent: add it, as the model was trained")
-        return ModelConfig.from_dict(keys)
+        config, name = ModelConfig.from_dict(keys), HEADS.get(keys.get("model_type"), "n_head")
+        own = with_own_names(keys) if name == "n_head" else keys
+        if own.get(name) is None:  # the one size that no tensor shows
+            raise ValueError(f"{name} is absent: add it, as the model was trained")
+        return config
     except ValueError as error:
         raise ExportError(f"{folder / 'config.json'}: {error}") from None
 
