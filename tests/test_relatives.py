@@ -24,7 +24,7 @@ from gpt2edge.export.verify import reference
 from gpt2edge.graph import names
 from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.quant import INT8_BLOCK, RECIPES, Calibration, quantize
+from gpt2edge.quant import INT8_BLOCK, Calibration, quantize
 from gpt2edge.quant.calibration.equalization import EqualizedTensors, equalize
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.options import PromptLookup, RuntimeOptions
@@ -127,8 +127,7 @@ def test_forks_and_prompts_in_chunks_continue_as_the_whole(engine: Engine) -> No
     decoder = engine.decoder(rows=3, max_length=len(ids))
     for _ in decoder.prefill_all(0, PROMPT):
         pass
-    for row in (1, 2):
-        decoder.cache.fork(0, row)
+    decoder.cache.fork(0, [1, 2])
     found = [np.array(decoder.decode([token] * 3)) for token in whole.token_ids]
     logits = engine.logits(ids)[len(PROMPT) :]
     for step, wanted in zip(found, logits, strict=True):
@@ -148,7 +147,7 @@ def test_speculation_changes_no_text(engine: Engine, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("recipe", ["int8", "int8-block", "int4"])
 def test_recipes_stay_close_to_float32(exported: ModelDir, recipe: str, tmp_path: Path) -> None:
     """As close as they stay for a GPT-2 of this size and scale of weights."""
-    smaller = quantize(exported, tmp_path / recipe, RECIPES[recipe], calibration=TEXT)
+    smaller = quantize(exported, tmp_path / recipe, recipe=recipe, calibration=TEXT)
     ids, logits = expected(exported.manifest.source)
     with Engine(smaller.path) as engine:
         assert divergence(logits, engine.logits(ids)) < {"int8": 0.02, "int4": 0.2}.get(
@@ -159,7 +158,7 @@ def test_recipes_stay_close_to_float32(exported: ModelDir, recipe: str, tmp_path
 @pytest.mark.usefixtures("int8_cache")
 def test_an_int8_cache_stays_close_to_float32(exported: ModelDir, tmp_path: Path) -> None:
     recipe = replace(INT8_BLOCK, kv_cache="int8")
-    smaller = quantize(exported, tmp_path / "out", recipe, calibration=TEXT)
+    smaller = quantize(exported, tmp_path / "out", recipe=recipe, calibration=TEXT)
     ids, logits = expected(exported.manifest.source)
     with Engine(smaller.path) as engine:
         decoder = engine.decoder(rows=1, max_length=len(ids))
@@ -175,7 +174,7 @@ def divergence(a: Any, b: Any) -> float:
 def test_equalization_keeps_every_models_function(exported: ModelDir) -> None:
     """Links that are exact for GPT-2 only are left out; the rest changes no bit of the logits."""
     proto = onnx.load(exported.graph_path, load_external_data=False)
-    tensors = EqualizedTensors(TensorReader(proto, exported.path))
+    tensors = EqualizedTensors(TensorReader(proto.graph.initializer, exported.path))
     equalize(tensors, exported.config)
     assert tensors.input_factors
     ids, logits = expected(exported.manifest.source)

@@ -2,7 +2,9 @@
 
 GPT-Neo, GPT-BigCode, OPT and BioGPT have the same, with the numbers of their ``ModelConfig``: the
 scale of the scores, layers that see a window of tokens, one head of keys and values for all
-queries. Nothing is traced: each line appends one operator, a fused one where ONNX Runtime has it. The
+queries.
+
+Nothing is traced: each line appends one operator, a fused one where ONNX Runtime has it. The
 key/value cache is updated in place when past and present are bound to the same buffer.
 
     input_ids       int64 [batch, sequence]

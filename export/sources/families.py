@@ -71,7 +71,7 @@ def _gpt_neo(
         joined |= {f"{base}.{part}_proj.weight" for part in _QKV}
     for name, tensor in tensors.items():
         if name not in joined and not _BUFFERS.fullmatch(name):
-            yield _in_layout(name.replace(".attn.attention.out_proj.", ".attn.c_proj."), tensor)
+            yield _in_layout(name.replace("attn.attention.out_proj", names.ATTN_C_PROJ), tensor)
 
 
 def _gpt_bigcode(
@@ -89,16 +89,16 @@ def _gpt_bigcode(
 
 
 def _opt(
-    keys: Mapping[str, Any], config: ModelConfig, tensors: Tensors
+    _keys: Mapping[str, Any], _config: ModelConfig, tensors: Tensors
 ) -> Iterator[tuple[str, Readable]]:
-    yield from _decoder(config, tensors, last_norm="final_layer_norm")
+    yield from _decoder(tensors, last_norm="final_layer_norm")
 
 
 def _biogpt(
     keys: Mapping[str, Any], config: ModelConfig, tensors: Tensors
 ) -> Iterator[tuple[str, Readable]]:
     scale = math.sqrt(config.n_embd) if keys.get("scale_embedding", True) else 1.0
-    renamed = dict(_decoder(config, tensors, last_norm="layer_norm"))
+    renamed = dict(_decoder(tensors, last_norm="layer_norm"))
     head = renamed.pop("output_projection.weight", None)
     wte = renamed.get(_WTE, head)
     if wte is not None and scale != 1.0:
@@ -106,9 +106,7 @@ def _biogpt(
     yield from renamed.items()
 
 
-def _decoder(
-    config: ModelConfig, tensors: Tensors, *, last_norm: str
-) -> Iterator[tuple[str, Readable]]:
+def _decoder(tensors: Tensors, *, last_norm: str) -> Iterator[tuple[str, Readable]]:
     """Rename the layers that OPT and BioGPT share."""
     stored = {_PREFIXES.sub("", name, count=1): tensor for name, tensor in tensors.items()}
     top = {

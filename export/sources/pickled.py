@@ -84,6 +84,7 @@ PLAIN: Final[Mapping[Name, Call]] = {Name("collections", "OrderedDict"): _new_di
 
 def no_reference(reference: Any) -> Any:
     """Refuse a persistent id, which only a file with tensors has."""
+    del reference
     raise ExportError("a reference to data outside")
 
 

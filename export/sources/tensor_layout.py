@@ -96,7 +96,9 @@ def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str,
         weight = names.weight(names.WTE if config.tie_word_embeddings else names.LM_HEAD)
         head_bias = names.bias(names.LM_HEAD)
         return Head(task, weight, head_bias if head_bias in stored else None, config.vocab_size)
-    weight = _SPANS if _SPANS in stored and _SCORE[task] not in stored else _SCORE[task]
+    spans = (_architecture(keys) or "").endswith("ForQuestionAnswering")
+    spans = spans or (_SPANS in stored and _SCORE[task] not in stored)
+    weight = _SPANS if spans else _SCORE[task]
     bias = names.bias(weight.split(".")[0]) if task == "token-classification" else None
     return Head(task, weight, bias, _label_count(keys, stored.get(weight)))
 
@@ -152,7 +154,8 @@ def _task(keys: Mapping[str, Any], stored: Mapping[str, Shape]) -> str:
     known = _task_of(_architecture(keys), keys)
     if known is not None:
         return known
-    shown = [task for task, weight in _SCORE.items() if weight in stored]
+    heads = [*_SCORE.items(), ("token-classification", _SPANS)]
+    shown = [task for task, weight in heads if weight in stored]
     return shown[0] if shown else "text-generation"
 
 

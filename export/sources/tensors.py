@@ -19,7 +19,7 @@ from gpt2edge.runtime.arrays import FloatArray
 Shape = tuple[int, ...]
 
 _KINDS: Final = {"F32": "f4", "F16": "f2", "BF16": "u2", "F64": "f8"}
-"""Floating-point types, by safetensors' names, as numpy stores them; other types hold no weights."""
+"""Types that weights can have, by safetensors' names, as numpy stores them."""
 
 
 class Readable(Protocol):
@@ -186,7 +186,8 @@ class Scaled(_View):
 
     def read(self) -> FloatArray:
         """Read and multiply, in float32."""
-        return self.base.read() * np.float32(self.factor)
+        product: FloatArray = self.base.read() * np.float32(self.factor)
+        return product
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""Files of ``torch.save``, read without torch: zip archives (torch 1.6 and later) and older streams.
+"""Files of ``torch.save``, read without torch: zip archives (since torch 1.6) and older streams.
 
 A file is a pickle of dicts, lists, numbers and descriptions of tensors, and the tensors' numbers
-beside it. ``pickled`` reads the first as data; the others are read when they are asked for, straight
-from their place in the file. Both forms are described by torch's own ``serialization.py``.
+beside it. ``pickled`` reads the first as data; the numbers are read when they are asked for, from
+their place in the file. Both forms are described by torch's own ``serialization.py``.
 """
 
 import math

@@ -76,6 +76,7 @@ def copy_tokenizer_files(source: Path, folder: Path, *, all_of_them: bool) -> No
     Without one in ``source``, a byte-level BPE tokenizer gets one that names GPT-2's class.
     ``all_of_them`` also copies the files from which transformers made ``tokenizer.json``.
     """
+    source = source if source.is_dir() else source.parent
     for name in (CONFIG_FILE, *(_UPSTREAM if all_of_them else ())):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)

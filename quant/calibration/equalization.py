@@ -10,8 +10,8 @@ at the producer and multiplied by it in the consumer's rows (the idea of SmoothQ
     columns of mlp.c_fc           -> rows of mlp.c_proj        (relu, leaky_relu, linear only)
     ln_f gain and bias            -> columns of an untied head
 
-Where it is not exact, a link is left out: a norm that follows its sum, as in GPT-1, feeds the next sum
-too; and one head of values for all heads of queries feeds several rows of ``attn.c_proj``.
+Where it is not exact, a link is left out: a norm that follows its sum, as in GPT-1, feeds the next
+sum too, and one head of values for all heads of queries feeds several rows of ``attn.c_proj``.
 
 The factors are powers of two, so that float32 products and sums keep every bit: the model computes
 the same function.

@@ -83,7 +83,8 @@ def _norm_before(block: Block, *, norms_after: bool) -> str | None:
 def expected_range(tensors: EqualizedTensors, block: Block, norm: str) -> FloatArray:
     """Estimate the ranges of queries, keys and values [heads * head_dim] from the weights.
 
-    ``norm`` names the norm of their inputs. The inputs after LayerNorm have standard deviation 1 and sum to 0. The range is six standard
+    ``norm`` names the norm of their inputs, which have standard deviation 1 and sum to 0 before its
+    gain and bias. The range is six standard
     deviations of a channel for independent inputs, or the largest possible value if that is less.
     """
     qkv = block.part(names.C_ATTN)

@@ -140,11 +140,14 @@ _READERS: Final[Mapping[str, Callable[[Keys], dict[str, Any]]]] = {
 RELATIVES: Final = tuple(_READERS)
 """The ``model_type`` of each relative."""
 HEADS: Final[Mapping[str, str]] = {
+    "gpt2": "n_head",
+    "openai-gpt": "n_head",
+    "gpt_bigcode": "n_head",
     "gpt_neo": "num_heads",
     "opt": "num_attention_heads",
     "biogpt": "num_attention_heads",
 }
-"""The key that holds the number of heads, where it is not GPT-2's ``n_head``."""
+"""The key that holds the number of heads."""
 
 
 def in_gpt2_keys(keys: Keys) -> dict[str, Any]:

@@ -101,7 +101,8 @@ class ModelConfig:
         """Read the keys of a ``config.json``; absent ones take the defaults of transformers.
 
         ``model_type`` names the architecture, by default "gpt2", whose sizes may have the names
-        that all models of transformers share, such as ``hidden_size``. Raises ValueError with the key, its value and the allowed values.
+        that all models of transformers share, such as ``hidden_size``. Raises ValueError with the
+        key, its value and the allowed values.
         """
         architecture = keys.get("model_type", "gpt2")
         if architecture != "gpt2":

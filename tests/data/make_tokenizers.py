@@ -8,8 +8,8 @@ import json
 import pickle
 import shutil
 import struct
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,12 +72,8 @@ def word_pieces() -> None:
         write_json(path / "tokenizer_config.json", config)
         own = BertTokenizer.from_pretrained(path)
         texts = (CHINESE, "这是 Éclair wolf", "Once upon a time [MASK] 12", UNSEEN, *BLANKS)
-        expect(
-            path,
-            lambda text, own=own: own.encode(text, add_special_tokens=False),
-            lambda ids, own=own: own.decode(ids, skip_special_tokens=True),
-            texts,
-        )
+        encode = partial(own.encode, add_special_tokens=False)
+        expect(path, encode, partial(own.decode, skip_special_tokens=True), texts)
 
 
 def sentencepiece() -> None:
@@ -197,4 +193,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

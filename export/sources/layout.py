@@ -1,0 +1,65 @@
+"""Layouts of GPT-2's tensors that differ from upstream's and mean the same: they become upstream's.
+
+Other programs keep products as ``torch.nn.Linear`` does, [out, in], and leave out biases that are
+zero; upstream's Conv1D keeps [in, out].
+"""
+
+import re
+from typing import Final
+
+from gpt2edge.export.sources.tensors import Readable, Transposed, Zeros
+
+Tensors = dict[str, Readable]
+
+_C_ATTN: Final = re.compile(r"h\.\d+\.attn\.c_attn\.weight")
+_PRODUCT: Final = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
+_BIASED: Final = re.compile(
+    r"(h\.\d+\.(?:ln_[12]|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)|ln_f)\.weight"
+)
+_BIAS: Final = re.compile(r"(h\.\d+|ln_f)\..*bias")
+_BUFFER: Final = re.compile(  # upstream's causal mask, and positions that count from 0
+    r"h\.\d+\.attn\.(bias|masked_bias)|(.+\.)?position_ids"
+)
+_OTHER_NAMES: Final = {"lm_head.decoder.weight": "lm_head.weight"}
+"""Names that earlier versions of upstream gave to tensors."""
+
+
+def is_buffer(name: str) -> bool:
+    """Return whether ``name`` is a tensor that is computed, not trained."""
+    return _BUFFER.fullmatch(name) is not None
+
+
+def todays_name(name: str) -> str:
+    """Return upstream's present name of a tensor."""
+    return _OTHER_NAMES.get(name, name)
+
+
+def has_linear_layout(tensors: Tensors, width: int) -> bool:
+    """Return whether the products are stored as [out, in].
+
+    Only ``c_attn``, [width, 3 width] in upstream's layout, can tell: others may be square.
+    """
+    shapes = {tensor.shape for name, tensor in tensors.items() if _C_ATTN.fullmatch(name)}
+    return shapes == {(3 * width, width)}
+
+
+def transpose_products(tensors: Tensors) -> Tensors:
+    """Return the tensors with the four products of each block transposed."""
+    return {
+        name: Transposed(tensor) if _PRODUCT.fullmatch(name) else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def has_no_biases(tensors: Tensors) -> bool:
+    """Return whether no bias of the transformer is stored."""
+    return not any(_BIAS.fullmatch(name) for name in tensors)
+
+
+def add_zero_biases(tensors: Tensors) -> Tensors:
+    """Return the tensors with a bias of zeros for every product and normalization."""
+    stems = {match[1]: tensors[match[0]] for match in map(_BIASED.fullmatch, tensors) if match}
+    biases = {
+        f"{stem}.bias": Zeros(f"{stem}.bias", weight.shape[-1:]) for stem, weight in stems.items()
+    }
+    return {**tensors, **biases}
