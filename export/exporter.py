@@ -10,12 +10,14 @@ from typing import Final
 from gpt2edge._checks import check_callable, check_one_of, check_path, check_text
 from gpt2edge._extras import installed_version
 from gpt2edge._progress import Progress, silent
+from gpt2edge.errors import ExportError
 from gpt2edge.export.architectures.profiles import CPU, PORTABLE, Architecture, architecture_of
 from gpt2edge.export.genai_config import GENAI_FILE, genai_config
 from gpt2edge.export.generation_config import write_generation_config
 from gpt2edge.export.options import SourceOptions
 from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.export.sources.hugging_face import FORM as SAFETENSORS
+from gpt2edge.export.tokenizers.kinds import why_none
 from gpt2edge.export.tokenizers.tokenizer import copy_tokenizer_files, write_tokenizer
 from gpt2edge.export.verify.parity import verify_graph
 from gpt2edge.graph.builder import IR_VERSION, OPSET
@@ -61,7 +63,7 @@ def export_checkpoint(
     check_callable("progress", progress)
     options = options or SourceOptions()
     checkpoint = Checkpoint.open(source, options)
-    architecture = architecture_of(profile, checkpoint.head)
+    architecture = architecture_of(profile, checkpoint.config, checkpoint.head)
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)
         _write_text_files(checkpoint, folder, profile, options)
@@ -91,8 +93,11 @@ def _write_text_files(
     The tokenizer is the one that ``options`` name, the one that the source holds within itself, or
     the one of its folder.
     """
+    size, of_tokenizer = checkpoint.config.vocab_size, options.of_tokenizer()
     with _tokenizer_place(checkpoint, options) as place:
-        write_tokenizer(place, folder, vocab_size=checkpoint.config.vocab_size)
+        written = write_tokenizer(place, folder, vocab_size=size, options=of_tokenizer)
+        if not written and options.tokenizer is not None:  # one was asked for
+            raise ExportError(f"no tokenizer was read from {str(place)!r}: {why_none(place)}")
         copy_tokenizer_files(place, folder, all_of_them=profile == PORTABLE)
     if profile == CPU and checkpoint.head.task == "text-generation":
         write_json(folder / GENAI_FILE, genai_config(checkpoint))

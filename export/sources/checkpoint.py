@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from gpt2edge._families import HEADS
 from gpt2edge._progress import Progress
 from gpt2edge.config import ModelConfig, with_own_names
 from gpt2edge.errors import ExportError
@@ -139,10 +140,11 @@ class Checkpoint:
         """Yield one line for each thing that was left out or converted."""
         unknown = unknown_architecture(self.keys)
         if unknown is not None:
+            name = "GPT-2" if self.config.architecture == "gpt2" else self.config.architecture
             code = "; its own code (auto_map) is not run" if self.keys.get("auto_map") else ""
-            yield f"architecture {unknown!r} is read as a plain GPT-2 for {self.head.task}{code}"
+            yield f"architecture {unknown!r} is read as a plain {name} for {self.head.task}{code}"
         foreign = [name for name in _FOREIGN if self.keys.get(name) is not None]
-        if foreign:
+        if foreign and self.config.architecture == "gpt2":
             yield f"config.json: {', '.join(foreign)}: no keys of GPT-2's, without effect"
         if others:
             more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
@@ -154,8 +156,11 @@ class Checkpoint:
 
 def _config_of(source: Source) -> ModelConfig:
     try:
-        if with_own_names(source.keys).get("n_head") is None:  # the one size that no tensor shows
-            raise ValueError("n_head is absent: add it, as the model was trained")
+        kind = source.keys.get("model_type", "gpt2")
+        name = HEADS.get(kind) if isinstance(kind, str) else None
+        own = source.keys if kind != "gpt2" else with_own_names(source.keys)
+        if name is not None and own.get(name) is None:  # the one size that no tensor shows
+            raise ValueError(f"{name} is absent: add it, as the model was trained")
         return ModelConfig.from_dict(source.keys)
     except ValueError as error:
         raise ExportError(f"{source.described_in}: {error}") from None
@@ -167,7 +172,7 @@ def _gpt2_tensors(source: Source, config: ModelConfig) -> tuple[dict[str, Readab
     notes = []
     if taken_off and source.form in _UPSTREAM:
         notes.append(f"names of tensors hold {', '.join(map(repr, taken_off))}, which is taken off")
-    tensors = gpt2_names(source.keys, tensors)
+    tensors = gpt2_names(source.keys, config, tensors)
     if config.tie_word_embeddings and _WTE not in tensors and _LM_HEAD in tensors:
         tensors[_WTE] = tensors.pop(_LM_HEAD)  # one tensor, saved under its other name
     if has_linear_layout(tensors):

@@ -161,10 +161,10 @@ def test_damaged_tensors(
         ({"tie_word_embeddings": False}, ["'lm_head.weight'", "missing"]),
         ({"architectures": ["GPT2ForSequenceClassification"]}, ["'score.weight'", "missing"]),
         (
-            {"architectures": ["GPTNeoForCausalLM"], "model_type": "gpt_neo"},
-            ["config.json", "'gpt_neo'"],
+            {"architectures": ["LlamaForCausalLM"], "model_type": "llama"},
+            ["config.json", "'llama'", "'gpt_neo'"],
         ),
-        ({"architectures": ["GPT2ForQuestionAnswering"]}, ["'GPT2ForQuestionAnswering'"]),
+        ({"architectures": ["GPT2ForQuestionAnswering"]}, ["'qa_outputs.weight'", "missing"]),
         ({"n_head": None}, ["config.json", "n_head is absent"]),
         ({"num_attention_heads": 8}, ["config.json", "n_head is 4", "num_attention_heads", "8"]),
         ({"hidden_size": 64}, ["config.json", "n_embd is 32", "hidden_size", "64"]),
