@@ -1,4 +1,4 @@
-"""Export: turn a Hugging Face GPT-2 folder into a model folder, without torch."""
+"""Export: turn a GPT-2 of any form that is read into a model folder, without torch."""
 
 from typing import TYPE_CHECKING
 
@@ -8,8 +8,12 @@ from gpt2edge._lazy import lazy_names
 if TYPE_CHECKING:
     from gpt2edge.export.exporter import export_checkpoint
     from gpt2edge.export.optimum import export_with_optimum
+    from gpt2edge.export.options import SourceOptions
+    from gpt2edge.export.tokenizers.options import TokenizerOptions
 
 __all__ = [
+    "SourceOptions",
+    "TokenizerOptions",
     "export_checkpoint",
     "export_with_optimum",
 ]
@@ -24,6 +28,8 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "SourceOptions": "gpt2edge.export.options",
+            "TokenizerOptions": "gpt2edge.export.tokenizers.options",
             "export_checkpoint": "gpt2edge.export.exporter",
             "export_with_optimum": "gpt2edge.export.optimum",
         },

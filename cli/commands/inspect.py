@@ -84,6 +84,7 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
         "source": manifest.source or "-",
         "recipe": manifest.recipe.get("name", "-") if manifest.recipe else "-",
         "parameters": f"{parameters(opened, graph):,}",
+        "architecture": config.architecture,
         "shape": f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}",
         "context": f"{config.n_positions:,} tokens, vocabulary {config.vocab_size:,}",
         "activation": config.activation_function,
@@ -136,10 +137,12 @@ def parameters(opened: "ModelDir", graph: GraphFacts | None = None) -> int:
 def transformer_parameters(config: "ModelConfig") -> int:
     """Weights of the transformer without a head."""
     width, inner = config.n_embd, config.n_inner
-    attention = 4 * width * width + 4 * width
+    qkv = width + 2 * config.n_kv_head * config.head_dim
+    attention = (width + 1) * (qkv + width)
     mlp = 2 * width * inner + inner + width
     block = attention + mlp + 4 * width
-    return config.n_layer * block + (config.vocab_size + config.n_positions) * width + 2 * width
+    last_norm = 0 if config.norms_after else 2 * width
+    return config.n_layer * block + (config.vocab_size + config.n_positions) * width + last_norm
 
 
 def _labels(opened: "ModelDir") -> int:

@@ -68,4 +68,4 @@ class ModelGraph(Graph):
         ]
 
     def _cache(self, name: str, length: str) -> ValueInfoProto:
-        return floats(name, [IDS_SHAPE[0], self.config.n_head, length, self.head_dim])
+        return floats(name, [IDS_SHAPE[0], self.config.n_kv_head, length, self.head_dim])

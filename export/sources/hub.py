@@ -12,7 +12,7 @@ from typing import Any, Final
 from gpt2edge._extras import require
 from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import HubError
-from gpt2edge.export.sources.safetensors import INDEX_FILE, SINGLE_FILE
+from gpt2edge.export.sources.hugging_face import INDEX_FILE, SINGLE_FILE
 from gpt2edge.store import parse_reference
 
 FILES: Final = (

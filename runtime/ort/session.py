@@ -97,10 +97,11 @@ class Session:
         _, n_head, _, head_dim = keys[0].shape
         padded = -(-config.head_dim // 8) * 8  # GroupQueryAttention needs a multiple of 8
         if (n_head, head_dim) not in (
-            (config.n_head, width) for width in (config.head_dim, padded)
+            (config.n_kv_head, width) for width in (config.head_dim, padded)
         ):
             raise ValueError(
-                f"a cache of {n_head} x {head_dim} for heads of {config.n_head} x {config.head_dim}"
+                f"a cache of {n_head} x {head_dim} for heads of "
+                f"{config.n_kv_head} x {config.head_dim}"
             )
         self.cache_layout = CacheLayout(
             n_layer=len(keys),
