@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.fingerprint import ROOT
+
 from gpt2edge._telemetry import decline
 
 PEERS: Final = {

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from benchmarks.fingerprint import ROOT
+from benchmarks.systems import installed_environment, worker_command
 from numpy.typing import NDArray
 
 import gpt2edge
-from benchmarks.fingerprint import ROOT
-from benchmarks.systems import installed_environment, worker_command
 from gpt2edge.evaluate.divergence import token_divergences
 from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-import gpt2edge
 from benchmarks.fidelity import (
     PEERS,
     Logits,
@@ -39,6 +38,8 @@ from benchmarks.report import publish
 from benchmarks.result_files import RESULTS, Row, folder_name, read_rows, text_facts
 from benchmarks.solver_exam import Solved, Writer, engine_writer, exam_of, logits_writer
 from benchmarks.systems import environment_python
+
+import gpt2edge
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.quant import INT4, MIXED, RECIPES, QuantRecipe, mixed_recipe, quantize

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
-
-import gpt2edge
 from benchmarks.fingerprint import ROOT, add_publish, provenance
 from benchmarks.report import bits, peer_quality_table, publish
 from benchmarks.result_files import RESULTS, Row, read_rows, text_facts, write_rows
 from benchmarks.systems import PEER_NAMES, System, Worker, engine_system, peer_systems
 from benchmarks.variants import our_folders
+from numpy.typing import NDArray
+
+import gpt2edge
 from gpt2edge.export import export_checkpoint
 
 STORYTELLER: Final = ROOT / "training" / "models" / "storyteller"

@@ -6,7 +6,6 @@ python -m benchmarks.plot_quality          # writes results/quality.svg; needs m
 from pathlib import Path
 
 import matplotlib as mpl
-
 from benchmarks.result_files import RESULTS, Row, read_rows
 
 mpl.use("Agg")

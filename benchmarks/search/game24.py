@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from benchmarks.fingerprint import ROOT, git_commit, provenance, refusal
+
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.runtime.search import MCTS, LineBeam, OutcomeModel, TreeOfThoughts
 from gpt2edge.runtime.search.trees.tree import TreeResult

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.solver_models import LONGEST, STEP, Calculator, Problem
+
 from gpt2edge import GREEDY, Engine
 from gpt2edge.runtime.search import (
     OutcomeModel,

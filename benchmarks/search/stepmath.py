@@ -26,6 +26,7 @@ from benchmarks.fingerprint import ROOT, add_publish, provenance
 from benchmarks.search_pool import Log, Row, Steps, greedy_rows, pool_row, score_row, steps_row
 from benchmarks.search_report import SEARCHES, publish, result_rows, show
 from benchmarks.solver_models import LONGEST, STEP, Family, Problem, problems
+
 from gpt2edge import GREEDY
 from gpt2edge.runtime.search import MajorityVote, ProcessModel
 from gpt2edge.runtime.search.candidates import CandidateScorer

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import gpt2edge
 from benchmarks.fidelity import Reference, engine_logits, windows
 from benchmarks.fingerprint import add_publish, provenance
 from benchmarks.outlier_twin import make_twin
 from benchmarks.report import publish
 from benchmarks.result_files import Row, folder_name, text_facts
+
+import gpt2edge
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE
 from gpt2edge.quant import INT4, INT8, INT8_BLOCK, QuantRecipe, quantize

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-
-import gpt2edge
 from benchmarks.fidelity import Reference, engine_logits, windows
 from benchmarks.fingerprint import add_publish, provenance
 from benchmarks.report import publish
 from benchmarks.result_files import Row, folder_name, text_facts
+
+import gpt2edge
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8_BLOCK, quantize
 from gpt2edge.runtime.system.threads import available_threads

@@ -15,13 +15,13 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from safetensors import safe_open
-
 from benchmarks.checkpoint import SIZES, Shape, write_checkpoint
 from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.peers.worker import peak_rss
 from benchmarks.report import export_table, publish
 from benchmarks.result_files import write_rows
+from safetensors import safe_open
+
+from benchmarks.peers.worker import peak_rss
 from gpt2edge.evaluate.speed import percentile
 from gpt2edge.export import export_checkpoint
 from gpt2edge.runtime.system.threads import available_threads

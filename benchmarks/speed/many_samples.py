@@ -11,12 +11,13 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import gpt2edge
 from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.quality import chosen_recipe
 from benchmarks.report import publish
 from benchmarks.result_files import Row, source_line, write_rows
 from benchmarks.variants import prepare
+
+import gpt2edge
+from benchmarks.quality import chosen_recipe
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import quantize

@@ -21,6 +21,7 @@ from benchmarks.plan import Test
 from benchmarks.report import overhead_table, publish
 from benchmarks.result_files import Row, folder_name, write_rows
 from benchmarks.variants import prepare
+
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
-
 from benchmarks.result_files import RESULTS, Row, read_rows
+from matplotlib.figure import Figure
 
 OURS, PEER = "#1b6ca8", "#b8b8b8"
 

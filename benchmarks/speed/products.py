@@ -14,13 +14,13 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
+from benchmarks.fingerprint import add_publish, provenance
+from benchmarks.report import publish
+from benchmarks.result_files import Row, line, source_line
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 
-from benchmarks.fingerprint import add_publish, provenance
-from benchmarks.report import publish
-from benchmarks.result_files import Row, line, source_line
 from gpt2edge.runtime.ort.library import ort
 from gpt2edge.runtime.system.threads import available_threads
 

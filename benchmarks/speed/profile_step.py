@@ -25,13 +25,13 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-
 from benchmarks.fingerprint import add_publish, provenance
 from benchmarks.overhead import Steps, run_clock
 from benchmarks.plan import Test
 from benchmarks.report import profile_table, publish
 from benchmarks.result_files import Row, write_rows
 from benchmarks.variants import add_arguments, our_folders, prepare, size_and_recipes
+
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.engine import Engine

@@ -19,6 +19,7 @@ from benchmarks.checkpoint import SIZES, Shape, write_checkpoint
 from benchmarks.fingerprint import add_publish, provenance
 from benchmarks.report import publish
 from benchmarks.result_files import Row
+
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.system.threads import available_threads

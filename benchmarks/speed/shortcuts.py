@@ -18,11 +18,11 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
-
 from benchmarks.fingerprint import ROOT, add_publish, provenance
 from benchmarks.report import publish, shortcuts_table
 from benchmarks.result_files import Row, folder_name, write_rows
 from benchmarks.variants import prepare
+
 from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.decoding.scheduler import Scheduler

@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from benchmarks.fingerprint import add_publish, provenance
 from benchmarks.report import publish, soak_table
+
 from gpt2edge import Engine, Gpt2EdgeError, RuntimeOptions, SamplingParams, StopParams
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.options import PromptLookup

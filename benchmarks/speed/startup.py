@@ -31,6 +31,7 @@ from benchmarks.report import COMMAND, publish, startup_table
 from benchmarks.result_files import Row, write_rows
 from benchmarks.systems import System, Worker, installed_environment
 from benchmarks.variants import add_arguments, all_systems, quality_of, size_and_recipes
+
 from gpt2edge.evaluate.speed import percentile
 
 _ONE = ("--rows", "1", "--samples", "1")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.result_files import read_rows
 
 from benchmarks import (
     fidelity,
@@ -22,7 +23,6 @@ from benchmarks import (
     systems,
 )
 from benchmarks import report as tables
-from benchmarks.result_files import read_rows
 from tests.conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"

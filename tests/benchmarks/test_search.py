@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from benchmarks import search_pool
 from benchmarks.search_selection import Pool, accuracy, elected, interval, outcomes
 from benchmarks.solver_models import Problem
+
+from benchmarks import search_pool
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.runtime.search.candidates import candidates_of
 from gpt2edge.runtime.search.strategies.best_of_n import pass_at_k, pick

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-
 from training.model import GPT
 
 UNEVEN = 0.3  # of the halves: 0.5 +- up to this

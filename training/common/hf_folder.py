@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import torch
-
 from training.model import GPT, save_weights
 from training.reward import RewardModel, save_reward
 

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
-
 from training.model import GPT, GPTConfig, Transformer, hf_config
 
 

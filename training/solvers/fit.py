@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-
 from training.model import GPT, GPTConfig
 from training.muon import Muon
 from training.reward import RewardModel

@@ -17,11 +17,6 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-
-import gpt2edge
-from gpt2edge.export import export_checkpoint
-from tasks.game24.notation import Numbers, is_solved, prompt_of
-from tasks.game24.puzzles import TARGET
 from training.game24 import ROW, Source
 from training.game24_tokenizer import END
 from training.grow import deepened, widened
@@ -30,6 +25,11 @@ from training.model import GPT, GPTConfig, load_weights
 from training.reward import RewardModel, load_reward
 from training.solver import Plan, fit
 from training.solver_rows import Judged, Rows, value_rows
+
+import gpt2edge
+from gpt2edge.export import export_checkpoint
+from tasks.game24.notation import Numbers, is_solved, prompt_of
+from tasks.game24.puzzles import TARGET
 
 HERE = Path(__file__).resolve().parent
 SAMPLING: dict[str, object] = {"do_sample": False, "max_new_tokens": 34}

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from itertools import combinations_with_replacement
 from pathlib import Path
 
+from training.game24_tokenizer import build_tokenizer
+from training.solver_rows import Example, Judged, language_rows, value_rows
+
 from tasks.game24.notation import Numbers, Step, prompt_of
 from tasks.game24.puzzles import (
     TARGET,
@@ -21,8 +24,6 @@ from tasks.game24.puzzles import (
     solutions,
     test_puzzles,
 )
-from training.game24_tokenizer import build_tokenizer
-from training.solver_rows import Example, Judged, language_rows, value_rows
 
 LARGEST = 13
 TARGETS = range(10, 37)

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from training.measure_stepmath import MODELS, auc, bootstrap, rounded, wilson
 
 import gpt2edge
 from gpt2edge.runtime.search import OutcomeModel, ProcessModel, pass_at_k
 from tasks.game24.notation import Numbers, is_solved, prompt_of, read_steps
 from tasks.game24.puzzles import moves, solutions, test_puzzles
-from training.measure_stepmath import MODELS, auc, bootstrap, rounded, wilson
 
 NEW_TOKENS = 34
 KS = (1, 8, 64)
@@ -55,7 +55,6 @@ def torch_greedy(checkpoint: Path, prompts: Sequence[str]) -> list[str]:
     """Greedy completions of the float32 weights in torch, without a cache."""
     import torch
     from tokenizers import Tokenizer
-
     from training.model import load_weights
 
     model = load_weights(checkpoint).eval()

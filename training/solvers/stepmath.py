@@ -14,9 +14,6 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-
-import gpt2edge
-from gpt2edge.export import export_checkpoint
 from training.grow import deepened, widened
 from training.hf_folder import export_folder
 from training.model import GPT, load_weights
@@ -26,6 +23,9 @@ from training.solver_labels import judged_lines, judged_steps, judged_whole
 from training.solver_rows import Example, Judged, Rows, drill_rows, language_rows, value_rows
 from training.solver_tasks import TASKS, Task
 from training.tokenizer import train_digit_tokenizer
+
+import gpt2edge
+from gpt2edge.export import export_checkpoint
 
 MODELS = Path(__file__).resolve().parent / "models"
 GREEDY: dict[str, object] = {"do_sample": False}

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
 from training.selection import group_of
 from training.tokenizer import END, encode_file, train_tokenizer
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
-
 from training.model import GPT, load_weights
 from training.tokenizer import END, encode_file
 

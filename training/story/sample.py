@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import GPT2LMHeadModel
-
 from training.hf_folder import export_folder
 from training.model import load_weights
+from transformers import GPT2LMHeadModel
 
 PROMPTS = (
     "Once upon a time",

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
 from training.data import prepare
 from training.hf_folder import export_folder
 from training.model import GPT, PRESETS, GPTConfig
