@@ -1,6 +1,6 @@
 """Write a GPT-2 checkpoint of any size with random weights: enough to measure speed by.
 
-    python -m benchmarks.checkpoint OUT [--size 124M | --layers 2 --heads 2 --width 32 ...]
+    python -m benchmarks.common.checkpoint OUT [--size 124M | --layers 2 --heads 2 --width 32 ...]
 
 The weights have the scale of a trained model's start: normal with deviation 0.02, projections onto
 the residual stream scaled down by the depth, LayerNorm gains around 1. The head is tied.

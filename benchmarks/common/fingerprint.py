@@ -12,7 +12,7 @@ from typing import Any, Final
 from gpt2edge.runtime.system.cpu import cpu_flags, cpu_name
 from gpt2edge.runtime.system.threads import allowed_cpus, cgroup_quota, physical_cores
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 DIRTY: Final = "-dirty"
 _NO_CODE: Final = (":!*.md", ":!benchmarks/results")
 _FLAGS: Final = ("avx2", "fma", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_tile")

@@ -4,7 +4,7 @@ Trained GPT-2s have a few LayerNorm channels far larger than the rest. This puts
 any checkpoint: in every LayerNorm before a product, some gains and biases are multiplied by 30 to
 100 and the next weight's rows divided by the same.
 
-    python -m benchmarks.outlier_twin CHECKPOINT OUT [--channels 3] [--seed 0]
+    python -m benchmarks.common.outlier_twin CHECKPOINT OUT [--channels 3] [--seed 0]
 """
 
 import argparse

@@ -1,14 +1,14 @@
 """The tables that ``README.md`` shows of the rows in ``results/``.
 
-python -m benchmarks.report        # write the tables again from results/*.jsonl
+python -m benchmarks.common.report        # write the tables again from results/*.jsonl
 """
 
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from benchmarks.fingerprint import DIRTY, refusal
-from benchmarks.quality_tables import (
+from benchmarks.common.fingerprint import DIRTY, refusal
+from benchmarks.common.quality_tables import (
     ablation_table,
     cache_contexts_table,
     quality_solvers_table,
@@ -16,7 +16,7 @@ from benchmarks.quality_tables import (
     quality_table,
     quantize_table,
 )
-from benchmarks.result_files import RESULTS, Row, line, read_rows, source_line, write_rows
+from benchmarks.common.result_files import RESULTS, Row, line, read_rows, source_line, write_rows
 
 README: Final = RESULTS.parent / "README.md"
 COMMAND: Final = ", command"

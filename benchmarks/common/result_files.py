@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
-RESULTS: Final = Path(__file__).resolve().parent / "results"
+RESULTS: Final = Path(__file__).resolve().parents[1] / "results"
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.fingerprint import ROOT
-
+from benchmarks.common.fingerprint import ROOT
 from gpt2edge._telemetry import decline
 
 PEERS: Final = {

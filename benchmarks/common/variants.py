@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.checkpoint import SIZES, Shape, write_checkpoint
-from benchmarks.fingerprint import ROOT
-from benchmarks.result_files import RESULTS, read_rows
-from benchmarks.systems import PEER_NAMES, System, engine_system, peer_systems
-
-from benchmarks.quality import chosen_recipe
+from benchmarks.common.checkpoint import SIZES, Shape, write_checkpoint
+from benchmarks.common.fingerprint import ROOT
+from benchmarks.common.recipes import chosen_recipe
+from benchmarks.common.result_files import RESULTS, read_rows
+from benchmarks.common.systems import PEER_NAMES, System, engine_system, peer_systems
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import quantize

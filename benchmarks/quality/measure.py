@@ -1,9 +1,9 @@
 """Quality of every recipe beside llama.cpp and Optimum: the same checkpoint, the same tokens.
 
-    python -m benchmarks.quality CHECKPOINT --text HELD_OUT.txt [--twin] [--peers ENVS] [--publish]
-    python -m benchmarks.quality CHECKPOINT --text HELD_OUT.txt --blimp BLiMP.zip --blimp-pairs 50
-    python -m benchmarks.quality training/models/game24-* --problems 100 --twin [--publish]
-    python -m benchmarks.quality CHECKPOINT ... --speed [--publish]
+    python -m benchmarks.quality.measure CHECKPOINT --text HELD_OUT.txt [--twin] [--peers ENVS]
+    python -m benchmarks.quality.measure CHECKPOINT --text HELD_OUT.txt --blimp BLiMP.zip
+    python -m benchmarks.quality.measure training/models/game24-* --problems 100 --twin [--publish]
+    python -m benchmarks.quality.measure CHECKPOINT ... --speed [--publish]
 
 Each row: bytes of graph and weights, perplexity, its paired increase over float32, KL divergence,
 top-1 agreement, BLiMP accuracy where the archive is given. ``--problems`` is for solvers, which
@@ -17,36 +17,35 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from benchmarks.fidelity import (
+import gpt2edge
+from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.common.outlier_twin import make_twin
+from benchmarks.common.recipes import INT8_CACHE, chosen_recipe
+from benchmarks.common.report import publish
+from benchmarks.common.result_files import RESULTS, Row, folder_name, read_rows, text_facts
+from benchmarks.common.systems import environment_python
+from benchmarks.quality.fidelity import (
     PEERS,
     Logits,
     MinimalPairs,
     Peer,
     Reference,
     engine_logits,
-    read_blimp,
     windows,
 )
-from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.outlier_twin import make_twin
-from benchmarks.report import publish
-from benchmarks.result_files import RESULTS, Row, folder_name, read_rows, text_facts
-from benchmarks.solver_exam import Solved, Writer, engine_writer, exam_of, logits_writer
-from benchmarks.systems import environment_python
-
-import gpt2edge
+from benchmarks.search.exam import Solved, Writer, engine_writer, exam_of, logits_writer
+from gpt2edge.evaluate import read_blimp
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
-from gpt2edge.quant import INT4, MIXED, RECIPES, QuantRecipe, mixed_recipe, quantize
+from gpt2edge.quant import MIXED, RECIPES, quantize
 from gpt2edge.runtime.system.threads import available_threads
 from gpt2edge.runtime.text.stopping import StopParams
 
-INT8_CACHE: Final = "+int8-cache"
 EVERY: Final = (*RECIPES, MIXED, *(name + INT8_CACHE for name in (*RECIPES, MIXED)))
 WIKITEXT: Final = "wiki.test.raw"
 DECODED, PREFILLED, REPEATS = 64, 256, 5
@@ -78,13 +77,6 @@ class Judge:
     def peer_figures(self, peer: Peer) -> Row:
         """Figures of a peer, which gives logits and nothing else."""
         return self.figures(peer.logits, logits_writer(peer.logits, self.fp32))
-
-
-def chosen_recipe(fp32: ModelDir, name: str) -> QuantRecipe:
-    """A recipe by its name, which may end in ``+int8-cache``."""
-    plain = name.removesuffix(INT8_CACHE)
-    recipe = mixed_recipe(fp32, INT4, mean_bits=5) if plain == MIXED else RECIPES[plain]
-    return replace(recipe, kv_cache="int8") if name.endswith(INT8_CACHE) else recipe
 
 
 def our_rows(
@@ -208,7 +200,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def command_of(args: argparse.Namespace) -> str:
     """What was run, without the paths of this machine."""
-    words = ["python -m benchmarks.quality", *map(folder_name, args.checkpoints)]
+    words = ["python -m benchmarks.quality.measure", *map(folder_name, args.checkpoints)]
     if args.problems:
         words.append(f"--problems {args.problems}")
     elif args.speed:

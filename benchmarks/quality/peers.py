@@ -1,10 +1,10 @@
 """Whether every peer runs the same model, and what its format costs in perplexity.
 
-    python -m benchmarks.peer_quality --text HELD_OUT.txt --recipes int8 int4 [--publish]
+    python -m benchmarks.quality.peers --text HELD_OUT.txt --recipes int8 int4 [--publish]
 
 The trained storyteller, converted for every peer by the same code that the speed benchmark uses:
 greedy tokens beside those of gpt2edge in fp32, and the increase of perplexity over it, paired token
-by token, on the same windows as ``quality.py`` (20,000 tokens, windows of 256). A peer in fp32 must
+by token, on the same windows as ``measure.py`` (20,000 tokens, windows of 256). A peer in fp32 must
 give the same tokens and a perplexity within 0.01 %, one of fewer bits within 10 %; else the script
 ends with 1.
 """
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.report import bits, peer_quality_table, publish
-from benchmarks.result_files import RESULTS, Row, read_rows, text_facts, write_rows
-from benchmarks.systems import PEER_NAMES, System, Worker, engine_system, peer_systems
-from benchmarks.variants import our_folders
 from numpy.typing import NDArray
 
 import gpt2edge
+from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.common.report import bits, peer_quality_table, publish
+from benchmarks.common.result_files import RESULTS, Row, read_rows, text_facts, write_rows
+from benchmarks.common.systems import PEER_NAMES, System, Worker, engine_system, peer_systems
+from benchmarks.common.variants import our_folders
 from gpt2edge.export import export_checkpoint
 
 STORYTELLER: Final = ROOT / "training" / "models" / "storyteller"
@@ -125,7 +125,7 @@ def main() -> None:
     reference = measured[0]
     peers = "" if args.peers is None else f" --peers {' '.join(args.peers)}".rstrip()
     options = f"--text {args.text.name}{peers} --recipes {' '.join(args.recipes)}"
-    where = provenance(f"python -m benchmarks.peer_quality {options}", args.threads)
+    where = provenance(f"python -m benchmarks.quality.peers {options}", args.threads)
     shared = {"model": "storyteller", **text_facts(args.text), **where}
     rows = [{**shared, **row(own, reference)} for own in measured]
     write_rows(args.work / "peer_quality.jsonl", rows)

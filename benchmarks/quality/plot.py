@@ -1,12 +1,13 @@
 """Plots of quality against bytes and against decode speed, from ``results/quality*.jsonl``.
 
-python -m benchmarks.plot_quality          # writes results/quality.svg; needs matplotlib
+python -m benchmarks.quality.plot          # writes results/quality.svg; needs matplotlib
 """
 
 from pathlib import Path
 
 import matplotlib as mpl
-from benchmarks.result_files import RESULTS, Row, read_rows
+
+from benchmarks.common.result_files import RESULTS, Row, read_rows
 
 mpl.use("Agg")
 from matplotlib import pyplot

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-from benchmarks.search_selection import Pool, interval, outcomes
 
+from benchmarks.search.selection import Pool, interval, outcomes
 from gpt2edge.runtime.search import Allocation, Trial, fit
 
 PROBE: Final = 4

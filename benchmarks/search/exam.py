@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from benchmarks.fidelity import Logits, Window, mean_and_error
 from numpy.typing import NDArray
 
 import gpt2edge
+from benchmarks.quality.fidelity import Logits, Window, mean_and_error
 from tasks.game24.notation import is_solved, prompt_of
 
 Writer = Callable[[Sequence[str], int], list[str]]

@@ -1,8 +1,8 @@
 """Game of 24, ranks 901 to 1000: tree search over a small model's own moves, int8.
 
-    python -m training.export_solvers build/solvers --task game24   # the models, int8
-    python -m benchmarks.search_game24                              # all searches, rows and table
-    python -m benchmarks.search_game24 --generators 0.1m --searches mcts   # a part
+    python -m training.solvers.export build/solvers --task game24   # the models, int8
+    python -m benchmarks.search.game24                              # all searches, rows and table
+    python -m benchmarks.search.game24 --generators 0.1m --searches mcts   # a part
 
 The puzzles are the test set of Tree of Thoughts (Yao et al. 2023): GPT-4 solved 74 % with it, 4 %
 with chain of thought. Moves are what the generator proposes and nothing else; a value model says
@@ -25,8 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from benchmarks.fingerprint import ROOT, git_commit, provenance, refusal
-
+from benchmarks.common.fingerprint import ROOT, git_commit, provenance, refusal
 from gpt2edge import Engine, RuntimeOptions
 from gpt2edge.runtime.search import MCTS, LineBeam, OutcomeModel, TreeOfThoughts
 from gpt2edge.runtime.search.trees.tree import TreeResult
@@ -191,14 +190,14 @@ def main() -> None:
     if args.out == RESULTS and (words := refusal(git_commit())):
         sys.exit(f"{words}; or choose another --out")
     values = args.models / "game24-value"
-    facts = provenance("python -m benchmarks.search_game24", args.threads)
+    facts = provenance("python -m benchmarks.search.game24", args.threads)
     print("| model | search | solved | random | in fractions | nodes | s a puzzle (p95) |")
     print("|---|---|---:|---:|---:|---:|---:|", flush=True)
     for name in args.generators:
         folder = args.models / f"game24-{name}"
         if not folder.is_dir() or not values.is_dir():
             sys.exit(
-                f"no {folder} or {values}: run python -m training.export_solvers {args.models}"
+                f"no {folder} or {values}: run python -m training.solvers.export {args.models}"
             )
         for search in args.searches:
             row = measure(folder, values, METHODS[search], args.threads, args.puzzles)

@@ -42,12 +42,12 @@ class Family:
 
     @classmethod
     def found(cls, folder: Path) -> "Family":
-        """What ``training/export_solvers.py`` wrote. Raises SystemExit where that is not there."""
+        """What ``training/solvers/export.py`` wrote. Raises SystemExit where that is not there."""
         names = {path.name for path in folder.glob("stepmath-*")}
         generators = sorted((name for name in names if SIZED.fullmatch(name)), key=_size)
         if not generators:
             raise SystemExit(
-                f"{folder} does not hold stepmath: python -m training.export_solvers {folder}"
+                f"{folder} does not hold stepmath: python -m training.solvers.export {folder}"
             )
         orm, prm = (name if name in names else None for name in (ORM, PRM))
         return cls(folder, tuple(generators), orm, prm)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.solver_models import LONGEST, STEP, Calculator, Problem
-
+from benchmarks.search.models import LONGEST, STEP, Calculator, Problem
 from gpt2edge import GREEDY, Engine
 from gpt2edge.runtime.search import (
     OutcomeModel,

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks.result_files import RESULTS, source_line
-from benchmarks.search_adaptive import adaptive_rows
-from benchmarks.search_plots import plot
-from benchmarks.search_pool import Log, scored
-from benchmarks.search_selection import Pool, accuracy, interval
-from benchmarks.solver_models import Family, parameters
 
-from benchmarks import report
+from benchmarks.common import report
+from benchmarks.common.result_files import RESULTS, source_line
+from benchmarks.search.adaptive import adaptive_rows
+from benchmarks.search.models import Family, parameters
+from benchmarks.search.plots import plot
+from benchmarks.search.pool import Log, scored
+from benchmarks.search.selection import Pool, accuracy, interval
 
 Row = dict[str, Any]
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -1,9 +1,9 @@
 """Test-time computation on stepmath: accuracy against generated tokens and seconds.
 
-    python -m training.export_solvers build/solvers        # the models, int8
-    python -m benchmarks.search run --problems 200         # accuracy: samples and step searches
-    python -m benchmarks.search time                       # seconds, on a quiet machine (minutes)
-    python -m benchmarks.search report --publish           # rows, tables and plots into benchmarks/
+    python -m training.solvers.export build/solvers               # the models, int8
+    python -m benchmarks.search.stepmath run --problems 200  # accuracy
+    python -m benchmarks.search.stepmath time                # seconds, on a quiet machine
+    python -m benchmarks.search.stepmath report --publish    # rows, tables and plots
 
 ``run`` draws up to 256 samples a problem once, has every verifier score them, and keeps them in
 build/search; all N and all ways to choose are then evaluated on random subsets of them. Searches
@@ -22,11 +22,10 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Final
 
-from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.search_pool import Log, Row, Steps, greedy_rows, pool_row, score_row, steps_row
-from benchmarks.search_report import SEARCHES, publish, result_rows, show
-from benchmarks.solver_models import LONGEST, STEP, Family, Problem, problems
-
+from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.search.models import LONGEST, STEP, Family, Problem, problems
+from benchmarks.search.pool import Log, Row, Steps, greedy_rows, pool_row, score_row, steps_row
+from benchmarks.search.report import SEARCHES, publish, result_rows, show
 from gpt2edge import GREEDY
 from gpt2edge.runtime.search import MajorityVote, ProcessModel
 from gpt2edge.runtime.search.candidates import CandidateScorer
@@ -207,7 +206,7 @@ def main() -> None:
     samples = dict(zip(family.generators, args.samples, strict=False))
     clock = process_time if args.cpu else perf_counter
     job = Run(family, args.work, args.temperature, searches, samples, clock)
-    command = "python -m benchmarks.search"
+    command = "python -m benchmarks.search.stepmath"
     if args.do in ("run", *PARTS):
         run(job, PARTS if args.do == "run" else (args.do,), args)
     elif args.do == "time":

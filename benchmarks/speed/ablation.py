@@ -1,6 +1,6 @@
 """What each part of a recipe adds: parts switched on one after the other, plain and with outliers.
 
-python -m benchmarks.ablation CHECKPOINT --text HELD_OUT.txt [--publish]
+python -m benchmarks.speed.ablation CHECKPOINT --text HELD_OUT.txt [--publish]
 """
 
 import argparse
@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.fidelity import Reference, engine_logits, windows
-from benchmarks.fingerprint import add_publish, provenance
-from benchmarks.outlier_twin import make_twin
-from benchmarks.report import publish
-from benchmarks.result_files import Row, folder_name, text_facts
-
 import gpt2edge
+from benchmarks.common.fingerprint import add_publish, provenance
+from benchmarks.common.outlier_twin import make_twin
+from benchmarks.common.report import publish
+from benchmarks.common.result_files import Row, folder_name, text_facts
+from benchmarks.quality.fidelity import Reference, engine_logits, windows
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE
 from gpt2edge.quant import INT4, INT8, INT8_BLOCK, QuantRecipe, quantize
@@ -74,8 +73,8 @@ def main() -> None:
     add_publish(parser)
     args = parser.parse_args()
     command = (
-        f"python -m benchmarks.ablation {folder_name(args.checkpoint)} --text {args.text.name} "
-        f"--tokens {args.tokens}"
+        f"python -m benchmarks.speed.ablation {folder_name(args.checkpoint)} "
+        f"--text {args.text.name} --tokens {args.tokens}"
     )
     where = {**text_facts(args.text), **provenance(command, available_threads())}
     rows = []

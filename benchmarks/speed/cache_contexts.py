@@ -1,7 +1,7 @@
 """What an int8 KV cache costs at short and long contexts.
 
-    python -m benchmarks.cache_contexts MODEL [--publish]         # a float32 folder, e.g. 124M
-    python -m benchmarks.cache_contexts MODEL --text HELD_OUT.txt
+    python -m benchmarks.speed.cache_contexts MODEL [--publish]  # a float32 folder, e.g. 124M
+    python -m benchmarks.speed.cache_contexts MODEL --text HELD_OUT.txt
 
 KL divergence from float32 with 8-bit blocks rounded to nearest, once with a float32 cache and once
 with an int8 one, on the same tokens in windows of 64, 512 and 1,000. Without a text tokens are
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from benchmarks.fidelity import Reference, engine_logits, windows
-from benchmarks.fingerprint import add_publish, provenance
-from benchmarks.report import publish
-from benchmarks.result_files import Row, folder_name, text_facts
 
 import gpt2edge
+from benchmarks.common.fingerprint import add_publish, provenance
+from benchmarks.common.report import publish
+from benchmarks.common.result_files import Row, folder_name, text_facts
+from benchmarks.quality.fidelity import Reference, engine_logits, windows
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import INT8_BLOCK, quantize
 from gpt2edge.runtime.system.threads import available_threads
@@ -64,9 +64,8 @@ def main() -> None:
     add_publish(parser)
     args = parser.parse_args()
     source = ModelDir.open(args.model)
-    command = (
-        f"python -m benchmarks.cache_contexts {folder_name(args.model)} --tokens {args.tokens}"
-    )
+    command = f"python -m benchmarks.speed.cache_contexts {folder_name(args.model)}"
+    command += f" --tokens {args.tokens}"
     command += f" --text {args.text.name}" if args.text else ""
     text = text_facts(args.text) if args.text else {}
     where = {"model": args.model.name, **text, **provenance(command, available_threads())}

@@ -1,6 +1,6 @@
 """What an export costs: its time, its peak memory, and the size of what it writes.
 
-    python -m benchmarks.export_cost [--size 124M]
+    python -m benchmarks.speed.export_cost [--size 124M]
 
 Every repetition is a fresh process, so that peak memory is the export's own (with Python and its
 libraries); time is that of ``export_checkpoint``, verification included.
@@ -15,12 +15,12 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.checkpoint import SIZES, Shape, write_checkpoint
-from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.report import export_table, publish
-from benchmarks.result_files import write_rows
 from safetensors import safe_open
 
+from benchmarks.common.checkpoint import SIZES, Shape, write_checkpoint
+from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.common.report import export_table, publish
+from benchmarks.common.result_files import write_rows
 from benchmarks.peers.worker import peak_rss
 from gpt2edge.evaluate.speed import percentile
 from gpt2edge.export import export_checkpoint
@@ -37,7 +37,7 @@ def export_once(checkpoint: Path, out: Path) -> dict[str, Any]:
 
 def export_apart(checkpoint: Path, out: Path) -> dict[str, Any]:
     """Export in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.export_cost", "--once"]
+    command = [sys.executable, "-m", "benchmarks.speed.export_cost", "--once"]
     command += [str(checkpoint.resolve()), str(out.resolve())]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict[str, Any] = json.loads(done.stdout)
@@ -84,7 +84,7 @@ def main() -> None:
     if args.once:
         print(json.dumps(export_once(*args.once)))
         return
-    command = f"python -m benchmarks.export_cost --size {args.size}"
+    command = f"python -m benchmarks.speed.export_cost --size {args.size}"
     figures = row(args.size, args.work, args.repeats)
     rows = [{**provenance(command, available_threads()), **figures}]
     write_rows(args.work / "export.jsonl", rows)

@@ -1,14 +1,17 @@
-"""README's table and chart of speeds, from published rows: ``python -m benchmarks.first_page``."""
+"""README's table and chart of speeds, from published rows.
+
+python -m benchmarks.speed.first_page
+"""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
 
-from benchmarks.report import bits
-from benchmarks.result_files import RESULTS, Row, line, read_rows
+from benchmarks.common.report import bits
+from benchmarks.common.result_files import RESULTS, Row, line, read_rows
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "docs" / "images" / "speed.svg"
 BEGIN: Final = "<!-- begin speed -->\n"
 END: Final = "<!-- end speed -->\n"

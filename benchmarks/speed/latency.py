@@ -1,8 +1,8 @@
 """Speed of gpt2edge beside its peers: the same prompts, token counts and threads, in turn.
 
-    python -m benchmarks.latency                                  # fp32, and the peers built
+    python -m benchmarks.speed.latency                                  # fp32, and the peers built
     sh benchmarks/peers/setup.sh build/envs                       # build the peers (minutes)
-    python -m benchmarks.latency --recipes int8 int4              # more variants
+    python -m benchmarks.speed.latency --recipes int8 int4              # more variants
 
 Every system is a process of its own that stays loaded; each repetition asks all of them one after
 the other, forwards and backwards in turn, so that drift of the machine hits all alike. All are
@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.fingerprint import add_publish, provenance
-from benchmarks.plan import DEFAULT_TESTS, Test, summary
-from benchmarks.report import latency_table, publish
-from benchmarks.result_files import Row, write_rows
-from benchmarks.systems import System, Worker
-from benchmarks.variants import add_arguments, all_systems, quality_of, size_and_recipes
+from benchmarks.common.fingerprint import add_publish, provenance
+from benchmarks.common.plan import DEFAULT_TESTS, Test, summary
+from benchmarks.common.report import latency_table, publish
+from benchmarks.common.result_files import Row, write_rows
+from benchmarks.common.systems import System, Worker
+from benchmarks.common.variants import add_arguments, all_systems, quality_of, size_and_recipes
 
 _SETTLE_S: Final = 0.25
 """Threads of OpenMP spin for up to 200 ms after their work; the next system is not to feel it."""
@@ -109,7 +109,7 @@ def main() -> None:
     args = arguments()
     systems, vocab = all_systems(args)
     command = (
-        f"python -m benchmarks.latency{size_and_recipes(args)} --starts {args.starts} "
+        f"python -m benchmarks.speed.latency{size_and_recipes(args)} --starts {args.starts} "
         f"--repeats {args.repeats}"
     )
     if args.peers is not None:

@@ -1,6 +1,6 @@
 """Sixteen samples of one prompt, decoded together after one prefill, beside sixteen generations.
 
-python -m benchmarks.many_samples            # GPT-2 124M with random weights, int8
+python -m benchmarks.speed.many_samples            # GPT-2 124M with random weights, int8
 """
 
 import argparse
@@ -11,13 +11,12 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.report import publish
-from benchmarks.result_files import Row, source_line, write_rows
-from benchmarks.variants import prepare
-
 import gpt2edge
-from benchmarks.quality import chosen_recipe
+from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.common.report import publish
+from benchmarks.common.result_files import Row, source_line, write_rows
+from benchmarks.common.variants import prepare
+from benchmarks.quality.measure import chosen_recipe
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import quantize
@@ -79,7 +78,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="rows instead of the table")
     add_publish(parser)
     args = parser.parse_args()
-    made = provenance("python -m benchmarks.many_samples", args.threads)
+    made = provenance("python -m benchmarks.speed.many_samples", args.threads)
     rows = []
     for name in args.recipes:
         folder = args.work / f"{name}-{args.size}"

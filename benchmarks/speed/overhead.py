@@ -1,6 +1,6 @@
 """Python's own share of a decode step: what a step takes outside onnxruntime.
 
-    python -m benchmarks.overhead [FOLDER ...]     # default: 124M fp32, and the bundled model
+    python -m benchmarks.speed.overhead [FOLDER ...]     # default: 124M fp32, and the bundled model
 
 Three calls are taken apart: ``Engine.stream``, all that an application's loop costs,
 ``Decoder.decode`` with numpy's argmax, the least that one can do, and ``Engine.generate_batch``.
@@ -16,12 +16,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.plan import Test
-from benchmarks.report import overhead_table, publish
-from benchmarks.result_files import Row, folder_name, write_rows
-from benchmarks.variants import prepare
-
+from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.common.plan import Test
+from benchmarks.common.report import overhead_table, publish
+from benchmarks.common.result_files import Row, folder_name, write_rows
+from benchmarks.common.variants import prepare
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
@@ -171,7 +170,7 @@ def main() -> None:
         models["124M fp32"] = prepare(args.work, "124M")[1]
         models["bundled"] = BUNDLED_MODEL
     names = "".join(f" {folder_name(folder)}" for folder in args.folders)
-    shared = provenance(f"python -m benchmarks.overhead{names}", args.threads)
+    shared = provenance(f"python -m benchmarks.speed.overhead{names}", args.threads)
     rows = [
         {**shared, **row} for name, folder in models.items() for row in figures(folder, name, args)
     ]

@@ -1,11 +1,12 @@
-"""A bar plot of the published speeds, a panel a test: ``python -m benchmarks.plot``."""
+"""A bar plot of the published speeds, a panel a test: ``python -m benchmarks.speed.plot``."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from benchmarks.result_files import RESULTS, Row, read_rows
 from matplotlib.figure import Figure
+
+from benchmarks.common.result_files import RESULTS, Row, read_rows
 
 OURS, PEER = "#1b6ca8", "#b8b8b8"
 

@@ -1,6 +1,6 @@
 """What onnxruntime's products of few bits cost, by the number of rows.
 
-    python -m benchmarks.products [--publish]
+    python -m benchmarks.speed.products [--publish]
 
 Twenty-four products of 768 x 3,072 and back, one behind the other, as in the layers of GPT-2 124M:
 so many weights that a processor's cache does not hold them all. The least of the times is given,
@@ -14,13 +14,13 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
-from benchmarks.fingerprint import add_publish, provenance
-from benchmarks.report import publish
-from benchmarks.result_files import Row, line, source_line
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 
+from benchmarks.common.fingerprint import add_publish, provenance
+from benchmarks.common.report import publish
+from benchmarks.common.result_files import Row, line, source_line
 from gpt2edge.runtime.ort.library import ort
 from gpt2edge.runtime.system.threads import available_threads
 
@@ -97,7 +97,7 @@ def main() -> None:
     options = ort.SessionOptions()
     options.intra_op_num_threads = args.threads
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    shared = provenance("python -m benchmarks.products", args.threads)
+    shared = provenance("python -m benchmarks.speed.products", args.threads)
     sessions = {
         kind: ort.InferenceSession(model(*shape).SerializeToString(), options)
         for kind, shape in KINDS.items()

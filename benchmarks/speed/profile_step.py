@@ -1,7 +1,7 @@
 """Where a decode step's time goes: each product, attention, the rest, and how far from the bus.
 
-    python -m benchmarks.profile_step --recipes int4 int8             # 124M, made on the spot
-    python -m benchmarks.profile_step --variant LABEL=FOLDER --tests pp512 tg64@d944 --publish
+    python -m benchmarks.speed.profile_step --recipes int4 int8             # 124M, made on the spot
+    python -m benchmarks.speed.profile_step --variant LABEL=FOLDER --tests pp512 tg64@d944 --publish
 
 A step is timed as it is. onnxruntime's own profiler then times products and attention in another
 engine; as it costs some 10 microseconds an operator, all smaller operators and the threads'
@@ -25,13 +25,13 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from benchmarks.fingerprint import add_publish, provenance
-from benchmarks.overhead import Steps, run_clock
-from benchmarks.plan import Test
-from benchmarks.report import profile_table, publish
-from benchmarks.result_files import Row, write_rows
-from benchmarks.variants import add_arguments, our_folders, prepare, size_and_recipes
 
+from benchmarks.common.fingerprint import add_publish, provenance
+from benchmarks.common.plan import Test
+from benchmarks.common.report import profile_table, publish
+from benchmarks.common.result_files import Row, write_rows
+from benchmarks.common.variants import add_arguments, our_folders, prepare, size_and_recipes
+from benchmarks.speed.overhead import Steps, run_clock
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
@@ -234,7 +234,9 @@ def main() -> None:
     folders = our_folders(args, prepare(args.work, args.size)[1])
     if args.recipes or args.variant:
         del folders["gpt2edge fp32"]
-    shared = provenance(f"python -m benchmarks.profile_step{size_and_recipes(args)}", args.threads)
+    shared = provenance(
+        f"python -m benchmarks.speed.profile_step{size_and_recipes(args)}", args.threads
+    )
     bus = Bus(args.threads)
     rows = [
         {**shared, **row}

@@ -1,7 +1,7 @@
 """What quantizing costs: seconds, processor seconds, peak memory of the process, and determinism.
 
-    python -m benchmarks.quantize_cost --size 124M [--publish]
-    python -m benchmarks.quantize_cost --size 1.5B --recipes int8 int8-block:nearest
+    python -m benchmarks.speed.quantize_cost --size 124M [--publish]
+    python -m benchmarks.speed.quantize_cost --size 1.5B --recipes int8 int8-block:nearest
 
 A recipe may name a rounding after a colon. Each runs in a process of its own, as the command line
 does; a second run must give the same bytes. 1.5B needs 20 GB of disk.
@@ -15,11 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.checkpoint import SIZES, Shape, write_checkpoint
-from benchmarks.fingerprint import add_publish, provenance
-from benchmarks.report import publish
-from benchmarks.result_files import Row
-
+from benchmarks.common.checkpoint import SIZES, Shape, write_checkpoint
+from benchmarks.common.fingerprint import add_publish, provenance
+from benchmarks.common.report import publish
+from benchmarks.common.result_files import Row
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.runtime.system.threads import available_threads
@@ -67,7 +66,7 @@ def main() -> None:
     add_publish(parser)
     args = parser.parse_args()
     where = provenance(
-        f"python -m benchmarks.quantize_cost --size {args.size}", available_threads()
+        f"python -m benchmarks.speed.quantize_cost --size {args.size}", available_threads()
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Work that need not be done: guessed tokens, shared prompts, many requests at once.
 
-    python -m benchmarks.shortcuts [FOLDER ...]    # default: 124M, random weights
+    python -m benchmarks.speed.shortcuts [FOLDER ...]    # default: 124M, random weights
 
 Each row is two ways to the same completions, in turn, the first as plain as can be. Random weights
 write nothing worth guessing, so a logits processor makes the model write a given text, in both
@@ -18,11 +18,11 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
-from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.report import publish, shortcuts_table
-from benchmarks.result_files import Row, folder_name, write_rows
-from benchmarks.variants import prepare
 
+from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.common.report import publish, shortcuts_table
+from benchmarks.common.result_files import Row, folder_name, write_rows
+from benchmarks.common.variants import prepare
 from gpt2edge.runtime.arrays import Logits
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.decoding.scheduler import Scheduler
@@ -107,7 +107,9 @@ def timed(work: Callable[[], int]) -> Way:
 
 def texts(teller: Engine) -> dict[str, tuple[list[int], list[int]]]:
     """Prompts and what is to be written: an edit, quotes, a tale."""
-    source = (ROOT / "runtime" / "widths.py").read_text(encoding="utf-8")[600:1700]
+    source = (ROOT / "runtime" / "speculative" / "cost_model.py").read_text(encoding="utf-8")[
+        600:1700
+    ]
     edited = source.replace("seconds", "duration").replace("self.slope", "self.rise")
     letter = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")[:1100]
     sentences = [sentence.strip() for sentence in letter.split(".") if len(sentence) > 60]
@@ -228,7 +230,7 @@ def main() -> None:
     folders = args.folders or [prepare(args.work, "124M")[1]]
     names = " ".join(map(folder_name, args.folders))
     shared = provenance(
-        f"python -m benchmarks.shortcuts {names} --repeats {args.repeats}", args.threads
+        f"python -m benchmarks.speed.shortcuts {names} --repeats {args.repeats}", args.threads
     )
     options = RuntimeOptions(threads=args.threads)
     rows = [

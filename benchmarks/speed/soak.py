@@ -1,6 +1,6 @@
 """Mixed requests for an hour or a million tokens: memory must stay flat after the warm-up.
 
-    python -m benchmarks.soak [MODEL] --minutes 60 | --tokens 1000000 [--publish]
+    python -m benchmarks.speed.soak [MODEL] --minutes 60 | --tokens 1000000 [--publish]
 
 Streams (read to the end, left half-way, cancelled, past the context's end), batches of ragged
 prompts, several samples of one prompt, beams, forked caches, scores, searches and mistakes on one
@@ -25,9 +25,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
-from benchmarks.fingerprint import add_publish, provenance
-from benchmarks.report import publish, soak_table
-
+from benchmarks.common.fingerprint import add_publish, provenance
+from benchmarks.common.report import publish, soak_table
 from gpt2edge import Engine, Gpt2EdgeError, RuntimeOptions, SamplingParams, StopParams
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.options import PromptLookup
@@ -311,7 +310,7 @@ def main() -> None:
         **found,
         "allowed_bytes": 1e6 * args.allowed,
         **provenance(
-            f"python -m benchmarks.soak {_length(args)}", args.threads or available_threads()
+            f"python -m benchmarks.speed.soak {_length(args)}", args.threads or available_threads()
         ),
     }
     print(json.dumps(row) if args.json else soak_table([row]))

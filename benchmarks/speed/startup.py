@@ -1,6 +1,6 @@
 """Cold start and memory: processes started in turn, from nothing to their first token.
 
-    python -m benchmarks.startup --recipes int4 int8 [--peers llamacpp:q4_0 ...] [--publish]
+    python -m benchmarks.speed.startup --recipes int4 int8 [--peers llamacpp:q4_0 ...] [--publish]
 
 A cold start runs from the start of the process to the arrival of its first token, after a prompt
 of 32: interpreter, libraries, model and prefill. Files are in the system's cache, and modules are
@@ -25,13 +25,12 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final, TypeAlias
 
-from benchmarks.fingerprint import ROOT, add_publish, provenance
-from benchmarks.plan import Test
-from benchmarks.report import COMMAND, publish, startup_table
-from benchmarks.result_files import Row, write_rows
-from benchmarks.systems import System, Worker, installed_environment
-from benchmarks.variants import add_arguments, all_systems, quality_of, size_and_recipes
-
+from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.common.plan import Test
+from benchmarks.common.report import COMMAND, publish, startup_table
+from benchmarks.common.result_files import Row, write_rows
+from benchmarks.common.systems import System, Worker, installed_environment
+from benchmarks.common.variants import add_arguments, all_systems, quality_of, size_and_recipes
 from gpt2edge.evaluate.speed import percentile
 
 _ONE = ("--rows", "1", "--samples", "1")
@@ -160,7 +159,7 @@ def main() -> None:
     add_publish(parser)
     args = parser.parse_args()
     systems, vocab = all_systems(args)
-    command = f"python -m benchmarks.startup{size_and_recipes(args)} --repeats {args.repeats}"
+    command = f"python -m benchmarks.speed.startup{size_and_recipes(args)} --repeats {args.repeats}"
     shared = {"model": f"{args.size}, random weights", **provenance(command, args.threads)}
     rows = [{**shared, **row} for row in run(systems, args, vocab)]
     write_rows(args.work / "startup.jsonl", rows)

@@ -9,10 +9,13 @@ torch = pytest.importorskip("torch", reason="interop: needs torch")
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]
 
 from tokenizers import Tokenizer  # noqa: E402
-from training.grow import deepened, widened  # noqa: E402
-from training.model import GPT, GPTConfig, load_weights  # noqa: E402
-from training.reward import RewardModel  # noqa: E402
-from training.solver_rows import (  # noqa: E402
+
+from tests.conftest import ROOT  # noqa: E402
+from training.common.grow import deepened, widened  # noqa: E402
+from training.common.model import GPT, GPTConfig, load_weights  # noqa: E402
+from training.common.reward import RewardModel  # noqa: E402
+from training.solvers import fit as solver  # noqa: E402
+from training.solvers.rows import (  # noqa: E402
     IGNORE,
     Example,
     Judged,
@@ -22,9 +25,6 @@ from training.solver_rows import (  # noqa: E402
     padded,
     value_rows,
 )
-
-from tests.conftest import ROOT  # noqa: E402
-from training import solver  # noqa: E402
 
 FOLDER = ROOT / "training" / "models" / "stepmath-0.1m"
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from training.model import GPT
+
+from training.common.model import GPT
 
 UNEVEN = 0.3  # of the halves: 0.5 +- up to this
 

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import torch
-from training.model import GPT, save_weights
-from training.reward import RewardModel, save_reward
+
+from training.common.model import GPT, save_weights
+from training.common.reward import RewardModel, save_reward
 
 # Chosen on samples of the trained storyteller; see cards/storyteller.md.
 SAMPLING: dict[str, object] = {

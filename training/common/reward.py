@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from training.model import GPT, GPTConfig, Transformer, hf_config
+
+from training.common.model import GPT, GPTConfig, Transformer, hf_config
 
 
 class RewardModel(nn.Module):

@@ -1,4 +1,4 @@
-"""Make folders that run from the committed solvers: python -m training.export_solvers OUT.
+"""Make folders that run from the committed solvers: python -m training.solvers.export OUT.
 
 Needs gpt2edge with its extras export and quant, not torch. OUT/NAME is made for each checkpoint
 training/models/NAME of a task, such as OUT/stepmath-0.06m.
@@ -13,7 +13,7 @@ from gpt2edge.export import export_checkpoint
 from gpt2edge.quant import quantize
 from gpt2edge.quant.recipes import named_recipe
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "training" / "models"
 TASKS = ("stepmath", "game24")
 FOLDER = click.Path(path_type=Path, file_okay=False)

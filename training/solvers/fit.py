@@ -1,8 +1,8 @@
 """Train a small solver, or the reward model that judges it, on rows of tokens.
 
-`fit` is what `solvers.py` and the tasks call. Its schedule is a function of time: on a CPU of the
-processor time of the thread that trains, so that a machine that is shared, or a run that is stopped
-for a while, changes nothing; on a GPU of the wall clock.
+`fit` is what `stepmath.py` and `game24.py` call. Its schedule is a function of time: on a CPU
+of the processor time of the thread that trains, so that a machine that is shared, or a run that is
+stopped for a while, changes nothing; on a GPU of the wall clock.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from training.model import GPT, GPTConfig
-from training.muon import Muon
-from training.reward import RewardModel
-from training.solver_rows import Rows, batches, padded
+
+from training.common.model import GPT, GPTConfig
+from training.common.muon import Muon
+from training.common.reward import RewardModel
+from training.solvers.rows import Rows, batches, padded
 
 PRESETS: dict[str, dict[str, int]] = {
     "smoke": {"n_embd": 32, "n_layer": 2, "n_head": 2},

@@ -1,4 +1,4 @@
-"""Train the Game of 24 models: python -m training.train_game24 --out runs/game24 [--only NAME]
+"""Train the Game of 24 models: python -m training.solvers.game24 --out runs/game24 [--only NAME]
 [--publish] [--smoke].
 
 Stages: data (game24.py), the generators 0.1m and 0.7m, 3m grown from 0.7m, value and outcome on
@@ -17,21 +17,21 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from training.game24 import ROW, Source
-from training.game24_tokenizer import END
-from training.grow import deepened, widened
-from training.hf_folder import export_folder
-from training.model import GPT, GPTConfig, load_weights
-from training.reward import RewardModel, load_reward
-from training.solver import Plan, fit
-from training.solver_rows import Judged, Rows, value_rows
 
 import gpt2edge
 from gpt2edge.export import export_checkpoint
 from tasks.game24.notation import Numbers, is_solved, prompt_of
 from tasks.game24.puzzles import TARGET
+from training.common.grow import deepened, widened
+from training.common.hf_folder import export_folder
+from training.common.model import GPT, GPTConfig, load_weights
+from training.common.reward import RewardModel, load_reward
+from training.solvers.fit import Plan, fit
+from training.solvers.game24_rows import ROW, Source
+from training.solvers.game24_tokenizer import END
+from training.solvers.rows import Judged, Rows, value_rows
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLING: dict[str, object] = {"do_sample": False, "max_new_tokens": 34}
 SIZES = {"0.1m": (48, 3, 3), "0.7m": (128, 3, 4)}  # width, layers, heads
 GROWN_LAYERS = 4
@@ -64,9 +64,15 @@ class Pipeline:
     def run(self, only: str | None) -> None:
         """All stages, or one."""
         if not (self.out / "valid.jsonl").exists():
-            command = [sys.executable, "-m", "training.game24", "--out", str(self.out.resolve())]
+            command = [
+                sys.executable,
+                "-m",
+                "training.solvers.game24_rows",
+                "--out",
+                str(self.out.resolve()),
+            ]
             command += ["--smoke"] if self.smoke else []
-            subprocess.run(command, cwd=HERE.parent, check=True)
+            subprocess.run(command, cwd=ROOT, check=True)
         for name, begin in self.stages.items():
             if only in (None, name) and not (self.out / name / "hf").exists():
                 print(f"== game24 {name}", file=sys.stderr, flush=True)
@@ -122,7 +128,9 @@ class Pipeline:
             source = self.out / name / "hf"
             if source.exists():
                 load = load_reward if name in ("value", "outcome") else load_weights
-                self.write(load(source), HERE / "models" / f"game24-{name}", torch.float16)
+                self.write(
+                    load(source), ROOT / "training" / "models" / f"game24-{name}", torch.float16
+                )
 
     def write(self, model: GPT | RewardModel, folder: Path, dtype: torch.dtype) -> None:
         """A Hugging Face folder. Without the class named, transformers takes GPT-2's own rules

@@ -1,4 +1,6 @@
-"""Puzzles, solutions and values for the Game of 24: python -m training.game24 --out DIR [--smoke].
+"""Puzzles, solutions and values for the Game of 24.
+
+    python -m training.solvers.game24_rows --out DIR [--smoke]
 
 Writes tokenizer.json, solutions.npz, values.npz (positions, labelled by whether the target can
 still be reached), test.jsonl and valid.jsonl. The same seed gives the same rows.
@@ -12,9 +14,6 @@ from collections.abc import Iterator
 from itertools import combinations_with_replacement
 from pathlib import Path
 
-from training.game24_tokenizer import build_tokenizer
-from training.solver_rows import Example, Judged, language_rows, value_rows
-
 from tasks.game24.notation import Numbers, Step, prompt_of
 from tasks.game24.puzzles import (
     TARGET,
@@ -24,6 +23,8 @@ from tasks.game24.puzzles import (
     solutions,
     test_puzzles,
 )
+from training.solvers.game24_tokenizer import build_tokenizer
+from training.solvers.rows import Example, Judged, language_rows, value_rows
 
 LARGEST = 13
 TARGETS = range(10, 37)

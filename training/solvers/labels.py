@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from training.solver_rows import IGNORE, Judged
-from training.solver_tasks import Problem, Task
+from training.solvers.rows import IGNORE, Judged
+from training.solvers.tasks import Problem, Task
 
 PIECE = re.compile(r" ?\d|\D+?(?= ?\d|\n|$)|\n")
 

@@ -1,10 +1,10 @@
 """Measure the Game of 24 models by themselves, on ranks 901 to 1000, by our own runtime:
 
-    python -m training.export_solvers runs/int8 --task game24
-    python -m training.measure_game24 runs/int8 [--torch] [--samples K] > FILE
+    python -m training.solvers.export runs/int8 --task game24
+    python -m training.solvers.measure_game24 runs/int8 [--torch] [--samples K] > FILE
 
 One JSON line a model: generators greedily and by samples, the outcome model as a judge of these,
-the value model on positions that the test puzzles lead to. Searches: benchmarks/search_game24.py.
+the value model on positions that the test puzzles lead to. Searches: benchmarks/search/game24.py.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from training.measure_stepmath import MODELS, auc, bootstrap, rounded, wilson
 
 import gpt2edge
 from gpt2edge.runtime.search import OutcomeModel, ProcessModel, pass_at_k
 from tasks.game24.notation import Numbers, is_solved, prompt_of, read_steps
 from tasks.game24.puzzles import moves, solutions, test_puzzles
+from training.solvers.measure_stepmath import MODELS, auc, bootstrap, rounded, wilson
 
 NEW_TOKENS = 34
 KS = (1, 8, 64)
@@ -55,7 +55,8 @@ def torch_greedy(checkpoint: Path, prompts: Sequence[str]) -> list[str]:
     """Greedy completions of the float32 weights in torch, without a cache."""
     import torch
     from tokenizers import Tokenizer
-    from training.model import load_weights
+
+    from training.common.model import load_weights
 
     model = load_weights(checkpoint).eval()
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))

@@ -1,7 +1,7 @@
 """Measure the stepmath solvers on the test set, by our own runtime:
 
-    python -m training.export_solvers runs/int8 --task stepmath
-    python -m training.measure_stepmath runs/int8 [--torch] [--problems N] [--samples K] > FILE
+    python -m training.solvers.export runs/int8 --task stepmath
+    python -m training.solvers.measure_stepmath runs/int8 [--torch] [--problems N] > FILE
 
 One JSON line a model. Intervals are at 95 %: Wilson's for greedy accuracy, otherwise a bootstrap
 over problems. `--torch` adds the greedy accuracy of the float32 checkpoint in transformers.
@@ -31,7 +31,7 @@ from tasks.stepmath.problems import (
     split_solution,
 )
 
-MODELS = Path(__file__).resolve().parent / "models"
+MODELS = Path(__file__).resolve().parents[1] / "models"
 NEW_TOKENS = 128
 KS = (1, 8, 64)
 

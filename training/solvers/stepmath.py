@@ -1,5 +1,5 @@
 """Train the solvers of a task, from its problems to the checkpoints in training/models:
-python -m training.solvers --task stepmath --out runs/stepmath [--only NAME] [--smoke]."""
+python -m training.solvers.stepmath --task stepmath --out runs/stepmath [--only NAME] [--smoke]."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from training.grow import deepened, widened
-from training.hf_folder import export_folder
-from training.model import GPT, load_weights
-from training.reward import RewardModel, load_reward
-from training.solver import Plan, fit, new_generator
-from training.solver_labels import judged_lines, judged_steps, judged_whole
-from training.solver_rows import Example, Judged, Rows, drill_rows, language_rows, value_rows
-from training.solver_tasks import TASKS, Task
-from training.tokenizer import train_digit_tokenizer
 
 import gpt2edge
 from gpt2edge.export import export_checkpoint
+from training.common.grow import deepened, widened
+from training.common.hf_folder import export_folder
+from training.common.model import GPT, load_weights
+from training.common.reward import RewardModel, load_reward
+from training.solvers.fit import Plan, fit, new_generator
+from training.solvers.labels import judged_lines, judged_steps, judged_whole
+from training.solvers.rows import Example, Judged, Rows, drill_rows, language_rows, value_rows
+from training.solvers.tasks import TASKS, Task
+from training.story.tokenizer import train_digit_tokenizer
 
-MODELS = Path(__file__).resolve().parent / "models"
+MODELS = Path(__file__).resolve().parents[1] / "models"
 GREEDY: dict[str, object] = {"do_sample": False}
 HARVEST_FROM = 10_000_000  # numbers of problems that no generator was trained on
 SAMPLE_FROM = 20_000_000

@@ -1,6 +1,6 @@
 """Make the model that the wheel carries: export the storyteller's checkpoint and quantize it.
 
-python -m training.bundle [--source DIR] [--out DIR] [--recipe NAME]
+python -m training.story.bundle [--source DIR] [--out DIR] [--recipe NAME]
 """
 
 import tempfile
@@ -12,7 +12,7 @@ from gpt2edge.export import export_checkpoint
 from gpt2edge.quant import quantize
 from gpt2edge.quant.recipes import named_recipe
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from training.selection import group_of
-from training.tokenizer import END, encode_file, train_tokenizer
+
+from training.story.selection import group_of
+from training.story.tokenizer import END, encode_file, train_tokenizer
 
 GROUPS = ("tale", "novel", "heldout")
 FRONT_MATTER = 12  # paragraphs at each end of a book where publishers' notices stand

@@ -1,4 +1,4 @@
-"""Measure a model folder: python -m training.evaluate --model DIR [--heldout FILE]
+"""Measure a model folder: python -m training.story.evaluate --model DIR [--heldout FILE]
 [--wikitext FILE] [--lambada FILE] [--blimp ZIP]. Prints one JSON; progress goes to stderr."""
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
-from training.model import GPT, load_weights
-from training.tokenizer import END, encode_file
+
+from training.common.model import GPT, load_weights
+from training.story.tokenizer import END, encode_file
 
 Z95 = 1.959964
 PAD = -100

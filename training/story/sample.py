@@ -1,5 +1,5 @@
 """Print unedited samples of a model folder, or store its fp16 copy:
-python -m training.sample --model DIR [--prompt TEXT ...] [--count N] [--half DIR]."""
+python -m training.story.sample --model DIR [--prompt TEXT ...] [--count N] [--half DIR]."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from training.hf_folder import export_folder
-from training.model import load_weights
 from transformers import GPT2LMHeadModel
+
+from training.common.hf_folder import export_folder
+from training.common.model import load_weights
 
 PROMPTS = (
     "Once upon a time",

@@ -1,4 +1,7 @@
-"""Train the storyteller: python -m training.story --data DIR --out DIR [--minutes M] [--smoke]."""
+"""Train the storyteller.
+
+python -m training.story.train --data DIR --out DIR [--minutes M] [--smoke]
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from training.data import prepare
-from training.hf_folder import export_folder
-from training.model import GPT, PRESETS, GPTConfig
-from training.muon import Muon
+
+from training.common.hf_folder import export_folder
+from training.common.model import GPT, PRESETS, GPTConfig
+from training.common.muon import Muon
+from training.story.data import prepare
 
 GOLDEN = 0.6180339887498949
 MUON_LR, ADAM_LR = 0.02, 0.002

@@ -1,6 +1,6 @@
 """The begin-of-text token of a tokenizer's template: where it is put, and where not.
 
-``tests/runtime/test_template_torch.py`` compares with transformers' ``AutoTokenizer``.
+``tests/runtime/text/test_template_torch.py`` compares with transformers' ``AutoTokenizer``.
 """
 
 import json

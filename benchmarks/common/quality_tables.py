@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.result_files import Row, line, source_line
+from benchmarks.common.result_files import Row, line, source_line
 
 
 def quality_table(rows: Sequence[Row]) -> str:

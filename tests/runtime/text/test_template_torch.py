@@ -14,7 +14,7 @@ from gpt2edge.export.tokenizers.tokenizer import write_tokenizer as export
 from gpt2edge.runtime.text.stopping import StopMatcher
 from gpt2edge.runtime.text.tokenizer import Tokenizer
 from tests.runtime.models import write_tokenizer
-from tests.runtime.test_template import BEGIN, END, TEMPLATES, write_folder
+from tests.runtime.text.test_template import BEGIN, END, TEMPLATES, write_folder
 
 torch = pytest.importorskip("torch", reason="interop: needs torch")
 transformers = pytest.importorskip("transformers", reason="interop: needs transformers")
