@@ -14,7 +14,7 @@ COMMANDS: Final = (
     "models",
     "export",
     "quantize",
-    "compare",
+    "evaluate",
     "bench",
     "doctor",
 )

@@ -322,6 +322,52 @@ CALLEES: Final[Mapping[str, Callee]] = {
         {"a": (None, "gpt2", 1), "b": (None, "gpt2", 1), "token_ids": LISTS}
         | {"progress": (1, "a")},
     ),
+    "Questions": record(
+        evaluate.Questions,
+        {
+            "text": (1, b"a"),
+            "text_name": TEXTS,
+            "context": WHOLE,
+            "stride": WHOLE,
+            "passages": LISTS[1:],
+            "pairs": LISTS[1:],
+            "speed": (1, "fast"),
+        },
+        text="a",
+    ),
+    "SpeedPlan": record(
+        evaluate.SpeedPlan,
+        {"repetitions": (None, *WHOLE)} | dict.fromkeys(("prefill", "prompt", "decode"), WHOLE),
+    ),
+    "evaluate": Callee(
+        lambda _: evaluate.evaluate,
+        lambda world: {"models": [world.model.path], "questions": evaluate.Questions(text="ab")},
+        {
+            "models": LISTS,
+            "questions": (None, "a"),
+            "options": (1, "a"),
+            "progress": (1, "a"),
+        },
+    ),
+    "measure_quality": Callee(
+        lambda _: evaluate.measure_quality,
+        lambda world: {"engines": [world.engine], "text": "abc", "context": 4},
+        {
+            "engines": (*LISTS, [1]),
+            "text": TEXTS,
+            "context": WHOLE,
+            "stride": WHOLE,
+            "progress": (1, "a"),
+        },
+    ),
+    "pool": record(evaluate.pool, {"evaluations": (*LISTS, [1])}),
+    "read_lambada": record(
+        evaluate.read_lambada, {"path": (None, 1), "limit": WHOLE}, path="absent"
+    ),
+    "read_blimp": record(evaluate.read_blimp, {"path": (None, 1), "limit": WHOLE}, path="absent"),
+    "markdown_table": record(evaluate.markdown_table, {"evaluation": (None, "a")}),
+    "csv_table": record(evaluate.csv_table, {"evaluation": (None, "a")}),
+    "svg_plot": record(evaluate.svg_plot, {"evaluation": (None, "a")}),
     "BenchmarkTest": record(
         benchmark.BenchmarkTest,
         dict.fromkeys(("n_prompt", "n_gen", "n_depth", "batch"), (None, *WHOLE)),
@@ -564,6 +610,7 @@ UNCHECKED: Final = {
     *("Chunk", "Completion", "Score", "Timing", "GREEDY", "__version__"),
     *("Perplexity", "TokenLogprob", "FinishReason", "Prompt", "Manifest", "FileRecord", "errors"),
     *("GenerateArguments", "SamplingArguments", "RuntimeArguments", "LogitsProcessor"),  # types
+    *("EvaluatedModel", "Evaluation", "Machine", "Quality", "Spread"),  # what we return
     *("Figures", "ModelFigures", "Sample", "Speed", "TreeEdge"),  # what we return
     *("GenerationDefaults", "ModelConfig", "PromptCache", "Tokenizer", "Ids"),  # read from files
     *("CacheLayout", "Decoder", "KVCache", "StreamDecoder"),  # called for every token

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt2edge.cli.commands.compare import context_option, measure, models_of, print_report, report
+from gpt2edge.cli.display.comparison import measure, models_of, print_report, report
 from gpt2edge.cli.display.output import aligned, named, note, print_json, size
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.options.common import Decorator, bundled, json_option, read_file
+from gpt2edge.cli.options.measuring import context_option
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
