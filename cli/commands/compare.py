@@ -16,7 +16,9 @@ from gpt2edge.cli.display.output import (
     size,
 )
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import json_option, read_file, threads_option
+from gpt2edge.cli.options.names import MODEL
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
@@ -30,9 +32,9 @@ context_option = click.option(
 )
 
 
-@click.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@command()
+@click.argument("a", type=MODEL)
+@click.argument("b", type=MODEL)
 @click.option(
     "--text", "path", required=True, metavar="FILE", help="UTF-8 text to measure on; - is stdin."
 )
