@@ -66,7 +66,7 @@ VIEW_OPTIONS: Final = (
         "--echo/--no-echo",
         default=None,
         common=True,
-        help="Print the prompt before the completion.  [default: echo on a terminal]",
+        help="Print the prompt, too.  [default: echo on a terminal]",
     ),
     _output("--special", is_flag=True, help="Show special tokens, such as the end-of-text token."),
     _output(

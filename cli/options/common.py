@@ -37,8 +37,7 @@ model_option: Final = _basic(
     type=MODEL,
     metavar="MODEL",
     common=True,
-    help="Model folder from export or quantize, or the name of a pulled model.  "
-    "[default: the bundled model]",
+    help="Model folder, or name of a pulled model.  [default: the bundled storyteller]",
 )
 threads_option: Final = _speed(
     "-t",
@@ -46,7 +45,7 @@ threads_option: Final = _speed(
     type=click.IntRange(1, 1024),
     metavar="N",
     common=True,
-    help="Number of threads.  [default: the physical cores this process may use]",
+    help="Number of threads.  [default: physical cores]",
 )
 verify_option: Final = _basic(
     "--verify/--no-verify",

@@ -60,8 +60,8 @@ SAMPLING_OPTIONS: Final = (
         type=float,
         metavar="T",
         common=True,
-        help="Sampling temperature; 0 always takes the most likely token.  [default: 0.8; "
-        "generate adds --top-p 0.95, and takes 0 in a pipe]",
+        help="Sampling temperature; 0 takes the most likely token.  [default: 0.8; generate in a "
+        "pipe: 0]",
     ),
     _sampling(
         "--top-k",
@@ -75,7 +75,8 @@ SAMPLING_OPTIONS: Final = (
         type=float,
         metavar="P",
         common=True,
-        help="Sample from the fewest tokens that have the probability P together.  [default: 1]",
+        help="Sample from the fewest tokens of total probability P.  [default: 1; generate without "
+        "--temperature: 0.95]",
     ),
     _sampling(
         "--min-p",
@@ -94,7 +95,7 @@ SAMPLING_OPTIONS: Final = (
         type=float,
         metavar="X",
         common=True,
-        help="Scale down the logits of tokens already in the text by X; 1 is off.  [default: 1]",
+        help="Make tokens of the text less likely, by the factor X; 1 is off.  [default: 1]",
     ),
     _sampling(
         "--presence-penalty",
@@ -139,7 +140,7 @@ SAMPLING_OPTIONS: Final = (
         type=int,
         metavar="N",
         common=True,
-        help="Random seed: the same command and seed give the same text.  [default: random]",
+        help="Random seed: same command, same seed, same text.  [default: random]",
     ),
 )
 
@@ -150,8 +151,8 @@ END_OPTIONS: Final = (
         type=int,
         metavar="N",
         common=True,
-        help="Generate at most N new tokens; -1: until the text or the context ends.  [default: "
-        "the model's, else 128]",
+        help="At most N new tokens; -1: until the text or the context ends.  [default: the model's, "
+        "else 128]",
     ),
     _basic(
         "--min-new-tokens",
@@ -164,7 +165,7 @@ END_OPTIONS: Final = (
         multiple=True,
         metavar="TEXT",
         common=True,
-        help="Stop before TEXT. Repeatable.",
+        help="End before TEXT. Repeatable.",
     ),
     _basic(
         "--escape",
