@@ -11,7 +11,8 @@ import click
 from gpt2edge.cli.display.evaluation import print_evaluation
 from gpt2edge.cli.display.output import note
 from gpt2edge.cli.display.progress import watched
-from gpt2edge.cli.options.common import Decorator, bundled, read_file, threads_option
+from gpt2edge.cli.help import Decorator, command
+from gpt2edge.cli.options.common import bundled, read_file, threads_option
 from gpt2edge.cli.options.measuring import (
     FORMS,
     context_option,
@@ -94,7 +95,7 @@ class Asked:
         )
 
 
-@click.command()
+@command()
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
 @Asked.options()
 @threads_option

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from gpt2edge.cli.options.common import Decorator
+from gpt2edge.cli.help import Decorator
 
 FORMS: Final = ("table", "md", "csv", "json")
 

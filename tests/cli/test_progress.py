@@ -121,7 +121,9 @@ def test_quantize_moves_on_a_terminal(tiny_model: ModelDir, tmp_path: Path) -> N
 
 
 def test_generate_leaves_nothing_of_its_waits(tiny_model: ModelDir) -> None:
-    seen, output = on_terminal("generate", "-m", tiny_model.path, "-n", 4, "a b c d " * 8)
+    seen, output = on_terminal(
+        "generate", "-m", tiny_model.path, "-n", 4, "--temperature", 1, "a b c d " * 8
+    )
     stages = drawn(seen)
     assert stages[0].startswith("loading ")
     assert any(stage.startswith("reading the prompt  [####") for stage in stages)
