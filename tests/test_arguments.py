@@ -274,6 +274,18 @@ CALLEES: Final[Mapping[str, Callee]] = {
             "progress": (1, "a"),
         },
     ),
+    "SourceOptions": record(
+        export.SourceOptions,
+        {
+            **dict.fromkeys(("tokenizer", "base"), PATHS),
+            "heads": WHOLE,
+            "activation": TEXTS[1:],
+            "lowercase": FLAGS[1:],
+        },
+    ),
+    "TokenizerOptions": record(
+        export.TokenizerOptions, {"lowercase": FLAGS[1:], "pattern": TEXTS[1:]}
+    ),
     "named_recipe": record(quant.named_recipe, {"name": TEXTS}),
     "Calibration": record(
         quant.Calibration,

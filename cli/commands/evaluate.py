@@ -20,6 +20,7 @@ from gpt2edge.cli.options.measuring import (
     stride_option,
     write_file,
 )
+from gpt2edge.cli.options.names import MODEL
 
 if TYPE_CHECKING:
     from gpt2edge.evaluate import Evaluation, Questions
@@ -96,7 +97,7 @@ class Asked:
 
 
 @command()
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
+@click.argument("models", nargs=-1, type=MODEL, metavar="[MODEL]...")
 @Asked.options()
 @threads_option
 @form_option(*FORMS)
