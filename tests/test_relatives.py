@@ -21,6 +21,7 @@ from gpt2edge.errors import ExportError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.export.verify import reference
+from gpt2edge.export.verify.parity import _session
 from gpt2edge.graph import names
 from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
@@ -99,6 +100,41 @@ def test_the_reference_computes_the_same_with_a_cache_and_without(name: str) -> 
     for hidden in (whole, np.concatenate([first, rest])):
         found = reference.logits(hidden, checkpoint.tensor, checkpoint.head.weight)
         assert np.abs(found - logits).max() < 1e-4
+
+
+@pytest.mark.parametrize("profile", ["cpu", "portable"])
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_hidden_states_are_what_the_head_reads(name: str, profile: str, tmp_path: Path) -> None:
+    model = export_checkpoint(FOLDER / name, tmp_path / "out", profile=profile, hidden_states=True)
+    ids, logits = expected(name)
+    (hidden,) = _session(model.graph_path).run([names.HIDDEN_STATES], whole(model, ids))
+    checkpoint = Checkpoint.open(FOLDER / name)
+    want, _ = reference.forward(checkpoint.config, checkpoint.tensor, ids)
+    assert hidden.shape == (1, *want.shape)
+    assert np.abs(hidden[0] - want).max() < 1e-4
+    with Engine(model.path) as engine:
+        assert engine._session.hidden_output == names.HIDDEN_STATES
+        assert np.abs(engine.logits(ids) - logits).max() < 1e-4
+
+
+def whole(model: ModelDir, ids: list[int]) -> dict[str, Any]:
+    """Feeds of a graph for all of ``ids`` and an empty cache."""
+    shape = (1, model.config.n_kv_head, 0, model.config.head_dim)
+    cache = {past: np.zeros(shape, np.float32) for past, _ in names.cache(model.config.n_layer)}
+    positions = np.arange(len(ids))[None]
+    return {
+        names.INPUT_IDS: np.array([ids]),
+        names.ATTENTION_MASK: np.ones_like(positions),
+        names.POSITION_IDS: positions,
+        **cache,
+    }
+
+
+def test_the_engine_finds_hidden_states_in_every_graph_it_edits(engine: Engine) -> None:
+    session = engine._session
+    if not session.takes_lengths:
+        pytest.skip("this onnxruntime loads graphs as they are")
+    assert session.hidden_output == ("kept" if engine.config.norms_after else "ln_f")
 
 
 def test_labels_of_a_classifier(tmp_path: Path) -> None:
