@@ -54,9 +54,10 @@ def export_checkpoint(
     ``profile`` is "cpu", or "portable" for Optimum and for execution providers other than the
     CPU's. ``hidden_states`` adds an output with what the head reads, for other engines and for
     profile portable: in profile cpu the engine finds it in every graph. ``origin`` is the
-    checkpoint's source in the manifest, by default its name and its form. ``progress`` is called for every tensor. Raises ExportError that names the file or tensor at
-    fault, ParityError where the graph disagrees with the numpy reference, ModelDirError where
-    ``out`` exists or cannot be written; ``out`` is then unchanged.
+    checkpoint's source in the manifest, by default its name and its form. ``progress`` is called
+    for every tensor. Raises ExportError that names the file or tensor at fault, ParityError where
+    the graph disagrees with the numpy reference, ModelDirError where ``out`` exists or cannot be
+    written; ``out`` is then unchanged.
     """
     check_path("source", source)
     check_one_of("profile", profile, (CPU, PORTABLE))
