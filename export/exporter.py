@@ -112,8 +112,9 @@ def _write_text_files(
 def _tokenizer_place(checkpoint: Checkpoint, options: SourceOptions) -> Iterator[Path]:
     """Yield the folder or file with the tokenizer; files that the source made lie there a while."""
     files = checkpoint.source.files
-    if options.tokenizer is not None or not files:
-        yield options.tokenizer or checkpoint.path
+    place = options.tokenizer or checkpoint.source.tokenizer
+    if place is not None or not files:
+        yield place or checkpoint.path
         return
     with TemporaryDirectory(prefix="gpt2edge-") as made:
         for name, data in files.items():

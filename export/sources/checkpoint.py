@@ -175,7 +175,7 @@ def _gpt2_tensors(source: Source, config: ModelConfig) -> tuple[dict[str, Readab
     tensors = gpt2_names(source.keys, config, tensors)
     if config.tie_word_embeddings and _WTE not in tensors and _LM_HEAD in tensors:
         tensors[_WTE] = tensors.pop(_LM_HEAD)  # one tensor, saved under its other name
-    if has_linear_layout(tensors, config.n_embd):
+    if has_linear_layout(tensors):
         tensors = transpose_products(tensors)
         if source.form in _UPSTREAM:
             notes.append("its products are stored as [out, in], as torch.nn.Linear's: transposed")
@@ -188,7 +188,10 @@ def _gpt2_tensors(source: Source, config: ModelConfig) -> tuple[dict[str, Readab
 
 def _by_own_names(source: Source) -> tuple[dict[str, Readable], list[str]]:
     """Return the tensors without wrappers' names and without buffers, and what was taken off."""
-    own, taken_off = own_names(list(source.tensors))
+    try:
+        own, taken_off = own_names(list(source.tensors))
+    except ExportError as error:
+        raise ExportError(f"{source.path}: {error}") from None
     tensors: dict[str, Readable] = {}
     for name, tensor in zip(map(todays_name, own), source.tensors.values(), strict=True):
         if is_buffer(name):

@@ -4,13 +4,14 @@ To add a form, write its file beside this one and add its line to ``FORMS``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from gpt2edge.errors import ExportError
+from gpt2edge.config import with_own_names
+from gpt2edge.errors import Argument, ExportError
 from gpt2edge.export.options import SourceOptions
-from gpt2edge.export.sources import hugging_face, pytorch
+from gpt2edge.export.sources import gguf, hugging_face, llmc, lora, pytorch, tensorflow
 from gpt2edge.export.sources.placeholders import check_is_itself
 from gpt2edge.export.sources.source import Place, Source, listed
 
@@ -26,6 +27,9 @@ class Form:
 FORMS: Final = (
     Form(hugging_face.find_safetensors, hugging_face.read_hugging_face),
     Form(pytorch.find_pytorch, pytorch.read_pytorch),
+    Form(tensorflow.find_tensorflow, tensorflow.read_tensorflow),
+    Form(llmc.find_llmc, llmc.read_llmc),
+    Form(gguf.find_gguf, gguf.read_gguf),
 )
 """The first that finds its file reads the source."""
 
@@ -52,20 +56,54 @@ def open_source(path: Path, options: SourceOptions) -> Source:
 
     Raises ExportError that says what it is instead, and what to do.
     """
+    index = path.with_name(f"{path.name}.index")
+    if not path.exists() and index.is_file():  # the way in which TensorFlow names a checkpoint
+        path = index
     if not path.exists():
         raise ExportError(f"nothing is at {str(path)!r}: give the folder or the file of a model")
     if not path.is_dir() and not path.is_file():
         raise ExportError(f"{str(path)!r} is neither a folder nor a regular file")
     place = Place.of(path)
+    settings = lora.find_adapter(place)
+    if settings is not None:
+        adapter = lora.read_adapter(settings, place, options)
+        return lora.merge(adapter, open_source(adapter.base, replace(options, base=None)))
+    if options.base is not None:
+        raise ExportError(f"{str(path)!r} is no adapter: ", Argument("base"), " is for adapters")
+    source = _read(place, options)
+    try:
+        return _with_options(source, options)
+    except ValueError as error:
+        raise ExportError(f"{source.described_in}: {error}") from None
+
+
+def _read(place: Place, options: SourceOptions) -> Source:
     if place.beside("manifest.json") and place.beside("model.onnx"):
         raise ExportError(
-            f"{str(path)!r} is an exported model already: give its checkpoint instead"
+            f"{str(place.path)!r} is an exported model already: give its checkpoint instead"
         )
     for form in FORMS:
         weights = form.find(place)
         if weights is not None:
             return form.read(weights, place, options)
     raise ExportError(_what_it_is(place))
+
+
+def _with_options(source: Source, options: SourceOptions) -> Source:
+    """Return the source with what it does not say itself.
+
+    Raises ExportError for options that contradict what it says.
+    """
+    given = {"n_head": options.heads, "activation_function": options.activation}
+    said = with_own_names(source.keys)
+    for key, argument in (("n_head", "heads"), ("activation_function", "activation")):
+        if given[key] is not None and said.get(key) not in (None, given[key]):
+            raise ExportError(
+                f"{source.described_in} says that {key} is {said[key]!r}: leave out ",
+                Argument(argument, given[key]),
+            )
+    missing = {key: value for key, value in given.items() if value and said.get(key) is None}
+    return replace(source, keys={**source.keys, **missing}) if missing else source
 
 
 def _what_it_is(place: Place) -> str:
@@ -78,8 +116,8 @@ def _what_it_is(place: Place) -> str:
     for path in place.matching(*pytorch.PATTERNS):
         if not pytorch.is_other_torch_file(path.name):
             return (
-                f"{path} has the name of a PyTorch file, and does not begin like one: get the file "
-                "again, or save the weights with torch.save(model.state_dict(), 'pytorch_model.bin')"
+                f"{path} has the name of a PyTorch file, and does not begin like one of "
+                "torch.save: get the file again"
             )
     if place.is_file:
         return f"{place.path} is of no form that is read: see 'gpt2edge export --help'"

@@ -5,8 +5,10 @@ zero; upstream's Conv1D keeps [in, out].
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
+from gpt2edge.export.sources.tensor_layout import HasShape
 from gpt2edge.export.sources.tensors import Readable, Transposed, Zeros
 
 Tensors = dict[str, Readable]
@@ -34,13 +36,18 @@ def todays_name(name: str) -> str:
     return _OTHER_NAMES.get(name, name)
 
 
-def has_linear_layout(tensors: Tensors, width: int) -> bool:
+def has_linear_layout(tensors: Mapping[str, HasShape]) -> bool:
     """Return whether the products are stored as [out, in].
 
-    Only ``c_attn``, [width, 3 width] in upstream's layout, can tell: others may be square.
+    Only ``c_attn``, [n, 3 n] in upstream's layout, can tell: others may be square.
     """
     shapes = {tensor.shape for name, tensor in tensors.items() if _C_ATTN.fullmatch(name)}
-    return shapes == {(3 * width, width)}
+    return len(shapes) == 1 and all(len(s) == 2 and s[0] == 3 * s[1] for s in shapes)
+
+
+def is_product(name: str) -> bool:
+    """Return whether ``name`` is a weight that upstream keeps as [in, out]."""
+    return _PRODUCT.fullmatch(name) is not None
 
 
 def transpose_products(tensors: Tensors) -> Tensors:

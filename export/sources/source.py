@@ -15,8 +15,8 @@ class Source:
 
     ``path`` is the folder or file that was given, ``described_in`` the file with the configuration.
     ``keys`` are those of a transformers ``config.json``. The tokenizer and the generation settings
-    are looked for in ``folder``, and among ``files``, which the source made itself. Each of
-    ``notes`` becomes a warning.
+    are looked for in ``folder``; the tokenizer first in ``tokenizer`` or among ``files``, which the
+    source made itself. Each of ``notes`` becomes a warning.
     """
 
     form: str
@@ -26,6 +26,7 @@ class Source:
     keys: dict[str, Any]
     tensors: dict[str, Readable]
     notes: tuple[str, ...] = ()
+    tokenizer: Path | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 

@@ -89,7 +89,7 @@ class StoredTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class View:
     """A tensor that is computed from one other, with its name and stored type."""
 
     base: Readable
@@ -115,7 +115,7 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class Transposed(_View):
+class Transposed(View):
     """A matrix [rows, columns] that is stored as [columns, rows]."""
 
     @property
@@ -129,7 +129,7 @@ class Transposed(_View):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(_View):
+class Rows(View):
     """Rows ``first`` (included) to ``last`` (excluded) of the base, on its first axis."""
 
     first: int
@@ -147,7 +147,7 @@ class Rows(_View):
 
 
 @dataclass(frozen=True, slots=True)
-class Reordered(_View):
+class Reordered(View):
     """The base's rows (its first axis) in another order: row i is the base's row ``order[i]``."""
 
     order: tuple[int, ...]
@@ -163,7 +163,7 @@ class Reordered(_View):
 
 
 @dataclass(frozen=True, slots=True)
-class Reshaped(_View):
+class Reshaped(View):
     """The base's numbers, in their order, as another shape of as many elements."""
 
     to: Shape
@@ -179,7 +179,7 @@ class Reshaped(_View):
 
 
 @dataclass(frozen=True, slots=True)
-class Scaled(_View):
+class Scaled(View):
     """The base times a number."""
 
     factor: float

@@ -1,0 +1,60 @@
+"""Options that tell what a source of a model does not say itself."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from gpt2edge.cli.options.common import Decorator, bundled
+
+if TYPE_CHECKING:
+    from gpt2edge.export.options import SourceOptions
+
+_OPTIONS: Final = (
+    click.option(
+        "--tokenizer",
+        type=click.Path(exists=True, path_type=Path),
+        metavar="PATH",
+        help="Take the tokenizer from this folder or file.  [default: SOURCE's folder]",
+    ),
+    click.option(
+        "--base",
+        type=click.Path(exists=True, path_type=Path),
+        metavar="PATH",
+        help="The checkpoint that SOURCE, an adapter, changes.  [default: as the adapter says]",
+    ),
+    click.option(
+        "--heads",
+        type=click.IntRange(1),
+        metavar="N",
+        help="The number of attention heads, where SOURCE does not say it.",
+    ),
+    click.option(
+        "--activation",
+        metavar="NAME",
+        help="The activation function, where SOURCE does not say it: gelu (exact) or gelu_new "
+        "(tanh).  [default: that of the program that wrote SOURCE]",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceArguments:
+    """What the command line says about a source."""
+
+    tokenizer: Path | None
+    base: Path | None
+    heads: int | None
+    activation: str | None
+
+    def options(self) -> "SourceOptions":
+        """Return the library's options. Raises ValueError for a wrong one."""
+        from gpt2edge.export.options import SourceOptions
+
+        return SourceOptions(**asdict(self))
+
+    @staticmethod
+    def decorator() -> Decorator:
+        """Return the decorator for a command that takes ``about``."""
+        return bundled("about", SourceArguments, *_OPTIONS)
