@@ -8,8 +8,10 @@ from gpt2edge._lazy import lazy_names
 if TYPE_CHECKING:
     from gpt2edge.export.exporter import export_checkpoint
     from gpt2edge.export.optimum import export_with_optimum
+    from gpt2edge.export.options import SourceOptions
 
 __all__ = [
+    "SourceOptions",
     "export_checkpoint",
     "export_with_optimum",
 ]
@@ -24,6 +26,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "SourceOptions": "gpt2edge.export.options",
             "export_checkpoint": "gpt2edge.export.exporter",
             "export_with_optimum": "gpt2edge.export.optimum",
         },

@@ -19,6 +19,7 @@ from gpt2edge.export.options import SourceOptions
 from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.export.sources.hugging_face import FORM as SAFETENSORS
 from gpt2edge.export.tokenizers.kinds import why_none
+from gpt2edge.export.tokenizers.options import TokenizerOptions
 from gpt2edge.export.tokenizers.tokenizer import copy_tokenizer_files, write_tokenizer
 from gpt2edge.export.verify.parity import verify_graph
 from gpt2edge.graph.builder import IR_VERSION, OPSET
@@ -98,7 +99,8 @@ def _write_text_files(
     The tokenizer is the one that ``options`` name, the one that the source holds within itself, or
     the one of its folder.
     """
-    size, of_tokenizer = checkpoint.config.vocab_size, options.of_tokenizer()
+    size = checkpoint.config.vocab_size
+    of_tokenizer = TokenizerOptions(lowercase=options.lowercase, pattern=options.tokenizer_pattern)
     with _tokenizer_place(checkpoint, options) as place:
         written = write_tokenizer(place, folder, vocab_size=size, options=of_tokenizer)
         if not written and options.tokenizer is not None:  # one was asked for

@@ -25,6 +25,12 @@ from gpt2edge.cli.options.sources import SourceArguments
     type=click.Choice(["optimum"]),
     help="Let Optimum trace the graph (needs the optimum extra, which installs torch).",
 )
+@click.option(
+    "--hidden-states",
+    is_flag=True,
+    help="Add an output with the hidden states that the head reads, for other engines; gpt2edge "
+    "finds them in every graph of profile cpu.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is a model folder.")
 @SourceArguments.decorator()
 def export(
@@ -32,6 +38,7 @@ def export(
     out: Path,
     profile: str,
     via: str | None,
+    hidden_states: bool,
     overwrite: bool,
     about: SourceArguments,
 ) -> None:
@@ -61,6 +68,7 @@ def export(
                 source,
                 out,
                 profile=profile,
+                hidden_states=hidden_states,
                 overwrite=overwrite,
                 options=about.options(),
                 progress=progress,
