@@ -168,7 +168,7 @@ def test_a_value_head_of_trl_is_a_verifier(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     source = shutil.copytree(TINY, tmp_path / "in")
     tensors = load_file(source / "model.safetensors")
-    weight, bias = rng.normal(size=(1, 32)).astype("f4"), np.float32([0.25])
+    weight, bias = rng.normal(size=(1, 32)).astype("f4"), np.array([0.25], np.float32)
     tensors |= {"v_head.summary.weight": weight, "v_head.summary.bias": bias}
     save_file(tensors, source / "model.safetensors")
     options = SourceOptions(head="v_head")
