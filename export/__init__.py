@@ -1,4 +1,4 @@
-"""Export: turn a Hugging Face GPT-2 folder into a model folder, without torch."""
+"""Export: turn a GPT-2 of any form that is read into a model folder, without torch."""
 
 from typing import TYPE_CHECKING
 

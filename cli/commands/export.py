@@ -62,6 +62,8 @@ def export(
     """
     from gpt2edge.export import export_checkpoint, export_with_optimum
 
+    if via is not None and about.is_given:
+        raise click.UsageError("--via reads the source as it is: leave out the options about it.")
     with watched("reading the checkpoint") as progress:
         if via is None:
             model = export_checkpoint(

@@ -53,6 +53,17 @@ _OPTIONS: Final = (
         help="The activation function, where SOURCE does not say it: gelu (exact) or gelu_new "
         "(tanh).  [default: that of the program that wrote SOURCE]",
     ),
+    click.option(
+        "--lowercase/--no-lowercase",
+        default=None,
+        help="Turn texts into lower case before they are encoded, as the cards of rinna's models "
+        "ask for.  [default: as the tokenizer's files say]",
+    ),
+    click.option(
+        "--tokenizer-pattern",
+        metavar="NAME",
+        help="How a .tiktoken file's texts are cut into words, which the file does not say: gpt2.",
+    ),
 )
 
 
@@ -67,6 +78,13 @@ class SourceArguments:
     base: Path | None
     heads: int | None
     activation: str | None
+    lowercase: bool | None
+    tokenizer_pattern: str | None
+
+    @property
+    def is_given(self) -> bool:
+        """Return whether any of the options is given."""
+        return any(value is not None for value in asdict(self).values())
 
     def options(self) -> "SourceOptions":
         """Return the library's options. Raises ValueError for a wrong one."""

@@ -33,19 +33,17 @@ FORMS: Final = (
 )
 """The first that finds its file reads the source."""
 
-_CONVERT: Final = (
-    "load it with a transformers that reads it (4.x) and save it again: "
-    "GPT2LMHeadModel.from_pretrained(SOURCE, {flag}=True).save_pretrained(CONVERTED)"
-)
+_OTHER_FILE: Final = "give the model's safetensors or PyTorch file"
+_ORIGIN: Final = "give the checkpoint from which it was made"
 _REFUSED: Final = (
-    ("tf_model.h5", "is of TensorFlow's Keras", _CONVERT.format(flag="from_tf")),
-    ("flax_model.msgpack", "is of Flax", _CONVERT.format(flag="from_flax")),
-    ("rust_model.ot", "is of rust-bert", "give the model's safetensors or PyTorch file"),
-    ("*.tflite", "is of TensorFlow Lite", "give the checkpoint from which it was made"),
-    ("*.h5", "is of Keras", "give the checkpoint from which it was made"),
-    ("ggml-*.bin", "is of GGML, before GGUF", "give the checkpoint from which it was made"),
-    ("*.onnx", "is an ONNX graph", "give the checkpoint from which it was made"),
-    ("*.msgpack", "is of Flax", "give the model's safetensors or PyTorch file"),
+    ("tf_model.h5", "is of TensorFlow's Keras", _OTHER_FILE),
+    ("flax_model.msgpack", "is of Flax", _OTHER_FILE),
+    ("rust_model.ot", "is of rust-bert", _OTHER_FILE),
+    ("*.tflite", "is of TensorFlow Lite", _ORIGIN),
+    ("*.h5", "is of Keras", _ORIGIN),
+    ("ggml-*.bin", "is of GGML, before GGUF", _ORIGIN),
+    ("*.onnx", "is an ONNX graph", _ORIGIN),
+    ("*.msgpack", "is of Flax", _OTHER_FILE),
 )
 """Files of forms that are not read: what they are, and what to do."""
 _WEIGHTS: Final = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.gguf")

@@ -14,6 +14,8 @@ from gpt2edge.export.sources.gguf_file import MAGIC, BlockTensor, GgufFile, read
 from gpt2edge.export.sources.placeholders import check_is_itself
 from gpt2edge.export.sources.source import Place, Source, listed
 from gpt2edge.export.sources.tensors import Readable
+from gpt2edge.graph import names
+from gpt2edge.graph.names import Block
 
 FORM: Final = "GGUF file"
 _ARCHITECTURE: Final = "gpt2"
@@ -27,18 +29,18 @@ _SIZES: Final = {
 }
 """Keys of config.json, and GGUF's behind the architecture's name."""
 _WHOLE: Final = {
-    "token_embd": "wte",
-    "position_embd": "wpe",
-    "output_norm": "ln_f",
-    "output": "lm_head",
+    "token_embd": names.WTE,
+    "position_embd": names.WPE,
+    "output_norm": names.LN_F,
+    "output": names.LM_HEAD,
 }
 _BLOCK: Final = {
-    "attn_norm": "ln_1",
-    "attn_qkv": "attn.c_attn",
-    "attn_output": "attn.c_proj",
-    "ffn_norm": "ln_2",
-    "ffn_up": "mlp.c_fc",
-    "ffn_down": "mlp.c_proj",
+    "attn_norm": names.LN_1,
+    "attn_qkv": names.C_ATTN,
+    "attn_output": names.ATTN_C_PROJ,
+    "ffn_norm": names.LN_2,
+    "ffn_up": names.C_FC,
+    "ffn_down": names.MLP_C_PROJ,
 }
 _TOKENS: Final = "tokenizer.ggml."
 _SPECIAL: Final = (3, 4)  # types of tokens: control, and added by a user
@@ -97,8 +99,8 @@ def _renamed(path: Path, name: str) -> str:
     parts = name.split(".")
     if len(parts) == 2 and parts[0] in _WHOLE:
         return f"{_WHOLE[parts[0]]}.{parts[1]}"
-    if len(parts) == 4 and parts[0] == "blk" and parts[1].isdigit() and parts[2] in _BLOCK:
-        return f"h.{parts[1]}.{_BLOCK[parts[2]]}.{parts[3]}"
+    if len(parts) == 4 and parts[0] == "blk" and parts[1].isdecimal() and parts[2] in _BLOCK:
+        return f"{Block(int(parts[1])).part(_BLOCK[parts[2]])}.{parts[3]}"
     raise ExportError(f"{path}: the tensor {name[:80]!r} belongs to no GPT-2")
 
 
@@ -125,7 +127,7 @@ def _tokenizer_files(path: Path, file: GgufFile) -> dict[str, bytes]:
     A tokenizer of another kind than GPT-2's is left out: the model then works on token ids.
     """
     values = file.values
-    tokens, merges = (_texts(values.get(f"{_TOKENS}{name}")) for name in ("tokens", "merges"))
+    tokens, merges = (_texts(values.get(f"{_TOKENS}{key}")) for key in ("tokens", "merges"))
     if values.get(f"{_TOKENS}model") != "gpt2" or not tokens or not merges:
         return {}
     if len(set(tokens)) != len(tokens):

@@ -10,15 +10,18 @@ from typing import Final
 
 from gpt2edge.export.sources.tensor_layout import HasShape
 from gpt2edge.export.sources.tensors import Readable, Transposed, Zeros
+from gpt2edge.graph import names
 
 Tensors = dict[str, Readable]
 
-_C_ATTN: Final = re.compile(r"h\.\d+\.attn\.c_attn\.weight")
-_PRODUCT: Final = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
+_PRODUCTS: Final = (names.C_ATTN, names.ATTN_C_PROJ, names.C_FC, names.MLP_C_PROJ)
+_C_ATTN: Final = re.compile(rf"h\.\d+\.{re.escape(names.C_ATTN)}\.weight")
+_PRODUCT: Final = re.compile(rf"h\.\d+\.(?:{'|'.join(map(re.escape, _PRODUCTS))})\.weight")
 _BIASED: Final = re.compile(
-    r"(h\.\d+\.(?:ln_[12]|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)|ln_f)\.weight"
+    rf"(h\.\d+\.(?:{'|'.join(map(re.escape, (*_PRODUCTS, names.LN_1, names.LN_2)))})"
+    rf"|{names.LN_F})\.weight"
 )
-_BIAS: Final = re.compile(r"(h\.\d+|ln_f)\..*bias")
+_BIAS: Final = re.compile(rf"(h\.\d+|{names.LN_F})\..*bias")
 _BUFFER: Final = re.compile(  # upstream's causal mask, and positions that count from 0
     r"h\.\d+\.attn\.(bias|masked_bias)|(.+\.)?position_ids"
 )

@@ -15,7 +15,10 @@ from gpt2edge.errors import ExportError
 from gpt2edge.export.options import SourceOptions
 from gpt2edge.export.sources.source import Place, Source, listed
 from gpt2edge.export.sources.tensors import Readable, Rows, Shape, StoredTensor
+from gpt2edge.graph import names
+from gpt2edge.graph.names import Block
 
+_WTE: Final = names.weight(names.WTE)
 FORM: Final = "llm.c model"
 _MODEL: Final = 20240326
 _OTHERS: Final = {
@@ -68,7 +71,7 @@ def read_llmc(path: Path, place: Place, options: SourceOptions) -> Source:
         at += itemsize * math.prod(shape)
     if at != size:
         raise ExportError(f"{path} has {size} bytes; its header makes it {at}: get the file again")
-    tensors["wte.weight"] = Rows(tensors["wte.weight"], 0, vocab)
+    tensors[_WTE] = Rows(tensors[_WTE], 0, vocab)
     keys = {
         "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],
@@ -91,27 +94,23 @@ def read_llmc(path: Path, place: Place, options: SourceOptions) -> Source:
 
 def _shapes(layers: int, n: int, positions: int, padded: int) -> Iterator[tuple[str, Shape]]:
     """Yield the tensors in the file's order: each kind for all layers."""
-    block: dict[str, Shape] = {
-        "ln_1.weight": (n,),
-        "ln_1.bias": (n,),
-        "attn.c_attn.weight": (3 * n, n),
-        "attn.c_attn.bias": (3 * n,),
-        "attn.c_proj.weight": (n, n),
-        "attn.c_proj.bias": (n,),
-        "ln_2.weight": (n,),
-        "ln_2.bias": (n,),
-        "mlp.c_fc.weight": (4 * n, n),
-        "mlp.c_fc.bias": (4 * n,),
-        "mlp.c_proj.weight": (n, 4 * n),
-        "mlp.c_proj.bias": (n,),
+    block: dict[str, tuple[Shape, Shape]] = {
+        names.LN_1: ((n,), (n,)),
+        names.C_ATTN: ((3 * n, n), (3 * n,)),
+        names.ATTN_C_PROJ: ((n, n), (n,)),
+        names.LN_2: ((n,), (n,)),
+        names.C_FC: ((4 * n, n), (4 * n,)),
+        names.MLP_C_PROJ: ((n, 4 * n), (n,)),
     }
-    yield "wte.weight", (padded, n)
-    yield "wpe.weight", (positions, n)
-    for name, shape in block.items():
+    yield _WTE, (padded, n)
+    yield names.weight(names.WPE), (positions, n)
+    for part, (weight, bias) in block.items():
         for layer in range(layers):
-            yield f"h.{layer}.{name}", shape
-    yield "ln_f.weight", (n,)
-    yield "ln_f.bias", (n,)
+            yield names.weight(Block(layer).part(part)), weight
+        for layer in range(layers):
+            yield names.bias(Block(layer).part(part)), bias
+    yield names.weight(names.LN_F), (n,)
+    yield names.bias(names.LN_F), (n,)
 
 
 def _magic(path: Path) -> int:

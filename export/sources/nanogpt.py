@@ -16,6 +16,7 @@ from gpt2edge.export.sources.tensors import Readable, Rows
 from gpt2edge.export.sources.torch_files import TorchFile
 from gpt2edge.export.sources.torch_state import state_tensors
 from gpt2edge.export.sources.vocabulary import count_tokens
+from gpt2edge.graph import names
 
 NANOGPT: Final = "nanoGPT checkpoint"
 BUILD_NANOGPT: Final = "build-nanogpt checkpoint"
@@ -28,6 +29,8 @@ _SIZES: Final = {
     "vocab_size": "vocab_size",
 }
 """Keys of config.json, and what these programs call them."""
+_ROWS: Final = (names.weight(names.WTE), names.weight(names.LM_HEAD))
+"""Ends of the names of tensors with a row a token."""
 _GPT2: Final = ModelConfig()
 _MULTIPLES: Final = (64, 128)
 """To a multiple of these, training programs round the count of rows of the embedding."""
@@ -104,7 +107,7 @@ def _sizes_of_tensors(file: TorchFile, heads: int) -> dict[str, int]:
     tensors = state_tensors(file)
     shapes = {name.rpartition("wte.")[2]: t.shape for name, t in tensors.items() if "wte." in name}
     positions = [t.shape for name, t in tensors.items() if name.endswith("wpe.weight")]
-    layers = [name for name in tensors if name.endswith(".ln_1.weight")]
+    layers = [name for name in tensors if name.endswith(names.weight(f".{names.LN_1}"))]
     if len(shapes.get("weight", ())) != 2 or len(positions) != 1 or len(positions[0]) != 2:
         raise ExportError(
             f"{file.path} holds no embeddings of GPT-2's names: it is no minGPT model"
@@ -131,7 +134,7 @@ def _without_padding(
         return ["its vocabulary is as large as GPT-2's: give a folder with that tokenizer"]
     if rows not in {-(-count // multiple) * multiple for multiple in _MULTIPLES} - {count}:
         return []
-    for name in [name for name in tensors if name.endswith(("wte.weight", "lm_head.weight"))]:
+    for name in [name for name in tensors if name.endswith(_ROWS)]:
         tensors[name] = Rows(tensors[name], 0, count)
     keys["vocab_size"] = count
     return [f"{rows - count} rows of the embedding belong to no token: {count} of {rows} are kept"]

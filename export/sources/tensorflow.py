@@ -11,8 +11,11 @@ from gpt2edge.export.sources.placeholders import check_is_itself
 from gpt2edge.export.sources.source import Place, Source
 from gpt2edge.export.sources.tensor_bundle import read_bundle
 from gpt2edge.export.sources.tensors import Readable, Reshaped, StoredTensor
+from gpt2edge.graph import names
+from gpt2edge.graph.names import Block
 
 FORM: Final = "TensorFlow checkpoint of OpenAI's GPT-2"
+_WTE, _WPE = names.weight(names.WTE), names.weight(names.WPE)
 _HPARAMS: Final = "hparams.json"
 _SIZES: Final = {
     "n_layer": "n_layer",
@@ -21,8 +24,13 @@ _SIZES: Final = {
     "n_positions": "n_ctx",
     "vocab_size": "n_vocab",
 }
+_PARTS: Final = (
+    *(names.LN_1, names.LN_2, names.LN_F),
+    *(names.C_ATTN, names.ATTN_C_PROJ, names.C_FC, names.MLP_C_PROJ),
+)
 _NAME: Final = re.compile(
-    r"model/(?:(wte|wpe)|(?:h(\d+)/)?(ln_[12f]|attn/c_attn|attn/c_proj|mlp/c_fc|mlp/c_proj)/([wgb]))"
+    rf"model/(?:({names.WTE}|{names.WPE})"
+    rf"|(?:h(\d+)/)?({'|'.join(_PARTS).replace('.', '/')})/([wgb]))"
 )
 _STEP: Final = re.compile(r"(\d+)\.index$")
 _STATE: Final = re.compile(r'model_checkpoint_path:\s*"([^"\n]*)"')
@@ -91,9 +99,10 @@ def _renamed(tensor: StoredTensor) -> tuple[str, Readable] | None:
         return None
     embedding, layer, part, last = match.groups()
     if embedding:
-        return f"{embedding}.weight", tensor
-    block = "" if layer is None else f"h.{layer}."
-    name = f"{block}{part.replace('/', '.')}.{'bias' if last == 'b' else 'weight'}"
+        return names.weight(embedding), tensor
+    own = part.replace("/", ".")
+    stem = own if layer is None else Block(int(layer)).part(own)
+    name = names.bias(stem) if last == "b" else names.weight(stem)
     is_kernel = last == "w" and len(tensor.shape) == 3 and tensor.shape[0] == 1
     return name, Reshaped(tensor, tensor.shape[1:]) if is_kernel else tensor
 
@@ -101,9 +110,9 @@ def _renamed(tensor: StoredTensor) -> tuple[str, Readable] | None:
 def _sizes_of_tensors(index: Path, tensors: dict[str, Readable], heads: int) -> dict[str, int]:
     """Return the sizes that the tensors show."""
     try:
-        (vocab_size, width), (positions, _) = (tensors[f"{n}.weight"].shape for n in ("wte", "wpe"))
+        (vocab_size, width), (positions, _) = (tensors[n].shape for n in (_WTE, _WPE))
     except (KeyError, ValueError):
         raise ExportError(f"{index} holds no embeddings of GPT-2's names") from None
-    layers = sum(name.endswith(".ln_1.weight") for name in tensors)
+    layers = sum(name.endswith(names.weight(names.LN_1)) for name in tensors)
     sizes = (layers, heads, width, positions, vocab_size)
     return dict(zip(_SIZES, sizes, strict=True))

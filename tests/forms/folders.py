@@ -215,7 +215,6 @@ def llmc(version: int) -> Callable[[Path, Tensors], None]:
         header = struct.pack("<8i", 20240326, version, 64, 97, 2, 4, 32, 128).ljust(1024, b"\0")
         raw = [padded[name] if version == 3 else bfloat16(padded[name]).bits for name in order]
         (folder / "model.bin").write_bytes(header + b"".join(a.tobytes() for a in raw))
-        (folder / "gpt2_tokenizer.bin").write_bytes(struct.pack("<4I", 20240328, 2, 97, 96))
 
     return make
 
