@@ -44,11 +44,12 @@ def export(
 ) -> None:
     """Turn the checkpoint SOURCE into the model folder OUT.
 
-    SOURCE is a folder or a file: a Hugging Face folder (safetensors or pytorch_model.bin), a
-    checkpoint of nanoGPT, build-nanogpt, minGPT, llm.c, gpt-2-simple or OpenAI's TensorFlow
-    release, a GGUF file, or a LoRA adapter of PEFT. The graph is built without torch, and nothing
-    in a file is run. Its logits are compared with a numpy reference before OUT appears: OUT is
-    whole or absent. "gpt2edge inspect SOURCE" shows what a source is.
+    SOURCE holds a GPT-2, GPT-1, GPT-Neo, GPT-BigCode, OPT or BioGPT: a Hugging Face folder
+    (safetensors or pytorch_model.bin), a checkpoint of nanoGPT, build-nanogpt, minGPT, llm.c,
+    gpt-2-simple or OpenAI's TensorFlow release, a GGUF file, or a LoRA adapter of PEFT. The graph
+    is built without torch, and nothing in a file is run. Its logits are compared with a numpy
+    reference before OUT appears: OUT is whole or absent. "gpt2edge inspect SOURCE" shows what a
+    source is.
 
     Needs the export extra: pip install 'gpt2edge[export]'
 

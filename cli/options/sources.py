@@ -19,17 +19,6 @@ _OPTIONS: Final = (
         help="Take the tokenizer from this folder or file.  [default: SOURCE's folder]",
     ),
     click.option(
-        "--tokenizer-pattern",
-        type=click.Choice(["gpt2"]),
-        help="The rule by which a .tiktoken file's texts are cut into words; the file has none.",
-    ),
-    click.option(
-        "--lowercase/--no-lowercase",
-        default=None,
-        help="Turn texts into lower case before they are tokenized, as the cards of rinna's models "
-        "ask for.  [default: as tokenizer_config.json says]",
-    ),
-    click.option(
         "--head",
         type=click.Choice(["v_head", "multiple_choice_head"]),
         help="Export a value head in place of the language model's: TRL's, or that of a "
@@ -72,8 +61,6 @@ class SourceArguments:
     """What the command line says about a source."""
 
     tokenizer: Path | None
-    tokenizer_pattern: str | None
-    lowercase: bool | None
     head: str | None
     base: Path | None
     heads: int | None
