@@ -10,12 +10,10 @@ if TYPE_CHECKING:
     from gpt2edge.export.inspection import SourceFacts, inspect_source
     from gpt2edge.export.optimum import export_with_optimum
     from gpt2edge.export.options import SourceOptions
-    from gpt2edge.export.tokenizers.options import TokenizerOptions
 
 __all__ = [
     "SourceFacts",
     "SourceOptions",
-    "TokenizerOptions",
     "export_checkpoint",
     "export_with_optimum",
     "inspect_source",
@@ -33,7 +31,6 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
         {
             "SourceFacts": "gpt2edge.export.inspection",
             "SourceOptions": "gpt2edge.export.options",
-            "TokenizerOptions": "gpt2edge.export.tokenizers.options",
             "export_checkpoint": "gpt2edge.export.exporter",
             "export_with_optimum": "gpt2edge.export.optimum",
             "inspect_source": "gpt2edge.export.inspection",
