@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gpt2edge._checks import check_int, check_one_of, check_path
 from gpt2edge.config import ACTIVATIONS
+from gpt2edge.export.sources.tensor_layout import VALUE_HEADS
 from gpt2edge.export.tokenizers.options import TokenizerOptions
 
 _MOST_HEADS = 2**16
@@ -17,7 +18,8 @@ class SourceOptions:
     ``tokenizer`` is a file or a folder with the tokenizer, ``base`` the checkpoint that an adapter
     changes, ``heads`` the number of attention heads, which no tensor shows, and ``activation`` the
     activation function where a form has had several. ``lowercase`` and ``tokenizer_pattern`` are
-    those of ``TokenizerOptions``. Raises ValueError for a wrong value.
+    those of ``TokenizerOptions``. ``head`` names a value head, one of ``VALUE_HEADS``, to export in
+    place of the language model's. Raises ValueError for a wrong value.
     """
 
     tokenizer: Path | None = None
@@ -26,17 +28,16 @@ class SourceOptions:
     activation: str | None = None
     lowercase: bool | None = None
     tokenizer_pattern: str | None = None
+    head: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("tokenizer", "base"):
             if getattr(self, name) is not None:
                 check_path(name, getattr(self, name))
-        self.of_tokenizer()
+        TokenizerOptions(lowercase=self.lowercase, pattern=self.tokenizer_pattern)  # checks them
+        if self.head is not None:
+            check_one_of("head", self.head, VALUE_HEADS)
         if self.heads is not None:
             check_int("heads", self.heads, 1, _MOST_HEADS)
         if self.activation is not None:
             check_one_of("activation", self.activation, ACTIVATIONS)
-
-    def of_tokenizer(self) -> TokenizerOptions:
-        """Return what the tokenizer's files do not say."""
-        return TokenizerOptions(lowercase=self.lowercase, pattern=self.tokenizer_pattern)

@@ -13,14 +13,16 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from gpt2edge import GREEDY, Engine, SamplingParams
 from gpt2edge.cli.commands.inspect import transformer_parameters
 from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ExportError
-from gpt2edge.export import export_checkpoint
+from gpt2edge.export import SourceOptions, export_checkpoint
 from gpt2edge.export.sources.checkpoint import Checkpoint
 from gpt2edge.export.verify import reference
+from gpt2edge.export.verify.parity import _session
 from gpt2edge.graph import names
 from gpt2edge.graph.tensors import TensorReader
 from gpt2edge.model_dir import ModelDir
@@ -29,10 +31,13 @@ from gpt2edge.quant.calibration.equalization import EqualizedTensors, equalize
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.options import PromptLookup, RuntimeOptions
 from gpt2edge.runtime.sampling.log_probs import log_softmax
+from gpt2edge.runtime.search.verifiers.reward_models import OutcomeModel
 from gpt2edge.runtime.speculative.cost_model import DraftLength
 
+TINY: Final = Path(__file__).parent / "data" / "tiny"
 FOLDER: Final = Path(__file__).parent / "data" / "relatives"
-LANGUAGE_MODELS: Final = sorted({path.name for path in FOLDER.iterdir()} - {"gpt1-labels"})
+HEADS: Final = {"gpt1-labels", "gpt1-choices", "gpt2-choices"}
+LANGUAGE_MODELS: Final = sorted({path.name for path in FOLDER.iterdir()} - HEADS)
 SAMPLED: Final = SamplingParams(temperature=0.9, top_p=0.95, seed=5)
 PROMPT: Final = [5, 9, 11, 5, 9, 11, 5, 9]
 TEXT: Final = Calibration(token_ids=np.random.default_rng(2).integers(3, 60, 400).tolist())
@@ -101,11 +106,89 @@ def test_the_reference_computes_the_same_with_a_cache_and_without(name: str) -> 
         assert np.abs(found - logits).max() < 1e-4
 
 
+@pytest.mark.parametrize("profile", ["cpu", "portable"])
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_hidden_states_are_what_the_head_reads(name: str, profile: str, tmp_path: Path) -> None:
+    model = export_checkpoint(FOLDER / name, tmp_path / "out", profile=profile, hidden_states=True)
+    ids, logits = expected(name)
+    (hidden,) = _session(model.graph_path).run([names.HIDDEN_STATES], whole(model, ids))
+    checkpoint = Checkpoint.open(FOLDER / name)
+    want, _ = reference.forward(checkpoint.config, checkpoint.tensor, ids)
+    assert hidden.shape == (1, *want.shape)
+    assert np.abs(hidden[0] - want).max() < 1e-4
+    with Engine(model.path) as engine:
+        assert engine._session.hidden_output == names.HIDDEN_STATES
+        assert np.abs(engine.logits(ids) - logits).max() < 1e-4
+
+
+def whole(model: ModelDir, ids: list[int]) -> dict[str, Any]:
+    """Feeds of a graph for all of ``ids`` and an empty cache."""
+    shape = (1, model.config.n_kv_head, 0, model.config.head_dim)
+    cache = {past: np.zeros(shape, np.float32) for past, _ in names.cache(model.config.n_layer)}
+    positions = np.arange(len(ids))[None]
+    return {
+        names.INPUT_IDS: np.array([ids]),
+        names.ATTENTION_MASK: np.ones_like(positions),
+        names.POSITION_IDS: positions,
+        **cache,
+    }
+
+
+def test_the_engine_finds_hidden_states_in_every_graph_it_edits(engine: Engine) -> None:
+    session = engine._session
+    if not session.takes_lengths:
+        pytest.skip("this onnxruntime loads graphs as they are")
+    assert session.hidden_output == ("kept" if engine.config.norms_after else "ln_f")
+
+
 def test_labels_of_a_classifier(tmp_path: Path) -> None:
     model = export_checkpoint(FOLDER / "gpt1-labels", tmp_path / "out")
     ids, logits = expected("gpt1-labels")
     with Engine(model.path) as engine:
         assert np.abs(engine.logits(ids)[-1] - logits).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["gpt1-choices", "gpt2-choices"])
+def test_choices_are_scored_as_by_transformers(name: str, tmp_path: Path) -> None:
+    options = SourceOptions(head="multiple_choice_head")
+    model = export_checkpoint(FOLDER / name, tmp_path / "out", options=options)
+    with np.load(FOLDER / name / "expected.npz") as data:
+        ids, scores = data["input_ids"].tolist(), data["choices"]
+    assert model.manifest.task == "token-classification"
+    with Engine(model.path) as engine:
+        assert np.abs(engine.logits(ids)[:, 0] - scores).max() < 1e-4
+        assert engine.logits(ids).shape == (len(ids), 1)
+    quantized = quantize(model, tmp_path / "int8", recipe="int8", calibration=TEXT)
+    with Engine(quantized.path) as engine:
+        assert np.abs(engine.logits(ids)[:, 0] - scores).max() < 0.1 * np.abs(scores).max()
+
+
+def test_a_value_head_of_trl_is_a_verifier(tmp_path: Path) -> None:
+    """Its value is a product with the last hidden state, here computed by the reference."""
+    rng = np.random.default_rng(1)
+    source = shutil.copytree(TINY, tmp_path / "in")
+    tensors = load_file(source / "model.safetensors")
+    weight, bias = rng.normal(size=(1, 32)).astype("f4"), np.array([0.25], np.float32)
+    tensors |= {"v_head.summary.weight": weight, "v_head.summary.bias": bias}
+    save_file(tensors, source / "model.safetensors")
+    options = SourceOptions(head="v_head")
+    model = export_checkpoint(source, tmp_path / "out", options=options)
+    checkpoint = Checkpoint.open(source)
+    with Engine(model.path) as engine:
+        verifier = OutcomeModel(engine, activation="none")
+        (found,) = verifier.score("To be, or", [" not to be"])
+        ids = [*engine.encode("To be, or"), *engine.encode(" not to be", add_special_tokens=False)]
+    hidden, _ = reference.forward(checkpoint.config, checkpoint.tensor, ids)
+    assert abs(found - float(hidden[-1] @ weight[0] + bias[0])) < 1e-3
+
+
+def test_a_value_head_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no value head 'v_head'; it has multiple_choice_head"):
+        export_checkpoint(
+            FOLDER / "gpt2-choices", tmp_path / "out", options=SourceOptions(head="v_head")
+        )
+    with pytest.raises(ValueError, match="head is 'lm_head'; it must be one of v_head"):
+        SourceOptions(head="lm_head")
 
 
 def test_a_row_in_a_batch_is_the_row_alone(engine: Engine) -> None:

@@ -26,6 +26,12 @@ from gpt2edge.cli.options.sources import SourceArguments
     type=click.Choice(["optimum"]),
     help="Let Optimum trace the graph (needs the optimum extra, which installs torch).",
 )
+@click.option(
+    "--hidden-states",
+    is_flag=True,
+    help="Add an output with the hidden states that the head reads, for other engines; gpt2edge "
+    "finds them in every graph of profile cpu.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is a model folder.")
 @SourceArguments.decorator()
 def export(
@@ -33,16 +39,18 @@ def export(
     out: Path,
     profile: str,
     via: str | None,
+    hidden_states: bool,
     overwrite: bool,
     about: SourceArguments,
 ) -> None:
     """Turn the checkpoint SOURCE into the model folder OUT.
 
-    SOURCE is a folder or a file: a Hugging Face folder (safetensors or pytorch_model.bin), a
-    checkpoint of nanoGPT, build-nanogpt, minGPT, llm.c, gpt-2-simple or OpenAI's TensorFlow
-    release, a GGUF file, or a LoRA adapter of PEFT. The graph is built without torch, and nothing
-    in a file is run. Its logits are compared with a numpy reference before OUT appears: OUT is
-    whole or absent. "gpt2edge inspect SOURCE" shows what a source is.
+    SOURCE holds a GPT-2, GPT-1, GPT-Neo, GPT-BigCode, OPT or BioGPT: a Hugging Face folder
+    (safetensors or pytorch_model.bin), a checkpoint of nanoGPT, build-nanogpt, minGPT, llm.c,
+    gpt-2-simple or OpenAI's TensorFlow release, a GGUF file, or a LoRA adapter of PEFT. The graph
+    is built without torch, and nothing in a file is run. Its logits are compared with a numpy
+    reference before OUT appears: OUT is whole or absent. "gpt2edge inspect SOURCE" shows what a
+    source is.
 
     Needs the export extra: pip install 'gpt2edge[export]'
 
@@ -64,6 +72,7 @@ def export(
                 source,
                 out,
                 profile=profile,
+                hidden_states=hidden_states,
                 overwrite=overwrite,
                 options=about.options(),
                 progress=progress,

@@ -20,6 +20,12 @@ _OPTIONS: Final = (
         help="Take the tokenizer from this folder or file.  [default: SOURCE's folder]",
     ),
     click.option(
+        "--head",
+        type=click.Choice(["v_head", "multiple_choice_head"]),
+        help="Export a value head in place of the language model's: TRL's, or that of a "
+        "DoubleHeads model. It scores every token, as a verifier for solve.",
+    ),
+    click.option(
         "--base",
         type=click.Path(exists=True, path_type=Path),
         metavar="PATH",
@@ -56,6 +62,7 @@ class SourceArguments:
     """What the command line says about a source."""
 
     tokenizer: Path | None
+    head: str | None
     base: Path | None
     heads: int | None
     activation: str | None

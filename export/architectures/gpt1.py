@@ -26,10 +26,12 @@ from gpt2edge.graph.names import Block
 from gpt2edge.graph.weights_file import WeightsFile
 
 
-def gpt1(config: ModelConfig, head: Head, weights: Weights, store: WeightsFile) -> ModelProto:
+def gpt1(
+    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile, *, hidden_states: bool
+) -> ModelProto:
     """Build the graph of profile cpu; its weights go to ``store`` as they are read."""
     padded, head_dim = pad_heads(config, weights), padded_head_dim(config)
-    g = ModelGraph(config, head, padded, store, head_dim=head_dim)
+    g = ModelGraph(config, head, padded, store, head_dim=head_dim, hidden_states=hidden_states)
     count_mask(g)
     x = embed(g)  # [rows, n_embd]
     for block in map(Block, range(config.n_layer)):

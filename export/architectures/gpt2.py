@@ -36,15 +36,19 @@ from gpt2edge.graph.builder import MICROSOFT, integers
 from gpt2edge.graph.names import Block
 from gpt2edge.graph.weights_file import WeightsFile
 
+_HIDDEN_SHAPE = f"{names.HIDDEN_STATES}/shape"
+
 Attend: TypeAlias = Callable[[ModelGraph, str, Block], str]
 """Appends attention of queries, keys and values, side by side: [rows, width + 2 * cache width] ->
 [batch, sequence, ...]. The cache's width is that of queries where both have as many heads."""
 
 
-def gpt2(config: ModelConfig, head: Head, weights: Weights, store: WeightsFile) -> ModelProto:
+def gpt2(
+    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile, *, hidden_states: bool
+) -> ModelProto:
     """Build the graph of profile cpu; its weights go to ``store`` as they are read."""
     padded, head_dim = pad_heads(config, weights), padded_head_dim(config)
-    g = ModelGraph(config, head, padded, store, head_dim=head_dim)
+    g = ModelGraph(config, head, padded, store, head_dim=head_dim, hidden_states=hidden_states)
     count_mask(g)
     x = embed(g)  # [rows, n_embd]
     for block in map(Block, range(config.n_layer)):
@@ -151,7 +155,10 @@ def keep_positions(g: ModelGraph, x: str) -> str:
 
 
 def logits(g: ModelGraph, x: str) -> None:
-    """Append the head: [kept rows, n_embd] -> logits [batch, positions, size]."""
+    """Append the head: [kept rows, n_embd] -> logits [batch, positions, size].
+
+    Where the graph shows hidden states, they are ``x`` as [batch, positions, n_embd].
+    """
     head, wte = g.head, names.weight(names.WTE)
     weight = wte if head.weight == wte else g.weight(head.weight)  # a tied weight is there already
     biases = [g.weight(head.bias)] if head.bias else []
@@ -160,6 +167,9 @@ def logits(g: ModelGraph, x: str) -> None:
     batch = g.op("Gather", names.INPUT_SHAPE, g.ints(0), name=names.BATCH)  # [1]
     shape = g.op("Concat", batch, g.ints(-1, head.size), name=names.LOGITS_SHAPE, axis=0)
     g.op("Reshape", flat, shape, name=names.LOGITS)
+    if g.hidden_states:
+        shape = g.op("Concat", batch, g.ints(-1, g.config.n_embd), name=_HIDDEN_SHAPE, axis=0)
+        g.op("Reshape", x, shape, name=names.HIDDEN_STATES)
 
 
 def layer_norm(g: ModelGraph, x: str, part: str) -> str:

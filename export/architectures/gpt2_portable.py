@@ -28,10 +28,10 @@ _HEADS: Final = "shape/heads"
 
 
 def gpt2_portable(
-    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile
+    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile, *, hidden_states: bool
 ) -> ModelProto:
     """Build the graph of profile portable; its weights go to ``store`` as they are read."""
-    g = ModelGraph(config, head, weights, store)
+    g = ModelGraph(config, head, weights, store, hidden_states=hidden_states)
     mask_bias(g)
     x = embed(g)  # [rows, n_embd]
     for block in map(Block, range(config.n_layer)):
@@ -44,10 +44,10 @@ def gpt2_portable(
 
 
 def gpt1_portable(
-    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile
+    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile, *, hidden_states: bool
 ) -> ModelProto:
     """Build the graph of GPT-1, whose norms follow the sums, of profile portable."""
-    g = ModelGraph(config, head, weights, store)
+    g = ModelGraph(config, head, weights, store, hidden_states=hidden_states)
     mask_bias(g)
     x = embed(g)  # [rows, n_embd]
     for block in map(Block, range(config.n_layer)):

@@ -5,7 +5,7 @@ portable  standard operators in Optimum's layout: for other engines and executio
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from onnx import ModelProto
 
@@ -18,8 +18,24 @@ from gpt2edge.export.architectures.model_graph import Weights
 from gpt2edge.export.sources.tensor_layout import Head
 from gpt2edge.graph.weights_file import WeightsFile
 
-Architecture: TypeAlias = Callable[[ModelConfig, Head, Weights, WeightsFile], ModelProto]
+Build: TypeAlias = Callable[[ModelConfig, Head, Weights, WeightsFile], ModelProto]
 """Builds the graph of a model and writes its weights to the file."""
+
+
+class Architecture(Protocol):
+    """Builds the graph as ``Build`` does, with more or fewer outputs."""
+
+    def __call__(
+        self,
+        config: ModelConfig,
+        head: Head,
+        weights: Weights,
+        store: WeightsFile,
+        *,
+        hidden_states: bool,
+    ) -> ModelProto:
+        """Build it; ``hidden_states`` adds an output of what the head reads."""
+
 
 CPU: Final = "cpu"
 PORTABLE: Final = "portable"

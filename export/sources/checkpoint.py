@@ -34,6 +34,7 @@ from gpt2edge.export.sources.tensor_layout import (
     is_other_head,
     transformer_shapes,
     unknown_architecture,
+    value_head,
 )
 from gpt2edge.export.sources.tensor_names import own_names
 from gpt2edge.export.sources.tensors import Readable, check_dtype
@@ -69,17 +70,21 @@ class Checkpoint:
         that is left out, renamed or converted. Raises ExportError that names the file or tensor at
         fault, or says what the source is instead.
         """
-        source = open_source(Path(path), options or SourceOptions())
+        options = options or SourceOptions()
+        source = open_source(Path(path), options)
         config = _config_of(source)
         tensors, notes = _gpt2_tensors(source, config)
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        head = find_head(source.keys, config, shapes)
+        head, keys = find_head(source.keys, config, shapes), source.keys
+        if options.head is not None:
+            head = value_head(options.head, source.keys, shapes)
+            keys = {**keys, "architectures": None, "num_labels": 1, "id2label": {"0": options.head}}
         others = [name for name in tensors if is_other_head(name, head)]
         stored = {name: tensor for name, tensor in tensors.items() if name not in others}
         for tensor in stored.values():
             check_dtype(tensor)
         check_layout(config, head, stored)
-        checkpoint = cls(source, source.keys, config, head, stored)._with_its_own_head()
+        checkpoint = cls(source, keys, config, head, stored)._with_its_own_head()
         for line in (*source.notes, *checkpoint._notes(others), *notes):
             _log.warning("%s: %s", source.path, line)
         return checkpoint

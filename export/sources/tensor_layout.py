@@ -37,6 +37,8 @@ _SCORE: Final = {
 }
 _SPANS: Final = "qa_outputs.weight"
 """The head of question answering: scores of a token as the first and as the last of the answer."""
+VALUE_HEADS: Final = ("v_head", "multiple_choice_head")
+"""Heads with one number for a token: TRL's value, and the score of DoubleHeads' choices."""
 _OTHER_HEADS: Final = re.compile(r"(\w+_heads?|score|classifier|qa_outputs)\..+")
 """Names of heads for values, rewards, choices or labels, which do not affect the logits."""
 
@@ -101,6 +103,22 @@ def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str,
     weight = _SPANS if spans else _SCORE[task]
     bias = names.bias(weight.split(".")[0]) if task == "token-classification" else None
     return Head(task, weight, bias, _label_count(keys, stored.get(weight)))
+
+
+def value_head(name: str, keys: Mapping[str, Any], stored: Mapping[str, Shape]) -> Head:
+    """Return the value head ``name``, one of ``VALUE_HEADS``, as a token classifier of one label.
+
+    Raises ExportError where the checkpoint has none, or one that computes something else.
+    """
+    weight = f"{name}.summary.weight"
+    if weight not in stored:
+        found = [other for other in VALUE_HEADS if f"{other}.summary.weight" in stored]
+        there = f"; it has {' and '.join(found)}" if found else ""
+        raise ExportError(f"the checkpoint has no value head {name!r}{there}")
+    kind = keys.get("summary_activation")
+    if name == "multiple_choice_head" and kind:
+        raise ExportError(f"summary_activation is {kind!r}; a value head without one is supported")
+    return Head("token-classification", weight, f"{name}.summary.bias", 1)
 
 
 def unknown_architecture(keys: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 import transformers as t
+from numpy.typing import NDArray
 
 FOLDER: Final = Path(__file__).parent / "relatives"
 VOCAB: Final = 61
@@ -33,6 +34,8 @@ def models() -> Iterator[tuple[str, Any]]:
     yield "gpt1", t.OpenAIGPTLMHeadModel(gpt1)
     labels = {"num_labels": 3, "pad_token_id": 0}
     yield "gpt1-labels", t.OpenAIGPTForSequenceClassification(t.OpenAIGPTConfig(**SIZES, **labels))
+    yield "gpt1-choices", t.OpenAIGPTDoubleHeadsModel(t.OpenAIGPTConfig(**SIZES, num_labels=1))
+    yield "gpt2-choices", t.GPT2DoubleHeadsModel(t.GPT2Config(**SIZES, **ENDS, num_labels=1))
     yield "gpt_neo", t.GPTNeoForCausalLM(neo_config())
     for name, is_multi_query in (("gpt_bigcode", True), ("gpt_bigcode-mha", False)):
         config = t.GPTBigCodeConfig(**SIZES, **ENDS, multi_query=is_multi_query)
@@ -81,8 +84,18 @@ def main() -> None:
     for name, model in models():
         randomize(model).save_pretrained(FOLDER / name)
         with torch.no_grad():
-            logits = model(torch.tensor(ids[None])).logits[0].numpy()
-        np.savez(FOLDER / name / "expected.npz", input_ids=ids, logits=logits)
+            found = {"logits": model(torch.tensor(ids[None])).logits[0].numpy()}
+            if name.endswith("choices"):
+                found |= choices(model, ids)
+        np.savez(FOLDER / name / "expected.npz", input_ids=ids, **found)
+
+
+def choices(model: Any, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """Return the score of ``ids`` as a choice that ends at each of its tokens."""
+    one = torch.tensor(ids[None, None])  # [batch, choices, tokens]
+    ends = (torch.tensor([[end]]) for end in range(len(ids)))
+    scores = [model(one, mc_token_ids=end).mc_logits.item() for end in ends]
+    return {"choices": np.array(scores, np.float32)}
 
 
 if __name__ == "__main__":
