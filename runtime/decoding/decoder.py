@@ -87,6 +87,9 @@ class Decoder:
         self._logits_to_keep = np.zeros((rows, 1), np.int64)
         self._logits = np.zeros((rows, 1, session.n_logits), np.float32)
 
+    def __repr__(self) -> str:
+        return f"Decoder({self.cache!r})"
+
     def decode(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """Append ``token_ids[i]`` to row ``i`` and return logits [len(token_ids), n_logits].
 
