@@ -1,7 +1,7 @@
 """Inside: a model's forward pass with every value inside it to read and to change."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -193,15 +193,19 @@ class Inside:
         The graph's own last nodes compute them, in its own precision and in the engine's chunks.
         Raises InsideError for a classifier.
         """
-        self._require_language_model()
+        self.require_language_model()
         flat = np.ascontiguousarray(vectors, np.float32).reshape(-1, self.config.n_embd)
         session, (hidden, logits) = self._head()
         pieces = [
             session.run({hidden: flat[start:end]}, [logits])[0].reshape(end - start, -1)
-            for start, end in chunk_bounds(len(flat), self._options.prefill_chunk)
+            for start, end in self.chunks(len(flat))
         ]
         whole = np.concatenate(pieces) if pieces else np.zeros((0, self.config.vocab_size))
         return np.asarray(whole, np.float32).reshape(*vectors.shape[:-1], -1)
+
+    def chunks(self, rows: int) -> Iterator[tuple[int, int]]:
+        """Yield start and end of the pieces in which the engine computes ``rows`` rows."""
+        return chunk_bounds(rows, self._options.prefill_chunk)
 
     def run_rows(
         self,
@@ -346,7 +350,8 @@ class Inside:
                 )
             self._stored[name] = self._stored[name.replace("hook_post", "hook_pre")]
 
-    def _require_language_model(self) -> None:
+    def require_language_model(self) -> None:
+        """Raise InsideError for a classifier, whose hidden states lead to labels."""
         if self.model.manifest.task != "text-generation":
             raise InsideError(
                 f"{self.model.path} is a classifier ({self.model.manifest.task}): its hidden states "
