@@ -14,6 +14,8 @@ COMMANDS: Final = (
     "models",
     "export",
     "quantize",
+    "look",
+    "detect",
     "compare",
     "bench",
     "doctor",

@@ -1,18 +1,15 @@
 """ActivationCache: values from inside one forward pass, by TransformerLens' names and shapes."""
 
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Final, Literal, overload
+from dataclasses import dataclass
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import check_one_of, check_path
+from gpt2edge._checks import argument_error, check_one_of
 from gpt2edge.config import ModelConfig
-from gpt2edge.errors import FileFormatError, InsideError
+from gpt2edge.errors import InsideError
 from gpt2edge.graph import names
 from gpt2edge.inside.edits import Positions
 from gpt2edge.inside.hooks import Name, full_name, needs
@@ -20,9 +17,6 @@ from gpt2edge.inside.shapes import positions_of
 from gpt2edge.inside.tensors import Tensors
 from gpt2edge.runtime.arrays import FloatArray
 
-_ABOUT: Final = "about"
-"""The array of a file that describes the others; no value has this name."""
-_FORMAT: Final = "gpt2edge activations 1"
 Labels = list[str]
 
 
@@ -81,6 +75,21 @@ class ActivationCache(Mapping[Name, FloatArray]):
     def nbytes(self) -> int:
         """Bytes of the stored values."""
         return sum(array.nbytes for array in self._stored.values())
+
+    def at(self, positions: Positions) -> "ActivationCache":
+        """Return the values at some of the prompt's tokens alone; all must be kept here."""
+        wanted = positions_of(positions, len(self.token_ids))
+        rows = {int(at): row for row, at in enumerate(self.positions)}
+        missing = [int(at) for at in wanted if int(at) not in rows]
+        if missing:
+            raise argument_error("positions", missing[0], "among the tokens that were kept")
+        found = ActivationCache({}, self._names, self._source, wanted.tolist())
+        taken = [rows[int(at)] for at in wanted]
+        found._stored = {
+            name: array if name.endswith("hook_k") else array[taken]
+            for name, array in self._stored.items()
+        }
+        return found
 
     def __len__(self) -> int:
         return len(self._names)
@@ -168,7 +177,7 @@ class ActivationCache(Mapping[Name, FloatArray]):
         apply_ln: bool = False,
         return_labels: bool = False,
     ) -> FloatArray | tuple[FloatArray, Labels]:
-        """Return the residual before each block up to ``layer``, and after the last: [stack, pos, d].
+        """Return the residual before each block up to ``layer``, and after the last, [n, pos, d].
 
         ``layer`` None is all of them, to "final_post". ``incl_mid`` adds those between attention
         and MLP. ``apply_ln`` scales them as the norm before ``layer``, or the last norm, would.
@@ -277,10 +286,14 @@ class ActivationCache(Mapping[Name, FloatArray]):
         stack = self.apply_ln_to_stack(stack, layer) if apply_ln else stack
         return (stack, [label for label, _ in found]) if return_labels else stack
 
-    def neuron_results(self, layer: int, neurons: Sequence[int] | slice = slice(None)) -> FloatArray:
+    def neuron_results(
+        self, layer: int, neurons: Sequence[int] | slice = slice(None)
+    ) -> FloatArray:
         """Return what neurons of a layer add to the residual, [pos, neuron, d_model]."""
         post = self["post", layer][:, neurons]  # [pos, neuron]
-        weight = self.tensors.read(names.weight(f"h.{layer % self.config.n_layer}.{names.MLP_C_PROJ}"))
+        weight = self.tensors.read(
+            names.weight(f"h.{layer % self.config.n_layer}.{names.MLP_C_PROJ}")
+        )
         return np.asarray(post[..., None] * weight[neurons], np.float32)
 
     def apply_ln_to_stack(self, stack: FloatArray, layer: int | None = None) -> FloatArray:
@@ -298,10 +311,11 @@ class ActivationCache(Mapping[Name, FloatArray]):
         tokens: "int | Sequence[int] | NDArray[np.int64]",
         incorrect_tokens: "int | Sequence[int] | NDArray[np.int64] | None" = None,
     ) -> FloatArray:
-        """Return what each of ``stack`` [..., pos, d_model] adds to the logit of ``tokens``, [..., pos].
+        """Return what each of ``stack`` adds to the logit of ``tokens``, [..., pos].
 
-        One token, or one a position. With ``incorrect_tokens``, to the difference of the logits.
-        Over all components of ``decompose_resid`` the sum is the logit without its bias.
+        ``stack`` is [..., pos, d_model]; one token, or one a position. With ``incorrect_tokens``
+        to the difference of the logits. Over all of ``decompose_resid`` the sum is the logit
+        without its bias.
         """
         direction = self._direction(tokens)
         if incorrect_tokens is not None:
@@ -313,63 +327,6 @@ class ActivationCache(Mapping[Name, FloatArray]):
         """Return gain times output projection of tokens, [pos or 1, d_model]."""
         rows = self.tensors.unembedding(np.atleast_1d(np.asarray(tokens, np.int64)))
         return rows * self.tensors.read(names.weight(names.LN_F))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the named values, also those that are computed, to an ``.npz`` file of numpy."""
-        check_path("path", path)
-        about = {
-            "format": _FORMAT,
-            "config": asdict(self.config),
-            "token_ids": self.token_ids,
-            "tokens": self.tokens,
-            "positions": self.positions.tolist(),
-            "names": self._names,
-        }
-        arrays: dict[str, Any] = {name: self[name] for name in self._names}
-        arrays |= {name: array for name, array in self._stored.items() if name.endswith("hook_k")}
-        with Path(path).open("wb") as file:
-            np.savez(file, **{_ABOUT: np.array(json.dumps(about))}, **arrays)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "ActivationCache":
-        """Read a file that ``save`` wrote. Raises FileFormatError for another one."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(str(file[_ABOUT]))
-                if about["format"] != _FORMAT:
-                    raise ValueError(about["format"])
-                arrays = {name: file[name] for name in file.files if name != _ABOUT}
-            config = ModelConfig(**about["config"])
-            source = Source(config, None, tuple(about["token_ids"]), tuple(about["tokens"]))
-            return _LoadedCache(arrays, about["names"], source, about["positions"])
-        except OSError:
-            raise
-        except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
-            raise FileFormatError(f"{path} is not a file of activations: {error}") from None
-
-
-class _LoadedCache(ActivationCache):
-    """A cache from a file: the values that it names are there, cut and computed."""
-
-    def __init__(
-        self, arrays: Mapping[str, FloatArray], kept: Sequence[str], source: Source, at: list[int]
-    ) -> None:
-        super().__init__({}, kept, source, at)
-        self._arrays = dict(arrays)
-        self._stored = self._arrays
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            full = full_name(name, self.config.n_layer)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            return False
-        return full in self._names or super().__contains__(full)
-
-    def __getitem__(self, name: Name) -> FloatArray:
-        full = full_name(name, self.config.n_layer)
-        if full in self._names and not full.endswith("hook_k"):
-            return self._arrays[full]
-        return super().__getitem__(full)
 
 
 def _softmax(scores: FloatArray) -> FloatArray:

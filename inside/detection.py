@@ -130,8 +130,10 @@ def binoculars(observer: Engine, performer: Engine, text: Prompt) -> float:
     Raises InsideError where the two models have different tokenizers, ValueError for fewer than 50
     tokens.
     """
-    if observer.tokenizer is None or performer.tokenizer is None or not (
-        observer.tokenizer.agrees_with(performer.tokenizer)
+    if (
+        observer.tokenizer is None
+        or performer.tokenizer is None
+        or not (observer.tokenizer.agrees_with(performer.tokenizer))
     ):
         raise InsideError(
             f"{observer.model.path} and {performer.model.path} must have one tokenizer: their "

@@ -1,4 +1,4 @@
-"""What each attention head does: how much it looks at the previous token, the first, a repeated one.
+"""What each attention head does: does it look at the previous token, the first, a repeated one?
 
 A score is the share of a head's attention that lies on the pattern (TransformerLens'
 ``head_detector`` with ``error_measure="mul"``; Olsson et al. 2022 for induction).
@@ -42,7 +42,8 @@ def head_scores(
         wanted = np.asarray(kind, np.float64)
         if wanted.shape != (len(token_ids), len(token_ids)):
             raise ArgumentError(
-                Argument("kind"), f" has shape {wanted.shape}; the prompt has {len(token_ids)} tokens"
+                Argument("kind"),
+                f" has shape {wanted.shape}; the prompt has {len(token_ids)} tokens",
             )
     rows = wanted.any(axis=1)
     if not rows.any():

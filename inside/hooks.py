@@ -10,7 +10,7 @@
     blocks.{i}.ln1, ln2 and ln_final: hook_scale        [pos, 1]
     blocks.{i}.ln1, ln2 and ln_final: hook_normalized   [pos, d_model], before gain and bias
 
-A shorthand names a value of one layer, ``("pattern", 3)`` or ``"q3"``, or of every layer, "pattern".
+A shorthand names a value of one layer, ``("pattern", 3)`` or ``"q3"``, or of every layer, "q".
 Source: TransformerLens' ``ActivationCache`` and ``utilities.get_act_name``.
 """
 

@@ -131,10 +131,12 @@ def logit_lens(
         kept = [at for at, label in enumerate(labels) if _layer(label, scope) in wanted]
         stack, labels = stack[kept], [labels[at] for at in kept]
     if lens is not None:
-        stack = np.stack([
-            resid if label == "final_post" else lens.transform(resid, _layer(label, scope))
-            for label, resid in zip(labels, stack, strict=True)
-        ])
+        stack = np.stack(
+            [
+                resid if label == "final_post" else lens.transform(resid, _layer(label, scope))
+                for label, resid in zip(labels, stack, strict=True)
+            ]
+        )
     ids = [scope.token_id(token) for token in targets or ()]
     plan = _Plan(np.array(ids, np.int64), top_k, return_type)
     return _read(scope, cache, stack, labels, plan)
@@ -215,8 +217,8 @@ def _statistics(
 ) -> tuple[NDArray[Any], ...]:
     """Return what is kept of a layer's logits [pos, vocab] beside the last layer's."""
     logprobs = log_softmax_float32(logits, np.float64)
-    kinds = {"log_probs": lambda: logprobs, "logits": lambda: logits}
-    whole = kinds.get(plan.return_type, lambda: np.exp(logprobs))()
+    whole = logits if plan.return_type == "logits" else logprobs
+    whole = np.exp(logprobs) if plan.return_type == "probs" else whole
     top_ids = _best(logits, plan.top_k or 1)
     chosen = np.take_along_axis(logits, np.tile(plan.targets, (len(logits), 1)), axis=1)
     ranks = (logits[:, None] > chosen[..., None]).sum(axis=-1)  # [pos, targets]

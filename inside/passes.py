@@ -1,4 +1,4 @@
-"""Forward passes that return values from inside the graph and change them, as the engine runs it."""
+"""Forward passes that return values from inside the graph, or change them, in engine's chunks."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,9 +47,7 @@ class Passes:
         edits: GraphEdits | None = None,
         last: bool = False,
     ) -> Pass:
-        """Run all tokens; return ``values`` and the logits of every token, or the ``last``.
-
-        """
+        """Run all tokens; return ``values`` and the logits of every token, or the ``last``."""
         rows, tokens = token_ids.shape
         edits = edits or {}
         shapes = self._shapes(edits)

@@ -15,7 +15,6 @@ from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.inside.cache import ActivationCache
 from gpt2edge.inside.hooks import Hook
 from gpt2edge.inside.scope import Inside
-from gpt2edge.inside.shapes import edited_columns
 from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.decoding.request import Prompt
 from gpt2edge.runtime.sampling.log_probs import log_softmax
@@ -24,7 +23,15 @@ Site: TypeAlias = Literal[
     "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v"
 ]
 SITES: Final = (
-    "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v",
+    "resid_pre",
+    "resid_mid",
+    "resid_post",
+    "attn_out",
+    "mlp_out",
+    "z",
+    "q",
+    "k",
+    "v",
 )
 IN_HEADS: Final = ("z", "q", "k", "v")
 Metric: TypeAlias = "LogitDiff | Callable[[FloatArray], float]"
@@ -57,8 +64,10 @@ class PatchResult:
     def normalized(self) -> NDArray[np.float64]:
         """Values from 0, no effect, to 1, the clean prompt's metric; NaN where the two agree."""
         gap = self.clean - self.corrupted
-        return np.full(self.values.shape, np.nan) if not gap else (
-            (self.values - self.corrupted) / gap
+        return (
+            np.full(self.values.shape, np.nan)
+            if not gap
+            else ((self.values - self.corrupted) / gap)
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -140,7 +149,7 @@ def _patch(
     keep, add = np.ones(value.shape, np.float32), np.zeros(value.shape, np.float32)
     target: Any = at if over == "pos" else (slice(None), at)
     keep[target], add[target] = 0, value[target]
-    return edited_columns(scope.config, hook, keep, add)
+    return scope.graph_shape(hook, keep, add)
 
 
 def _measure(scope: Inside, metric: Metric) -> Callable[[FloatArray], float]:

@@ -1,8 +1,6 @@
 """Inside: a model's forward pass with every value inside it to read and to change."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -13,7 +11,6 @@ from gpt2edge.errors import (
     Argument,
     ArgumentError,
     ContextLengthError,
-    EngineClosedError,
     InsideError,
 )
 from gpt2edge.inside.cache import ActivationCache, Source
@@ -25,19 +22,15 @@ from gpt2edge.inside.hooks import (
     chosen_names,
     full_name,
     needs,
-    stored_hooks,
 )
-from gpt2edge.inside.passes import GraphEdits, Pass, Passes
+from gpt2edge.inside.passes import GraphEdits, Pass
+from gpt2edge.inside.sessions import Sessions
 from gpt2edge.inside.shapes import edited_columns, hook_shape, positions_of, split_value
-from gpt2edge.inside.tensors import Tensors
-from gpt2edge.model_dir import WEIGHTS_FILE, ModelDir
+from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.decoding.decoder import chunk_bounds
 from gpt2edge.runtime.decoding.request import Prompt, RequestBuilder
 from gpt2edge.runtime.options import RuntimeOptions
-from gpt2edge.runtime.ort.graph_edits import edit_for_engine
-from gpt2edge.runtime.ort.graph_values import GraphValues
-from gpt2edge.runtime.ort.session import PartSession, Session
 
 DEFAULT_BYTES: Final = 1 << 30
 HookFunction: TypeAlias = Callable[[FloatArray, str], "FloatArray | None"]
@@ -54,17 +47,10 @@ class Inside:
 
     def __init__(self, model: ModelDir, options: RuntimeOptions, builder: RequestBuilder) -> None:
         self.model, self.config = model, model.config
-        self._options = replace(
-            options, device="cpu", providers=(), speculation=None, prompt_cache_bytes=0
-        )
         self._builder = builder
-        self._lock = threading.RLock()
-        self._opened: dict[str, Session] = {}
-        self._closed = False
-        self._stored = stored_hooks(self.config.n_layer)
-        self._graph = _graph_of(model)
-        self._leave_out_missing()
-        self.tensors = Tensors(self._graph, model.path / WEIGHTS_FILE, self.config)
+        self._sessions = Sessions(model, options)
+        self._stored = self._sessions.hooks
+        self.tensors = self._sessions.tensors
         """The model's weights by name."""
 
     def __enter__(self) -> "Inside":
@@ -75,10 +61,7 @@ class Inside:
 
     def close(self) -> None:
         """Free the sessions; later calls raise EngineClosedError."""
-        with self._lock:
-            self._closed = True
-            for session in self._opened.values():
-                session.close()
+        self._sessions.close()
 
     def encode(self, prompt: Prompt, *, prepend_bos: bool = False) -> list[int]:
         """Return the token ids of a prompt, as ``Engine.logits`` reads it.
@@ -116,7 +99,8 @@ class Inside:
         if len(found) != 1:
             pieces = " ".join(repr(self.token(each)) for each in found)
             raise ArgumentError(
-                Argument("token"), f" is {token!r}, which is {len(found)} tokens ({pieces}); give one"
+                Argument("token"),
+                f" is {token!r}, which is {len(found)} tokens ({pieces}); give one",
             )
         return found[0]
 
@@ -158,8 +142,10 @@ class Inside:
         Raises ValueError for a name that cannot be edited, or an edit that does not fit its value.
         """
         token_ids = self.encode(prompt, prepend_bos=prepend_bos)
-        names = () if names_filter is False else chosen_names(
-            None if names_filter is True else names_filter, self.config.n_layer
+        names = (
+            ()
+            if names_filter is False
+            else chosen_names(None if names_filter is True else names_filter, self.config.n_layer)
         )
         done = self._read(token_ids, names, self._graph_edits(edits, len(token_ids)), max_bytes)
         return done.logits[0], self._cache_of(token_ids, names, done, None)
@@ -195,7 +181,7 @@ class Inside:
         """
         self.require_language_model()
         flat = np.ascontiguousarray(vectors, np.float32).reshape(-1, self.config.n_embd)
-        session, (hidden, logits) = self._head()
+        session, hidden, logits = self._sessions.head()
         pieces = [
             session.run({hidden: flat[start:end]}, [logits])[0].reshape(end - start, -1)
             for start, end in self.chunks(len(flat))
@@ -205,7 +191,7 @@ class Inside:
 
     def chunks(self, rows: int) -> Iterator[tuple[int, int]]:
         """Yield start and end of the pieces in which the engine computes ``rows`` rows."""
-        return chunk_bounds(rows, self._options.prefill_chunk)
+        return chunk_bounds(rows, self._sessions.prefill_chunk)
 
     def run_rows(
         self,
@@ -219,7 +205,7 @@ class Inside:
 
         For sweeps of one's own: ``graph_value`` names a value, ``Pass`` says what comes back.
         """
-        return self._passes("edits").run(token_ids, values, edits=edits, last=last)
+        return self._sessions.passes(edits=True).run(token_ids, values, edits=edits, last=last)
 
     def graph_value(self, name: Name) -> Hook:
         """Return where the graph keeps a value that can be edited.
@@ -235,13 +221,19 @@ class Inside:
             )
         return self._stored[full]
 
+    def graph_shape(
+        self, hook: Hook, keep: FloatArray, add: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Turn ``keep`` and ``add`` of a value's shape into the graph's, for ``run_rows``."""
+        return edited_columns(self.config, hook, keep, add, self.tensors.head_width)
+
     def _graph_edits(self, edits: Mapping[Name, Edit], tokens: int) -> GraphEdits:
         """Return the edits by the graph's values; those of q, k and v share one."""
         found: dict[str, tuple[FloatArray, FloatArray]] = {}
         for name, edit in edits.items():
             hook = self.graph_value(name)
             keep, add = edit.arrays(hook_shape(self.config, hook, self._width(hook), tokens))
-            keep, add = edited_columns(self.config, hook, keep, add)  # [1, pos, n]
+            keep, add = self.graph_shape(hook, keep, add)  # [1, pos, n]
             if hook.value in found:  # x * keep + add, twice
                 before = found[hook.value]
                 keep, add = before[0] * keep, before[1] * keep + add
@@ -250,8 +242,10 @@ class Inside:
 
     def _width(self, hook: Hook) -> int:
         """Return the columns of a value without heads."""
-        return self.config.n_inner if "/mlp/c_fc" in hook.value or "/mlp/act" in hook.value else (
-            self.config.n_embd
+        return (
+            self.config.n_inner
+            if "/mlp/c_fc" in hook.value or "/mlp/act" in hook.value
+            else (self.config.n_embd)
         )
 
     def _read(
@@ -262,7 +256,7 @@ class Inside:
         values = sorted({hook.value for hook in hooks})
         self._check_bytes(values, len(token_ids), max_bytes)
         ids = np.asarray(token_ids, np.int64)[None]
-        return self._passes("edits" if edits else "taps").run(ids, values, edits=edits)
+        return self._sessions.passes(edits=bool(edits)).run(ids, values, edits=edits)
 
     def _check_bytes(self, values: Sequence[str], tokens: int, limit: int) -> None:
         config = self.config
@@ -285,12 +279,14 @@ class Inside:
     ) -> ActivationCache:
         """Split the graph's values into those that have names, and wrap them."""
         stored: dict[str, FloatArray] = {}
-        for name in {each for name in names for each in needs(name)}:
-            full = self._full(name)
+        for part in {each for name in names for each in needs(name)}:
+            full = self._full(part)
             hook = self._stored[full]
             stored[full] = split_value(self.config, hook, done.values[hook.value][0])
         self._read_keys(stored, done)
-        source = Source(self.config, self.tensors, tuple(token_ids), tuple(map(self.token, token_ids)))
+        source = Source(
+            self.config, self.tensors, tuple(token_ids), tuple(map(self.token, token_ids))
+        )
         return ActivationCache(stored, names, source, positions)
 
     def _read_keys(self, stored: dict[str, FloatArray], done: Pass) -> None:
@@ -309,61 +305,11 @@ class Inside:
         """Return the stored name of a value; the last norm reads the last residual."""
         return f"blocks.{self.config.n_layer - 1}.hook_resid_post" if name == "ln_final" else name
 
-    def _passes(self, kind: str) -> Passes:
-        values = sorted({hook.value for hook in self._stored.values()})
-        edits = values if kind == "edits" else ()
-        session = self._session(
-            kind, lambda: Session(
-                self.model, self._options, lambda raw: GraphValues(raw).opened(values, edits)
-            )
-        )
-        return Passes(session, self._options.prefill_chunk)
-
-    def _head(self) -> tuple[Session, tuple[str, str]]:
-        _, hidden, logits = self._graph.head(self.config.n_layer)
-        session = self._session(
-            "head", lambda: PartSession(
-                self.model, self._options,
-                lambda raw: GraphValues(raw).head(self.config.n_layer)[0],
-            )
-        )
-        return session, (hidden, logits)
-
-    def _session(self, kind: str, open_it: Callable[[], Session]) -> Session:
-        """Return the session of a kind, opened on first use."""
-        with self._lock:
-            if kind not in self._opened and not self._closed:
-                self._opened[kind] = open_it()
-            if self._closed:
-                raise EngineClosedError("the engine is closed: load the model again")
-            return self._opened[kind]
-
-    def _leave_out_missing(self) -> None:
-        """Drop what the activation "linear" has no node for; refuse graphs of other makers."""
-        for name, hook in list(self._stored.items()):
-            if hook.value in self._graph:
-                continue
-            if not name.endswith("mlp.hook_post"):
-                raise InsideError(
-                    f"{self.model.graph_path}: this graph was not written by gpt2edge, it has no "
-                    f"value {hook.value!r}: export the checkpoint with 'gpt2edge export'"
-                )
-            self._stored[name] = self._stored[name.replace("hook_post", "hook_pre")]
-
     def require_language_model(self) -> None:
         """Raise InsideError for a classifier, whose hidden states lead to labels."""
         if self.model.manifest.task != "text-generation":
             raise InsideError(
-                f"{self.model.path} is a classifier ({self.model.manifest.task}): its hidden states "
-                "lead to labels, not to tokens. Values and attention can be read, not the lens"
+                f"{self.model.path} is a classifier ({self.model.manifest.task}): its hidden "
+                "states lead to labels, not to tokens. Values and attention can be read, not the "
+                "lens"
             )
-
-
-def _graph_of(model: ModelDir) -> GraphValues:
-    """Take the graph apart, edited as the engine's is. Raises InsideError where it is none."""
-    raw = model.graph_path.read_bytes()
-    try:
-        return GraphValues(edit_for_engine(raw) if model.manifest.profile == "cpu" else raw)
-    except ValueError as error:
-        raise InsideError(f"{model.graph_path} is not a graph: {error}") from None
-

@@ -41,17 +41,19 @@ def split_value(config: ModelConfig, hook: Hook, value: FloatArray) -> FloatArra
 
 
 def edited_columns(
-    config: ModelConfig, hook: Hook, keep: FloatArray, add: FloatArray
+    config: ModelConfig, hook: Hook, keep: FloatArray, add: FloatArray, head_width: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Return ``keep`` and ``add`` of a value's shape as the graph has it, each [1, pos, n]."""
+    """Return ``keep`` and ``add`` of a value's shape as the graph has it, each [1, pos, n].
+
+    A head has ``head_width`` columns there.
+    """
     if not hook.part:
         return keep[None], add[None]
     tokens = len(keep)
-    padded = -(-config.head_dim // 8) * 8
     found = []
     for array, neutral in ((keep, 1), (add, 0)):
         thirds = 3 if hook.part in QKV else 1
-        whole = np.full((tokens, thirds, config.n_head, padded), neutral, np.float32)
+        whole = np.full((tokens, thirds, config.n_head, head_width), neutral, np.float32)
         part = QKV.index(hook.part) if hook.part in QKV else 0
         whole[:, part, :, : config.head_dim] = array
         found.append(whole.reshape(1, tokens, -1))

@@ -79,6 +79,12 @@ class Tensors:
             return self.read(name)
         return np.zeros(self._config.vocab_size, np.float32)
 
+    @property
+    def head_width(self) -> int:
+        """Columns of a head in the graph, which pads them in some profiles."""
+        bias = self._stored[names.bias(f"h.0.{names.C_ATTN}")]
+        return bias.shape[0] // (3 * self._config.n_head)
+
     def head_outputs(self, layer: int) -> FloatArray:
         """Return what each head's z is multiplied by, [n_head, head_dim, n_embd] (W_O)."""
         config = self._config
@@ -96,7 +102,7 @@ class Tensors:
         if stem not in self._stored:
             return None
         columns = self.raw(stem).astype(np.float32)  # [in, out]
-        return columns * self.raw(f"{stem}.scales")
+        return np.asarray(columns * self.raw(f"{stem}.scales"), np.float32)
 
     def _from_blocks(self, stem: str, kind: str, bits: int) -> FloatArray:
         """Dequantize blocks: [in, out] for a weight of a block, [out, in] for an embedding."""
@@ -107,7 +113,7 @@ class Tensors:
             packed = np.stack([packed & 15, packed >> 4], axis=-1)
         numbers = packed.reshape(out, scales.size // out, -1).astype(np.float32) - _ZERO[bits]
         whole = (numbers * scales.reshape(out, -1, 1)).reshape(out, -1)  # [out, in]
-        return whole.T if names.in_block(stem) else whole
+        return np.asarray(whole.T if names.in_block(stem) else whole, np.float32)
 
     def _cut(self, name: str, array: FloatArray) -> FloatArray:
         """Cut off the rows or columns that fill a last block."""
@@ -117,12 +123,11 @@ class Tensors:
             return array
         if not names.in_block(name):
             return array[:, : config.n_embd]
-        padded = -(-config.head_dim // 8) * 8 * config.n_head
-        inputs = {names.MLP_C_PROJ: config.n_inner, names.ATTN_C_PROJ: array.shape[0]}
-        wanted = inputs.get(part.split(".", 2)[2], config.n_embd)
-        if part.endswith(names.ATTN_C_PROJ) and array.shape[0] > padded:
-            wanted = padded
-        return array[:wanted]
+        inputs = {
+            names.MLP_C_PROJ: config.n_inner,
+            names.ATTN_C_PROJ: config.n_head * self.head_width,
+        }
+        return array[: inputs.get(part.split(".", 2)[2], config.n_embd)]
 
 
 def _stored(part: Field) -> tuple[str, _Stored]:

@@ -38,7 +38,16 @@ def test_entry_points_name_what_exists(project: dict[str, Any], group: str) -> N
 
 
 def test_every_folder_of_modules_is_a_package() -> None:
-    for room in ("runtime", "evaluate", "graph", "export", "quant", "cli", "src/gpt2edge"):
+    for room in (
+        "runtime",
+        "evaluate",
+        "graph",
+        "export",
+        "inside",
+        "quant",
+        "cli",
+        "src/gpt2edge",
+    ):
         for path in (ROOT / room).rglob("*.py"):
             assert (path.parent / "__init__.py").is_file(), path
 

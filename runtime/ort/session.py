@@ -139,7 +139,8 @@ class Session:
                     _lend(session_options, WEIGHTS_FILE, weights)
                     source = edit_for_engine(model.graph_path.read_bytes())
                 if rewrite is not None:
-                    source = rewrite(source if weights else model.graph_path.read_bytes())
+                    raw = source if isinstance(source, bytes) else model.graph_path.read_bytes()
+                    source = rewrite(raw)
                     if weights is None:
                         session_options.add_session_config_entry(_WEIGHTS_FOLDER, str(model.path))
                 if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
