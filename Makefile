@@ -20,7 +20,7 @@ PYTEST  := -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev test test-all coverage site oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo dev test test-all coverage site oldest interop interop-peers interop-inside fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -41,6 +41,10 @@ oldest: .venv-oldest/installed ## Run the tests on the oldest versions that pypr
 
 interop: .venv-interop/installed ## Compare with PyTorch and transformers
 	OMP_NUM_THREADS=1 .venv-interop/bin/python $(PYTEST) -m interop
+
+interop-inside: .venv-lens/installed ## Compare the values inside with TransformerLens
+	.venv-lens/bin/python -c 'import transformer_lens'
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-lens/bin/python -m pytest -m interop tests/inside
 
 fuzz: .venv-fuzz/installed ## Feed every parser bad bytes, FUZZ_MINUTES each (Python 3.11 to 3.13)
 	set -e; for target in $(FUZZ_TARGETS); do \
@@ -148,6 +152,12 @@ $(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/pytho
 	$(call upgrade-pip,.venv-peers)
 	.venv-peers/bin/python $(PIP) install '$(TORCH)' || .venv-peers/bin/python $(PIP) install torch
 	$(call install-groups,.venv-peers,--editable '.[optimum]',test peers)
+	@touch $@
+
+.venv-lens/installed: .venv-lens/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-lens)
+	.venv-lens/bin/python $(PIP) install '$(TORCH)' || .venv-lens/bin/python $(PIP) install torch
+	$(call install-groups,.venv-lens,--editable '.[all]',test lens)
 	@touch $@
 
 # onnxruntime-openvino takes onnxruntime's place: the two share one module

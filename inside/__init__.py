@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         detection_scores,
         percentiles,
     )
-    from gpt2edge.inside.edits import Edit, Positions
+    from gpt2edge.inside.edits import Edit, Edits, Positions
     from gpt2edge.inside.heads import HeadKind, head_scores
     from gpt2edge.inside.hooks import Hook, Name, NamesFilter, hook_names
     from gpt2edge.inside.lens import Lens, LensResult, logit_lens, logit_readout
@@ -51,6 +51,7 @@ __all__ = [
     "Cell",
     "DetectionScores",
     "Edit",
+    "Edits",
     "GraphEdits",
     "HeadKind",
     "Hook",
@@ -106,6 +107,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Cell": "gpt2edge.inside.report",
             "DetectionScores": "gpt2edge.inside.detection",
             "Edit": "gpt2edge.inside.edits",
+            "Edits": "gpt2edge.inside.edits",
             "GraphEdits": "gpt2edge.inside.passes",
             "HeadKind": "gpt2edge.inside.heads",
             "Hook": "gpt2edge.inside.hooks",

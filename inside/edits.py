@@ -1,6 +1,6 @@
 """Edit: what is done to a value inside the model before the rest of it computes on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -111,3 +111,9 @@ def _index(positions: Positions, tokens: int) -> Any:
     if isinstance(positions, Sequence | np.ndarray):
         return [check_int("positions", each, -tokens, tokens - 1) for each in positions]
     return check_int("positions", positions, -tokens, tokens - 1)
+
+
+Edits: TypeAlias = (
+    Mapping[str, Edit] | Mapping[tuple[str, int], Edit] | Mapping[str | tuple[str, int], Edit]
+)
+"""Edits by the name of the value, or by shorthand and layer."""

@@ -1,6 +1,6 @@
 """Inside: a model's forward pass with every value inside it to read and to change."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from gpt2edge.errors import (
     InsideError,
 )
 from gpt2edge.inside.cache import ActivationCache, Source
-from gpt2edge.inside.edits import Edit, Positions
+from gpt2edge.inside.edits import Edit, Edits, Positions
 from gpt2edge.inside.hooks import (
     Hook,
     Name,
@@ -130,7 +130,7 @@ class Inside:
     def run_with_edits(
         self,
         prompt: Prompt,
-        edits: Mapping[Name, Edit],
+        edits: Edits,
         names_filter: NamesFilter | bool = False,
         *,
         prepend_bos: bool = False,
@@ -227,7 +227,7 @@ class Inside:
         """Turn ``keep`` and ``add`` of a value's shape into the graph's, for ``run_rows``."""
         return edited_columns(self.config, hook, keep, add, self.tensors.head_width)
 
-    def _graph_edits(self, edits: Mapping[Name, Edit], tokens: int) -> GraphEdits:
+    def _graph_edits(self, edits: Edits, tokens: int) -> GraphEdits:
         """Return the edits by the graph's values; those of q, k and v share one."""
         found: dict[str, tuple[FloatArray, FloatArray]] = {}
         for name, edit in edits.items():

@@ -57,7 +57,7 @@ def _block(config: ModelConfig, w: Any, found: Values, x: Any, layer: int) -> An
     post = ACTIVATIONS[config.activation_function](pre)
     out = post @ w[f"{h}.mlp.c_proj.weight"] + w[f"{h}.mlp.c_proj.bias"]
     x = x + out
-    found |= {f"{b}.mlp.hook_pre": pre, f"{b}.mlp.hook_post": post}
+    found |= {f"{b}.mlp.hook_pre": pre, f"{b}.mlp.hook_post": np.asarray(post, np.float64)}
     found |= {f"{b}.hook_mlp_out": out, f"{b}.hook_resid_post": x}
     return x
 
