@@ -67,12 +67,14 @@ _SHORT: Final = {
 _SHORT_ENDS: Final = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
 _NUMBERED: Final = re.compile(r"([a-z_]+?)(-?\d+)\Z")
 QKV: Final = ("q", "k", "v")
+MLP: Final = "mlp"
 
 
 class Hook(NamedTuple):
     """A value that the graph holds: its name there, and which part of it this is.
 
-    ``part`` is "q", "k", "v" (a third of the columns, in heads), "z" (heads) or "" (all columns).
+    ``part`` is "q", "k", "v" (a third of the columns, in heads), "z" (heads), ``MLP`` (all columns,
+    as many as the MLP is wide) or "" (all columns).
     """
 
     value: str
@@ -92,8 +94,8 @@ def stored_hooks(n_layer: int) -> dict[str, Hook]:
             f"{prefix}.attn.hook_z": Hook(block.attention, "z"),
             f"{prefix}.hook_attn_out": Hook(names.node(block.part(names.ATTN_C_PROJ))),
             f"{prefix}.hook_resid_mid": Hook(block.attention_residual),
-            f"{prefix}.mlp.hook_pre": Hook(names.node(block.part(names.C_FC))),
-            f"{prefix}.mlp.hook_post": Hook(block.activation),
+            f"{prefix}.mlp.hook_pre": Hook(names.node(block.part(names.C_FC)), MLP),
+            f"{prefix}.mlp.hook_post": Hook(block.activation, MLP),
             f"{prefix}.hook_mlp_out": Hook(names.node(block.part(names.MLP_C_PROJ))),
             f"{prefix}.hook_resid_post": Hook(block.mlp_residual),
         }

@@ -13,9 +13,11 @@ from gpt2edge.errors import (
     ContextLengthError,
     InsideError,
 )
+from gpt2edge.graph.names import Block
 from gpt2edge.inside.cache import ActivationCache, Source
 from gpt2edge.inside.edits import Edit, Edits, Positions
 from gpt2edge.inside.hooks import (
+    MLP,
     Hook,
     Name,
     NamesFilter,
@@ -242,11 +244,7 @@ class Inside:
 
     def _width(self, hook: Hook) -> int:
         """Return the columns of a value without heads."""
-        return (
-            self.config.n_inner
-            if "/mlp/c_fc" in hook.value or "/mlp/act" in hook.value
-            else (self.config.n_embd)
-        )
+        return self.config.n_inner if hook.part == MLP else self.config.n_embd
 
     def _read(
         self, token_ids: Sequence[int], names: Sequence[str], edits: GraphEdits, max_bytes: int
@@ -297,7 +295,7 @@ class Inside:
             name = f"blocks.{layer}.attn.hook_k"
             if name in stored:
                 shape = (self.config.n_head, 1, done.keys.shape[-1])
-                scale = self.tensors.raw(f"h.{layer}/attn/k_scale").reshape(shape)
+                scale = self.tensors.raw(f"{Block(layer).attention}/k_scale").reshape(shape)
                 keys = done.keys[layer, 0] * scale  # [head, pos, padded]
                 stored[name] = keys.transpose(1, 0, 2)[..., : self.config.head_dim]
 

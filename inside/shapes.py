@@ -12,6 +12,11 @@ from gpt2edge.inside.hooks import QKV, Hook
 from gpt2edge.runtime.arrays import FloatArray
 
 
+def in_heads(hook: Hook) -> bool:
+    """Return whether a value has an axis of heads."""
+    return hook.part in (*QKV, "z")
+
+
 def positions_of(positions: Positions, tokens: int) -> NDArray[np.int64]:
     """Return the numbers of the tokens that ``positions`` names.
 
@@ -27,12 +32,12 @@ def positions_of(positions: Positions, tokens: int) -> NDArray[np.int64]:
 
 def hook_shape(config: ModelConfig, hook: Hook, width: int, tokens: int) -> tuple[int, ...]:
     """Return the shape of a value: [pos, head, d_head], or [pos, width]."""
-    return (tokens, config.n_head, config.head_dim) if hook.part else (tokens, width)
+    return (tokens, config.n_head, config.head_dim) if in_heads(hook) else (tokens, width)
 
 
 def split_value(config: ModelConfig, hook: Hook, value: FloatArray) -> FloatArray:
     """Return the part of a graph's value [pos, n] that ``hook`` names, in its shape; a view."""
-    if not hook.part:
+    if not in_heads(hook):
         return value
     if hook.part in QKV:
         value = np.split(value, 3, axis=-1)[QKV.index(hook.part)]
@@ -47,7 +52,7 @@ def edited_columns(
 
     A head has ``head_width`` columns there.
     """
-    if not hook.part:
+    if not in_heads(hook):
         return keep[None], add[None]
     tokens = len(keep)
     found = []
