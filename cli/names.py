@@ -7,6 +7,7 @@ SECTIONS: Final = {
     "Write": ("generate", "branch", "solve"),
     "Models": ("pull", "models", "export", "quantize", "inspect"),
     "Measure": ("evaluate", "perplexity", "score", "bench", "tokenize"),
+    "See inside": ("look", "detect"),
     "This machine": ("doctor",),
 }
 """The commands as the help lists them."""

@@ -42,6 +42,7 @@ from gpt2edge.runtime.system.cpu import warn_of_saturation
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from gpt2edge.inside.scope import Inside
     from gpt2edge.runtime.cache.prompt_cache import PromptCache
     from gpt2edge.runtime.speculative.speculation import Speculator
 
@@ -103,6 +104,7 @@ class Engine:
         self._builder = RequestBuilder(
             self.model, self.tokenizer, self.defaults, self.load_s, overflow
         )
+        self._inside: Inside | None = None
 
     def _take_over(self, opening: BackgroundLoad) -> None:
         """Read the folder's other files while the session is made."""
@@ -147,6 +149,8 @@ class Engine:
     def close(self) -> None:
         """Free the memory. Later calls, and streams that still run, raise Gpt2EdgeError."""
         self._session.close()
+        if self._inside is not None:
+            self._inside.close()
         self.prompt_cache = self._speculator = None
 
     @shows_arguments(GenerateArguments)
@@ -270,6 +274,18 @@ class Engine:
         token_ids = self._builder.encode(prompt, ends=True)
         decoder = self.decoder(rows=1, max_length=len(token_ids))
         return np.concatenate(list(decoder.prefill_all(0, token_ids)))
+
+    def inside(self) -> "Inside":
+        """Return the values inside the model, to read and to change; the same at every call.
+
+        Loaded on first use. Raises InsideError for a graph that gpt2edge did not write.
+        """
+        from gpt2edge.inside.scope import Inside
+
+        self._session.lifetime.check()
+        if self._inside is None:
+            self._inside = Inside(self.model, self.options, self._builder)
+        return self._inside
 
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of a prompt; an empty one becomes the begin-of-text token.

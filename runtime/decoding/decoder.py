@@ -15,6 +15,17 @@ _TILE: Final = 16
 as they do in a decode step. No chunk leaves a single one, so that chunking changes no bit."""
 
 
+def chunk_bounds(tokens: int, prefill_chunk: int) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the chunks in which ``tokens`` tokens are prefilled."""
+    start = 0
+    while start < tokens:
+        size = min(prefill_chunk, tokens - start)
+        if size > _TILE and (size % _TILE == 1 or tokens - start == size + 1):
+            size -= 3 if size % 2 else 4
+        yield start, start + size
+        start += size
+
+
 class _BoundStep(NamedTuple):
     """The bound graph of a decode step for a fixed number of rows."""
 
@@ -143,12 +154,8 @@ class Decoder:
             raise ValueError("no tokens to prefill; there must be at least one")
         ids = np.asarray(token_ids, np.int64)
         self.cache.check_room(row, 1, len(ids))
-        while len(ids):
-            size = min(self._prefill_chunk, len(ids))
-            if size > _TILE and (size % _TILE == 1 or len(ids) == size + 1):
-                size -= 3 if size % 2 else 4
-            yield ids[:size]
-            ids = ids[size:]
+        for start, end in chunk_bounds(len(ids), self._prefill_chunk):
+            yield ids[start:end]
 
     def _forward(
         self, row: int, ids: NDArray[np.int64], kept: NDArray[np.int64]

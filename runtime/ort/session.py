@@ -2,14 +2,13 @@
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.graph import names
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
@@ -45,10 +44,19 @@ _DTYPES: Final = {
 }
 
 
+_WEIGHTS_FOLDER: Final = "session.model_external_initializers_file_folder_path"
+"""Where the weights of a graph are that is given as bytes."""
+Rewrite: TypeAlias = Callable[[bytes], bytes]
+"""Changes a serialized graph."""
+
+
 class Session:
     """A loaded model: its graph in onnxruntime, and the layout of its KV cache."""
 
-    def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
+    def __init__(
+        self, model: ModelDir, options: RuntimeOptions, rewrite: Rewrite | None = None
+    ) -> None:
+        """Open ``model``; ``rewrite`` changes the bytes of its graph before."""
         self.threads = options.threads or available_threads()
         if GRAPH_FILE not in model.manifest.files:
             raise ModelDirError(f"{model.path}: manifest.json does not name {GRAPH_FILE}")
@@ -67,31 +75,35 @@ class Session:
                 f"{model.path} is of profile cpu, whose operators are those of onnxruntime's CPU: "
                 f"for {first.name}, export it with the profile portable"
             )
-        self._session, self._weights = self._open(model, options)
+        self._session, self._weights = self._open(model, options, rewrite)
         self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
         """True where past and present may share one buffer; otherwise the graph's cache grows."""
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
         self._input_names = {tensor.name for tensor in self._session.get_inputs()}
-        _check_inputs(model, self._input_names)
+        self._optional_names = {
+            tensor.name for tensor in self._session.get_overridable_initializers()
+        }
         self.takes_lengths = names.SEQLENS_K in self._input_names
         """True where the graph reads the length of each row, not a mask (``graph_edits``)."""
         try:
-            self._read_signature(model.config, model.manifest.task)
+            self._read_signature(model)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelDirError(
                 f"{model.graph_path} is not the graph of this config.json: {error}"
             ) from None
 
-    def _read_signature(self, config: ModelConfig, task: str) -> None:
-        """Read the shapes of logits and cache from the graph, and compare them with ``config``."""
+    def _read_signature(self, model: ModelDir) -> None:
+        """Read the shapes of logits and cache from the graph, and compare them with the config."""
+        _check_inputs(model, self._input_names)
+        config = model.config
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
         self.n_logits: int = outputs[names.LOGITS][-1]
         shown = (name for name in (names.HIDDEN_STATES, *names.HEAD_INPUTS) if name in outputs)
         self.hidden_output: str | None = next(shown, None)
         """The output with the hidden states that the head reads, float32 with the rows of the
         logits; None in a graph that neither ``graph_edits`` nor its export gave one."""
-        if task == "text-generation" and self.n_logits != config.vocab_size:
+        if model.manifest.task == "text-generation" and self.n_logits != config.vocab_size:
             raise ValueError(f"{self.n_logits} logits for a vocab_size of {config.vocab_size}")
         keys = [tensor for tensor in self._session.get_inputs() if names.is_past_key(tensor.name)]
         if len(keys) != config.n_layer:
@@ -114,7 +126,9 @@ class Session:
             dtype=np.dtype(_DTYPES[keys[0].type]),
         )
 
-    def _open(self, model: ModelDir, options: RuntimeOptions) -> tuple[Any, MappedWeights | None]:
+    def _open(
+        self, model: ModelDir, options: RuntimeOptions, rewrite: Rewrite | None
+    ) -> tuple[Any, MappedWeights | None]:
         """Return an onnxruntime session over ``model``, and the mapping of its weights if any."""
         own = model.manifest.profile == "cpu"
         session_options = _session_options(self.threads, options.spinning, optimize=not own)
@@ -129,6 +143,11 @@ class Session:
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
                     source = edit_for_engine(model.graph_path.read_bytes())
+                if rewrite is not None:
+                    raw = source if isinstance(source, bytes) else model.graph_path.read_bytes()
+                    source = rewrite(raw)
+                    if weights is None:
+                        session_options.add_session_config_entry(_WEIGHTS_FOLDER, str(model.path))
                 if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
                     raise ValueError("a function in it calls itself")
                 session = ort.InferenceSession(
@@ -193,6 +212,33 @@ class Session:
         found: NDArray[np.float32] = logits.numpy()
         return found, presents
 
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str],
+        in_place: Iterable[tuple[str, str, NDArray[Any]]] = (),
+    ) -> list[NDArray[Any]]:
+        """Run one forward call on contiguous arrays; return ``outputs`` in CPU memory, in order.
+
+        ``inputs`` may name optional inputs of the graph, too. ``in_place`` gives arrays that are
+        both input and output, with the names of the two. Inputs that the graph lacks are left out.
+        """
+        session = self._usable()
+        binding = session.io_binding()
+        known = self._input_names | self._optional_names
+        alive = [ort.OrtValue.ortvalue_from_numpy(inputs[name]) for name in inputs]
+        for name, value in zip(inputs, alive, strict=True):
+            if name in known:
+                binding.bind_ortvalue_input(name, value)
+        for name in outputs:
+            binding.bind_output(name)
+        for past, present, array in in_place:
+            alive.append(ort.OrtValue.ortvalue_from_numpy(array))
+            binding.bind_ortvalue_input(past, alive[-1])
+            binding.bind_ortvalue_output(present, alive[-1])
+        _run(session, binding)
+        return [value.numpy() for value in binding.get_outputs()[: len(outputs)]]
+
     def place(self, array: NDArray[Any]) -> Any:
         """Return a contiguous array as an OrtValue on the session's device; no copy on the CPU."""
         return ort.OrtValue.ortvalue_from_numpy(array, *self._memory)
@@ -201,6 +247,13 @@ class Session:
         """Return an OrtValue of the session's device as an array; no copy on the CPU."""
         array: NDArray[Any] = value.numpy()
         return array
+
+
+class PartSession(Session):
+    """A session over a part of a model's graph, which has other inputs and outputs; see ``run``."""
+
+    def _read_signature(self, model: ModelDir) -> None:
+        pass
 
 
 class Binding:
