@@ -13,7 +13,7 @@ FUZZ_TARGETS ?= safetensors safetensors_header config manifest generation_config
 # the lower bounds of pyproject.toml, for Python 3.11
 OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
 
-ROOMS   := src cli evaluate export graph quant runtime
+ROOMS   := src batches cli evaluate export graph quant runtime
 SOURCES := pyproject.toml $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
 PIP     := -m pip --disable-pip-version-check --quiet
 PYTEST  := -m pytest -n $(JOBS) --dist worksteal

@@ -4,6 +4,7 @@ from typing import Final
 
 COMMANDS: Final = (
     "generate",
+    "batch",
     "solve",
     "branch",
     "score",

@@ -14,15 +14,16 @@ CORE: Final = ROOT / "src" / "gpt2edge"
 PLUGINS: Final = CORE / "plugins"
 PEERS: Final = ROOT / "benchmarks" / "peers"
 DOOR: Final = "gpt2edge.runtime.ort.library."
-ROOMS: Final = ("graph", "runtime", "evaluate", "export", "quant", "cli")
+ROOMS: Final = ("graph", "runtime", "batches", "evaluate", "export", "quant", "cli")
 MAY_IMPORT: Final = {
     "core": {"core"},
     "graph": {"core", "graph"},
     "runtime": {"core", "graph", "runtime"},
     "export": {"core", "graph", "export", "runtime"},
+    "batches": {"core", "batches", "runtime"},
     "evaluate": {"core", "graph", "evaluate", "runtime"},
     "quant": {"core", "graph", "evaluate", "quant", "runtime"},
-    "cli": {"core", "graph", "cli", "evaluate", "runtime", "export", "quant"},
+    "cli": {"core", "graph", "batches", "cli", "evaluate", "runtime", "export", "quant"},
     "plugins": {"core", "plugins", "runtime"},
 }
 """Rooms of gpt2edge that a room may import."""
@@ -30,6 +31,7 @@ NEVER: Final = {
     "core": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
     "graph": {"onnxruntime", "tokenizers", "click", "torch", "transformers", "safetensors"},
     "runtime": {"onnx", "torch", "transformers", "safetensors", "click", "optimum"},
+    "batches": {"onnx", "onnxruntime", "torch", "transformers", "safetensors", "click"},
     "evaluate": {"click", "torch", "transformers"},
     "export": {"click"},
     "quant": {"click", "torch", "transformers"},

@@ -10,6 +10,7 @@ from gpt2edge._lazy import lazy_names
 if TYPE_CHECKING:
     from gpt2edge import errors
     from gpt2edge._version import __version__
+    from gpt2edge.batches.run import BatchReport, batch
     from gpt2edge.config import ModelConfig
     from gpt2edge.errors import Gpt2EdgeError
     from gpt2edge.model_dir import FileRecord, Manifest, ModelDir
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GREEDY",
+    "BatchReport",
     "Chunk",
     "Completion",
     "DraftModel",
@@ -70,6 +72,7 @@ __all__ = [
     "Timing",
     "TokenLogprob",
     "__version__",
+    "batch",
     "errors",
     "load",
 ]
@@ -78,6 +81,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "BatchReport": "gpt2edge.batches.run",
             "Chunk": "gpt2edge.runtime.results",
             "Completion": "gpt2edge.runtime.results",
             "DraftModel": "gpt2edge.runtime.options",
@@ -108,6 +112,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Timing": "gpt2edge.runtime.results",
             "TokenLogprob": "gpt2edge.runtime.results",
             "__version__": "gpt2edge._version",
+            "batch": "gpt2edge.batches.run",
             "errors": "gpt2edge.errors",
             "load": "gpt2edge.runtime.engine",
         },
