@@ -11,9 +11,9 @@ FUZZ_TARGETS ?= safetensors safetensors_header config manifest generation_config
 	prompt options
 
 # the lower bounds of pyproject.toml, for Python 3.11
-OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
+OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'pyarrow==17.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*' 'zstandard==0.22.*'
 
-ROOMS   := src cli evaluate export graph inside native quant runtime
+ROOMS   := src batches cli evaluate export graph inside native quant runtime
 KERNELS := pyproject.toml setup.py scripts/build_backend.py native/compile.py $(wildcard native/src/*)
 SOURCES := $(KERNELS) $(shell find $(ROOMS) -type f ! -name '*.pyc' ! -path 'native/*kernels.*' ! -name built.json 2>/dev/null)
 PIP     := -m pip --disable-pip-version-check --quiet

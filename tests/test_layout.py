@@ -14,17 +14,23 @@ CORE: Final = ROOT / "src" / "gpt2edge"
 PLUGINS: Final = CORE / "plugins"
 PEERS: Final = ROOT / "benchmarks" / "peers"
 DOOR: Final = "gpt2edge.runtime.ort.library."
-ROOMS: Final = ("graph", "native", "runtime", "evaluate", "inside", "export", "quant", "cli")
+ROOMS: Final = (
+    *("graph", "native", "runtime", "batches", "evaluate", "inside", "export", "quant", "cli"),
+)
 MAY_IMPORT: Final = {
     "core": {"core"},
     "graph": {"core", "graph"},
     "native": {"core", "native"},
     "runtime": {"core", "graph", "native", "runtime"},
     "export": {"core", "graph", "export", "runtime"},
+    "batches": {"core", "batches", "runtime"},
     "evaluate": {"core", "graph", "evaluate", "runtime"},
     "inside": {"core", "graph", "inside", "runtime"},
     "quant": {"core", "graph", "evaluate", "quant", "runtime"},
-    "cli": {"core", "graph", "cli", "evaluate", "inside", "native", "runtime", "export", "quant"},
+    "cli": {
+        *("core", "graph", "batches", "cli", "evaluate", "inside", "native", "runtime", "export"),
+        "quant",
+    },
     "plugins": {"core", "plugins", "runtime"},
 }
 """Rooms of gpt2edge that a room may import."""
@@ -33,6 +39,7 @@ NEVER: Final = {
     "graph": {"onnxruntime", "tokenizers", "click", "torch", "transformers", "safetensors"},
     "native": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
     "runtime": {"onnx", "torch", "transformers", "safetensors", "click", "optimum"},
+    "batches": {"onnx", "onnxruntime", "torch", "transformers", "safetensors", "click"},
     "evaluate": {"click", "torch", "transformers"},
     "inside": {"onnx", "onnxruntime", "torch", "transformers", "safetensors", "click"},
     "export": {"click"},
