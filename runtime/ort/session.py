@@ -4,7 +4,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,6 @@ from gpt2edge.runtime.ort.weights import MappedWeights
 from gpt2edge.runtime.system import memory
 from gpt2edge.runtime.system.huge_pages import HugePages
 from gpt2edge.runtime.system.threads import available_threads
-
-if TYPE_CHECKING:
-    pass
 
 ONNXRUNTIME: Final[str] = ort.__version__
 _VERSION: Final = tuple(map(int, ort.__version__.split(".")[:2]))
