@@ -13,7 +13,7 @@ from gpt2edge.batches.journal import Journal, encoded, identity
 from gpt2edge.batches.replicas import Replicas
 from gpt2edge.batches.rows import Row, read_rows
 from gpt2edge.batches.spec import BatchSpec, model_folder
-from gpt2edge.batches.tasks import Result, Task
+from gpt2edge.batches.tasks import Result, RowTask
 from gpt2edge.errors import ArgumentError
 from gpt2edge.runtime.options import RuntimeOptions
 
@@ -80,7 +80,6 @@ def batch(
     Raises FileFormatError where the target was begun with other arguments, Gpt2EdgeError where the
     model does not fit the task, ValueError for a wrong argument, OSError for files.
     """
-    started = perf_counter()
     check_path("source", source)
     check_path("target", target)
     check_text("result_field", result_field, empty=False)
@@ -101,16 +100,30 @@ def batch(
         result_field=result_field,
     )
     _check_files(source, target)
-    runner: Task = Replicas(spec, replicas) if replicas > 1 else spec.open()
+    return _run(spec, source, target, replicas, limit, restart=restart, progress=progress)
+
+
+def _run(
+    spec: BatchSpec,
+    source: str | PathLike[str],
+    target: str | PathLike[str],
+    replicas: int,
+    limit: int | None,
+    *,
+    restart: bool,
+    progress: Callable[[int, int], None] | None,
+) -> BatchReport:
+    started = perf_counter()
+    runner: RowTask = Replicas(spec, replicas) if replicas > 1 else spec.open()
     if str(target) == STANDARD:
         sink: _Sink = _Standard()
-        errors = _write(sink, runner, read_rows(source, limit=limit), result_field, progress)
+        errors = _write(sink, runner, read_rows(source, limit=limit), spec.result_field, progress)
         return _report(sink, errors, 0, started)
     facts = {"input": _identity(source), "limit": limit, **spec.facts()}
     with Journal(Path(target), facts, restart=restart) as journal:
         continued = journal.done
         waiting = read_rows(source, first=continued, limit=limit)
-        errors = _write(journal, runner, waiting, result_field, progress)
+        errors = _write(journal, runner, waiting, spec.result_field, progress)
         journal.finish()
     return _report(journal, errors, continued, started)
 
@@ -137,7 +150,7 @@ class _Standard:
 
 def _write(
     sink: _Sink,
-    task: Task,
+    task: RowTask,
     rows: Iterable[Row],
     result_field: str,
     progress: Callable[[int, int], None] | None,
@@ -154,7 +167,9 @@ def _write(
     return errors
 
 
-def all_results(task: Task, rows: Iterable[Row], result_field: str) -> Iterator[tuple[Row, Result]]:
+def all_results(
+    task: RowTask, rows: Iterable[Row], result_field: str
+) -> Iterator[tuple[Row, Result]]:
     """Yield the results of a task, and those rows that have an error before it sees them."""
     wrong: list[tuple[Row, Result]] = []
 

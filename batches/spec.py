@@ -13,8 +13,8 @@ from gpt2edge.batches.tasks import (
     Columns,
     Perplexities,
     RowByRow,
+    RowTask,
     Scoring,
-    Task,
 )
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.model_dir import ModelDir, read_json
@@ -59,7 +59,7 @@ class BatchSpec:
         for name in self.columns:
             check_one_of("columns", name, INPUTS[self.task])
 
-    def open(self) -> Task:
+    def open(self) -> RowTask:
         """Load the model, and return the task over it. Raises Gpt2EdgeError for another model."""
         engine = Engine(self.model, self.options)
         columns = Columns(names=self.columns)

@@ -17,7 +17,7 @@ ROW_ERRORS: Final = (Gpt2EdgeError, ValueError, TypeError)
 """Errors that concern the row whose values caused them."""
 
 
-class Task(Protocol):
+class RowTask(Protocol):
     """Turns rows into results."""
 
     def run(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Result]]:

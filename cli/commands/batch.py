@@ -113,7 +113,7 @@ def batch(
     extent: ExtentFlags,
     as_json: bool,
 ) -> None:
-    """Compute every row of the file IN and write them with their results to OUT.
+    """Compute every row of the file IN, and write the results to OUT.
 
     IN and OUT are JSON Lines (also .gz and .zst) or .parquet; "-" is stdin or stdout. Each row
     keeps its fields and its place, and gets an index, and "result" or "error": a wrong row does not

@@ -121,7 +121,7 @@ def evaluate(
     plot: Path | None,
     pool: bool,
 ) -> None:
-    """Compare variants of a model in one table: size, quality, speed, memory.
+    """Compare models in one table: size, quality, speed, memory.
 
     The first MODEL is the reference. Every text is read window by window by all models in turn;
     speeds are taken in turns, too, each model loaded anew. ± is a standard error. That of the

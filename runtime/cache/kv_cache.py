@@ -67,7 +67,7 @@ class KVCache(ABC):
     def __repr__(self) -> str:
         return (
             f"KVCache(rows={self.rows}, max_length={self.max_length}, "
-            f"dtype={self.layout.dtype.name}, nbytes={self.data.nbytes})"
+            f"dtype={self.layout.dtype.name}, nbytes={self.nbytes})"
         )
 
     @property

@@ -42,8 +42,6 @@ _DTYPES: Final = {
     "tensor(int8)": np.int8,
     "tensor(uint8)": np.uint8,
 }
-
-
 _WEIGHTS_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 """Where the weights of a graph are that is given as bytes."""
 Rewrite: TypeAlias = Callable[[bytes], bytes]
@@ -186,9 +184,9 @@ class Session:
 
     def new_cache(self, rows: int, max_length: int) -> KVCache:
         """Return an empty cache for ``rows`` sequences of up to ``max_length`` tokens."""
-        if self._pools is None:
-            return ContiguousCache(rows, max_length, self.cache_layout, self.spare)
-        return self._pools.cache(rows, max_length)
+        if self._pools is not None:
+            return self._pools.cache(rows, max_length)
+        return ContiguousCache(rows, max_length, self.cache_layout, self.spare)
 
     def settle(self) -> None:
         """Move the weights to huge pages, once, in the background; call it as decoding begins."""
