@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "parallel.h"
+
 #include "isa.h"
 
 namespace gpt2edge {
@@ -79,12 +81,6 @@ GPT2EDGE_DECLARE(const AttentionKernels, kAttention);
 
 // The kernels of a variant that exists.
 const AttentionKernels& attention_kernels(int variant);
-
-// Runs fn(data, 0) to fn(data, count - 1), in any order, on any threads.
-struct Parallel {
-  void (*run)(void* context, void (*fn)(void*, size_t), size_t count, void* data);
-  void* context;
-};
 
 // Returns null, or what is wrong with the call; `blocks` is the number of blocks in the pool.
 // `plan` of the call is made here.

@@ -101,6 +101,14 @@ class Api {
     call<void>(99, info);
     return error;
   }
+  // Reads an input as it is when the session is made; `value` is null where it is not a constant.
+  OrtStatus* constant(const OrtKernelInfo* info, size_t index, const OrtValue** value) const {
+    int is_constant = 0;
+    *value = nullptr;
+    OrtStatus* error = call<OrtStatus*>(249, info, index, &is_constant, value);
+    if (!is_constant) *value = nullptr;
+    return error;
+  }
   // Runs fn(data, 0) to fn(data, count - 1) on the threads of the session, this one among them.
   OrtStatus* parallel_for(const OrtKernelContext* context, void (*fn)(void*, size_t), size_t count,
                           void* data) const {

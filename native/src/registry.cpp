@@ -8,7 +8,7 @@ namespace {
 const void* api_table = nullptr;
 
 using Describe = const CustomOp* (*)();
-constexpr Describe kOps[] = {attention_op};
+constexpr Describe kOps[] = {attention_op, block_product_op, column_product_op};
 
 }  // namespace
 
@@ -17,16 +17,51 @@ const Api& api() {
   return *reinterpret_cast<const Api*>(&api_table);
 }
 
-OrtStatus* read_input(const OrtKernelContext* context, size_t index, Tensor* tensor) {
-  const OrtValue* value = nullptr;
-  if (OrtStatus* error = api().input(context, index, &value)) return error;
-  if (!value) return api().status(kInvalidArgument, "an input is missing");
+namespace {
+
+OrtStatus* read(const OrtValue* value, Tensor* tensor) {
   OrtStatus* error = api().shape(value, tensor->dims, Tensor::kMostDims, &tensor->rank);
   if (error) return error;
   if (tensor->rank > Tensor::kMostDims) {
     return api().status(kInvalidArgument, "an input has too many dimensions");
   }
   return api().data(value, &tensor->data);
+}
+
+}  // namespace
+
+OrtStatus* read_optional(const OrtKernelContext* context, size_t index, Tensor* tensor) {
+  const OrtValue* value = nullptr;
+  tensor->data = nullptr;
+  if (OrtStatus* error = api().input(context, index, &value)) return error;
+  return value ? read(value, tensor) : nullptr;
+}
+
+OrtStatus* read_input(const OrtKernelContext* context, size_t index, Tensor* tensor) {
+  if (OrtStatus* error = read_optional(context, index, tensor)) return error;
+  if (!tensor->data) {
+    // of no elements is not missing
+    const OrtValue* value = nullptr;
+    if (OrtStatus* error = api().input(context, index, &value)) return error;
+    if (!value) return api().status(kInvalidArgument, "an input is missing");
+  }
+  return nullptr;
+}
+
+OrtStatus* read_constant(const OrtKernelInfo* info, size_t index, Tensor* tensor) {
+  const OrtValue* value = nullptr;
+  tensor->data = nullptr;
+  if (OrtStatus* error = api().constant(info, index, &value)) return error;
+  return value ? read(value, tensor) : nullptr;
+}
+
+Parallel parallel_of(OrtKernelContext* context) {
+  return {[](void* c, void (*fn)(void*, size_t), size_t count, void* data) {
+            if (api().parallel_for(static_cast<OrtKernelContext*>(c), fn, count, data)) {
+              for (size_t i = 0; i < count; ++i) fn(data, i);
+            }
+          },
+          context};
 }
 
 }  // namespace gpt2edge

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ort_api.h"
+#include "parallel.h"
 
 namespace gpt2edge {
 
@@ -20,6 +21,17 @@ struct Tensor {
 // Reads an input; a tensor of more dimensions than kMostDims is an error.
 OrtStatus* read_input(const OrtKernelContext* context, size_t index, Tensor* tensor);
 
+// Reads an optional input; its data is null where it is missing.
+OrtStatus* read_optional(const OrtKernelContext* context, size_t index, Tensor* tensor);
+
+// Reads an input that is constant; its data is null where it is missing, or no constant.
+OrtStatus* read_constant(const OrtKernelInfo* info, size_t index, Tensor* tensor);
+
+// Runs work on the threads of the session that runs an operator.
+Parallel parallel_of(OrtKernelContext* context);
+
 const CustomOp* attention_op();
+const CustomOp* block_product_op();
+const CustomOp* column_product_op();
 
 }  // namespace gpt2edge

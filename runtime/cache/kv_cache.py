@@ -5,9 +5,9 @@ whose rows may share memory, is for the kernels of gpt2edge.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,47 @@ class CacheLayout:
     def stored_bytes(self) -> int:
         """Bytes of a token as ``KVCache.read`` returns it."""
         return 2 * self.n_layer * self.n_head * self.stored_dim * self.dtype.itemsize
+
+
+class Kept(Protocol):
+    """Tokens of a row that outlive it: a copy, or blocks that are held. They never change."""
+
+    def memory(self) -> Sequence[tuple[Hashable, int]]:
+        """Return the pieces of memory that hold them, each by a name and with its bytes.
+
+        Others that share a piece give it the same name.
+        """
+        ...
+
+    def read(self) -> NDArray[Any]:
+        """Return the tokens, [n_layer, 2, n_head, tokens, stored_dim]."""
+        ...
+
+    def cut(self, count: int) -> "tuple[Kept, Kept]":
+        """Return the first ``count`` tokens, and the others."""
+        ...
+
+
+class KeptArray:
+    """Tokens in an array of their own, as ``KVCache.read`` returns them."""
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self, tokens: NDArray[Any]) -> None:
+        self._tokens = tokens
+
+    def memory(self) -> Sequence[tuple[Hashable, int]]:
+        """Return the array alone."""
+        return [(id(self), self._tokens.nbytes)]
+
+    def read(self) -> NDArray[Any]:
+        """Return the array itself."""
+        return self._tokens
+
+    def cut(self, count: int) -> tuple[Kept, Kept]:
+        """Return copies of both parts."""
+        first, rest = (KeptArray(part.copy()) for part in np.split(self._tokens, [count], axis=3))
+        return first, rest
 
 
 class KVCache(ABC):
@@ -154,6 +195,18 @@ class KVCache(ABC):
 
         Raises ValueError where the row has no room for them.
         """
+
+    def kept(self, row: int, start: int, stop: int) -> Kept:
+        """Return tokens ``start`` to ``stop`` of ``row`` in a form that outlives the row."""
+        return KeptArray(self.read(row, start, stop))
+
+    def restore(self, row: int, pieces: Sequence[tuple[Kept, int]]) -> None:
+        """Replace ``row`` by the first tokens of each piece, as many as the number beside it.
+
+        The pieces were kept from rows with the same beginning, each from where the last one ended.
+        """
+        self.truncate(row, 0)
+        self.append(row, *(kept.read()[:, :, :, :count] for kept, count in pieces))
 
 
 class ContiguousCache(KVCache):

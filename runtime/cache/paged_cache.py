@@ -7,7 +7,7 @@ idea is PagedAttention's: Kwon et al. 2023, "vLLM", arXiv 2309.06180.)
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,46 @@ from numpy.typing import NDArray
 
 from gpt2edge.runtime.cache.block_layout import BLOCK_TOKENS, BlockLayout
 from gpt2edge.runtime.cache.block_pool import BlockPool
-from gpt2edge.runtime.cache.kv_cache import KVCache
+from gpt2edge.runtime.cache.kv_cache import Kept, KVCache
+
+
+class KeptBlocks:
+    """Tokens ``start`` to ``stop`` of a row, in blocks that are held as long as this lives."""
+
+    __slots__ = ("_start", "_stop", "blocks", "pool")
+
+    def __init__(self, pool: BlockPool, blocks: list[int], start: int, stop: int) -> None:
+        pool.hold(blocks)
+        self.pool = pool
+        self.blocks = blocks
+        """From that of token ``start`` on; the first may hold earlier tokens of the row, too."""
+        self._start = start
+        self._stop = stop
+
+    def __del__(self) -> None:
+        self.pool.drop(self.blocks)
+
+    def memory(self) -> Sequence[tuple[Hashable, int]]:
+        """Return the blocks."""
+        size = self.pool.layout.block_bytes
+        return [((id(self.pool), block), size) for block in self.blocks]
+
+    def read(self) -> NDArray[Any]:
+        """Return a copy of the tokens, [n_layer, 2, n_head, tokens, stored_dim]."""
+        skipped = self._start // BLOCK_TOKENS * BLOCK_TOKENS
+        blocks = np.array(self.blocks, np.int32)
+        return self.pool.views.read(blocks, self._start - skipped, self._stop - skipped)
+
+    def cut(self, count: int) -> tuple[Kept, Kept]:
+        """Return both parts; the block that is cut belongs to both."""
+        middle = self._start + count
+        first = self._start // BLOCK_TOKENS
+        left = self.blocks[: self.pool.layout.blocks_for(middle) - first]
+        right = self.blocks[middle // BLOCK_TOKENS - first :]
+        return (
+            KeptBlocks(self.pool, left, self._start, middle),
+            KeptBlocks(self.pool, right, middle, self._stop),
+        )
 
 
 class PagedCache(KVCache):
@@ -83,13 +122,43 @@ class PagedCache(KVCache):
         self.lengths[row] = length
         self._writable[row] = length
 
+    def kept(self, row: int, start: int, stop: int) -> Kept:
+        """Return tokens ``start`` to ``stop`` of ``row``: its blocks, held; nothing is copied."""
+        if not 0 <= start <= stop <= self.lengths[row]:
+            return super().kept(row, start, stop)  # which raises the error
+        self._writable[row] = self.lengths[row]
+        blocks = self.blocks(row)[start // BLOCK_TOKENS : self.layout.blocks_for(stop)]
+        return KeptBlocks(self.pool, blocks.tolist(), start, stop)
+
+    def restore(self, row: int, pieces: Sequence[tuple[Kept, int]]) -> None:
+        """Replace ``row`` by the first tokens of each piece, as many as the number beside it.
+
+        Blocks of the same pool are held, others are copied.
+        """
+        blocks: dict[int, int] = {}
+        length = 0
+        for kept, count in pieces:
+            if not isinstance(kept, KeptBlocks) or kept.pool is not self.pool:
+                return super().restore(row, pieces)
+            first = length // BLOCK_TOKENS
+            length += count
+            for at in range(first, self.layout.blocks_for(length)):
+                blocks[at] = kept.blocks[at - first]  # of the last piece that has tokens in it
+        if length > self.max_length:
+            raise ValueError(f"{length} tokens do not fit a cache of {self.max_length}")
+        return self.hold(row, list(blocks.values()), length)
+
     def _make_writable(self, row: int, tokens: int) -> None:
         """Give ``row`` blocks that nobody else holds for the next ``tokens`` positions."""
         start, pool, held = int(self.lengths[row]), self.pool, self._held
         last = start // BLOCK_TOKENS
         if start % BLOCK_TOKENS and pool.is_shared(block := int(self.table[row, last])):
-            self.table[row, last] = pool.copy(block)
-            pool.drop([block])
+            try:
+                self.table[row, last] = pool.copy(block)
+                pool.drop([block])
+            except MemoryError:  # for want of a block a tree may have let go of this one
+                if pool.is_shared(block):
+                    raise
         while held[row] * BLOCK_TOKENS < start + tokens:
             self.table[row, held[row]] = pool.take()
             held[row] += 1

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from gpt2edge.checksums import sha256
 from gpt2edge.errors import FileFormatError, Gpt2EdgeError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
-from gpt2edge.runtime.cache.kv_cache import CacheLayout
+from gpt2edge.runtime.cache.kv_cache import CacheLayout, KeptArray
 from gpt2edge.runtime.cache.prefix_tree import Edge, PrefixTree
 
 _MAGIC: Final = b"gpt2edge prefix\n"
@@ -105,7 +105,7 @@ class PromptCache(PrefixTree):
                 )
             with NamedTemporaryFile(dir=target.absolute().parent, prefix=".", delete=False) as file:
                 try:
-                    _write(file, header, [edge.tokens for _, edge in edges])
+                    _write(file, header, [edge.kept.read() for _, edge in edges])
                     file.close()
                     Path(file.name).replace(target)
                 finally:
@@ -180,7 +180,8 @@ def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]
     for (parent, ids), (first, last) in zip(edges, pairwise(bounds), strict=True):
         shape = (layout.n_layer, 2, layout.n_head, len(ids), layout.stored_dim)
         tokens = payload[first:last].copy().view(layout.dtype).reshape(shape)
-        found.append((parent, Edge(tuple(ids), tokens.astype(key.layout.dtype, copy=False))))
+        kept = KeptArray(tokens.astype(key.layout.dtype, copy=False))
+        found.append((parent, Edge(tuple(ids), kept)))
     return found
 
 

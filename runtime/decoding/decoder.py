@@ -12,16 +12,22 @@ from gpt2edge.runtime.decoding.cache_inputs import inputs_of
 from gpt2edge.runtime.ort.session import Binding, Session
 
 _TILE: Final = 16
-"""Kernels process tokens in tiles of this or a multiple, and round a single token that is left over
-as they do in a decode step. No chunk leaves a single one, so that chunking changes no bit."""
+"""onnxruntime's kernels process tokens in tiles of this or a multiple, and round a single token
+that is left over as in a decode step. No chunk leaves a single one, so chunking changes no bit.
+With our kernels chunks may end anywhere."""
 
 
-def chunk_bounds(tokens: int, prefill_chunk: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of the chunks in which ``tokens`` tokens are prefilled."""
+def chunk_bounds(
+    tokens: int, prefill_chunk: int, *, tiled: bool = True
+) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the chunks in which ``tokens`` tokens are prefilled.
+
+    ``tiled``: onnxruntime's kernels compute them.
+    """
     start = 0
     while start < tokens:
         size = min(prefill_chunk, tokens - start)
-        if size > _TILE and (size % _TILE == 1 or tokens - start == size + 1):
+        if tiled and size > _TILE and (size % _TILE == 1 or tokens - start == size + 1):
             size -= 3 if size % 2 else 4
         yield start, start + size
         start += size
@@ -47,6 +53,8 @@ class Decoder:
         self.cache = cache
         self.on_prefill: Callable[[int, int], None] | None = None
         """Called after each chunk of ``prefill`` with the number of tokens done and the total."""
+        self.batch_invariant = session.batch_invariant
+        """True where a row's logits are the same bits in any batch and any chunk of a prompt."""
         self._session = session
         self._prefill_chunk = prefill_chunk
         self._row_bindings: dict[int, Binding] = {}
@@ -114,7 +122,8 @@ class Decoder:
             raise ValueError("no tokens to prefill; there must be at least one")
         ids = np.asarray(token_ids, np.int64)
         self.cache.check_room(row, 1, len(ids))
-        for start, end in chunk_bounds(len(ids), self._prefill_chunk):
+        tiled = not self.batch_invariant
+        for start, end in chunk_bounds(len(ids), self._prefill_chunk, tiled=tiled):
             yield ids[start:end]
 
     def _forward(

@@ -1,9 +1,8 @@
 """Scheduler: continuous batching. Requests join and leave a batch between its steps.
 
 Every row of the cache holds one sequence. A step lets waiting requests join while there are free
-rows, then decodes one token for all rows in one forward call. The rows in use are always the first
-ones: when a row is freed, the last row moves into its place. (Yu et al. 2022, "Orca", call this
-iteration-level scheduling.)
+rows, then decodes a token for all rows in one call. The rows in use are always the first ones: the
+last one moves where a row is freed. (Yu et al. 2022, "Orca": iteration-level scheduling.)
 """
 
 from collections import deque
@@ -173,7 +172,6 @@ class Scheduler:
         elif self._speculator is not None and len(self._rows) == 1 and self._entry is None:
             yield from self._speculate(self._speculator)
         else:
-            # [rows, vocab_size]
             logits = self._forward.decode([member.token_ids[-1] for member in self._rows])
             yield from accept_all(self._rows, logits)
         self._free_rows()
@@ -275,7 +273,7 @@ class Scheduler:
         self._owners += [None] * len(begun)
         if found:
             ((samples.logits, begun[0].reused_tokens),) = found
-            cache.fork(row, [first])  # rows before it may have been freed during the prefill
+            self._move(row, first)  # rows before it may have been freed during the prefill
             forked, source = begun[1:], first
         if begun[0].token_ids:
             return  # a paused generation: its last token enters at the next step
@@ -295,12 +293,11 @@ class Scheduler:
         """Give a search the rows after those in use, and let it take its first step."""
         rows = range(len(self._rows), len(self._rows) + len(found))
         for index, target in enumerate(rows):
-            self.decoder.cache.fork(row + index, [target])
+            self._move(row + index, target)
         self._rows += [None] * len(found)
         self._owners += [search] * len(found)
         self._searches.append(search)
-        logits, reused = zip(*found, strict=True)
-        # np.stack: prompts times [vocab_size] -> [prompts, vocab_size]
+        logits, reused = zip(*found, strict=True)  # prompts times [vocab_size], stacked
         yield from self._branch(search, rows, search.begin(np.stack(logits), reused))
 
     def _step_searches(self) -> Iterator[Generation]:
@@ -390,6 +387,14 @@ class Scheduler:
             last, owner = rows.pop(), owners.pop()
             if row < len(rows):
                 rows[row], owners[row] = last, owner
-                self.decoder.cache.fork(len(rows), [row])
+                self._move(len(rows), row)
+            else:
+                self.decoder.cache.truncate(row, 0)
         if removed:
             removed.clear()
+
+    def _move(self, row: int, target: int) -> None:
+        """Move a row of the cache to ``target``, and leave nothing behind."""
+        if row != target:
+            self.decoder.cache.fork(row, [target])
+            self.decoder.cache.truncate(row, 0)

@@ -27,7 +27,7 @@ _UINT8, _INT32 = 2, 6  # of TensorProto.DataType
 
 _OLD: Final = b"GroupQueryAttention"
 _NEW: Final = b"Attention"
-DOMAIN: Final = b"gpt2edge"
+DOMAIN: Final = "gpt2edge"
 CACHE_TYPES: Final = {"float32": 0, "float16": 1, "int8": 2}
 """``CacheType`` of ``native/src/attention.h``."""
 _WIDEST_HEAD: Final = 256
@@ -132,7 +132,7 @@ def _node(layer: _Layer, layout: BlockLayout) -> Field:
         field(_OPERATOR, _NEW),
         *layer.kept,
         *(_attribute(name, value) for name, value in own.items()),
-        field(_DOMAIN, DOMAIN),
+        field(_DOMAIN, DOMAIN.encode()),
     )
     (node,) = fields(encoded)
     return node

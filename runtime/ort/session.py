@@ -76,6 +76,8 @@ class Session:
         self._blocks: BlockLayout | None = None
         """The layout of the cache where the kernels of gpt2edge attend, else None."""
         self._pools: BlockPools | None = None
+        self.batch_invariant = False
+        """True where a row's logits are the same bits in any batch and any chunk of a prompt."""
         self._session, self._weights = self._open(model, options, rewrite)
         self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
@@ -93,6 +95,12 @@ class Session:
             raise ModelDirError(
                 f"{model.graph_path} is not the graph of this config.json: {error}"
             ) from None
+        held = self.cache_layout.dtype.name
+        if options.kv_cache not in (None, held):
+            raise ProviderError(
+                f"{model.path} has a KV cache of {held} here; kv_cache={options.kv_cache!r} needs "
+                "the kernels of gpt2edge, a model of profile cpu and the CPU: see 'gpt2edge doctor'"
+            )
         if self._blocks is not None:
             budget = options.cache_bytes + options.prompt_cache_bytes
             self._pools = BlockPools(self._blocks, budget)
@@ -147,7 +155,9 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    source = self._edited(model, session_options, plain=rewrite is not None)
+                    source = self._edited(
+                        model, options, session_options, plain=rewrite is not None
+                    )
                 if rewrite is not None:
                     raw = source if isinstance(source, bytes) else model.graph_path.read_bytes()
                     source = rewrite(raw)
@@ -171,16 +181,19 @@ class Session:
         check_active(self.providers, session.get_providers())
         return session, weights
 
-    def _edited(self, model: ModelDir, session_options: Any, *, plain: bool) -> bytes:
+    def _edited(
+        self, model: ModelDir, options: RuntimeOptions, session_options: Any, *, plain: bool
+    ) -> bytes:
         """Return the graph as onnxruntime gets it; with our kernels if any, unless ``plain``."""
         graph = model.graph_path.read_bytes()
         kernels = library()
         if kernels is None or plain:
             return edit_for_engine(graph)
-        edited, self._blocks = edit_for_kernels(graph, _cache_dtype(model))
-        if self._blocks is not None:
+        edited = edit_for_kernels(graph, options.kv_cache or _cache_dtype(model))
+        self._blocks, self.batch_invariant = edited.cache, edited.batch_invariant
+        if edited.uses_kernels:
             session_options.register_custom_ops_library(str(kernels.path))
-        return edited
+        return edited.model
 
     def new_cache(self, rows: int, max_length: int) -> KVCache:
         """Return an empty cache for ``rows`` sequences of up to ``max_length`` tokens."""
