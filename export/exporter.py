@@ -54,9 +54,9 @@ def export_checkpoint(
     ``model.safetensors`` and optionally a tokenizer; ``options`` say what it does not say itself.
     ``profile`` is "cpu", or "portable" for Optimum and for execution providers other than the
     CPU's. ``hidden_states`` adds an output with what the head reads, for other engines and for
-    profile portable: in profile cpu the engine finds it in every graph. ``origin`` is the
-    checkpoint's source in the manifest, by default its name and its form. ``progress`` is called
-    for every tensor. Raises ExportError that names the file or tensor at fault, ParityError where
+    profile portable: in profile cpu the engine finds it in every graph. ``origin`` names the
+    source in the manifest, by default the file or folder, and its form follows. ``progress`` is
+    called for every tensor. Raises ExportError that names the file or tensor at fault, ParityError where
     the graph disagrees with the numpy reference, ModelDirError where ``out`` exists or cannot be
     written; ``out`` is then unchanged.
     """
@@ -139,13 +139,13 @@ def manifest_of(
         task=checkpoint.head.task,
         opset=opset,
         ir_version=ir_version,
-        source=_origin(checkpoint) if origin is None else origin,
+        source=_origin(checkpoint, origin),
         tool_versions={tool: installed_version(tool) for tool in _TOOLS},
     )
 
 
-def _origin(checkpoint: Checkpoint) -> str:
+def _origin(checkpoint: Checkpoint, given: str | None) -> str:
     """Return the source's name and, unless it is transformers' safetensors, its form."""
     source = checkpoint.source
-    name = source.path.resolve().name
+    name = source.path.resolve().name if given is None else given
     return name if source.form == SAFETENSORS else f"{name} ({source.form})"

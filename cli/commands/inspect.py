@@ -8,7 +8,9 @@ import click
 
 from gpt2edge.cli.display.output import note, print_facts, print_json, print_table, size
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.display.source import is_source, show_source
 from gpt2edge.cli.options.common import json_option
+from gpt2edge.cli.options.sources import SourceArguments
 from gpt2edge.cli.preload import open_model
 from gpt2edge.errors import MissingExtraError, ModelDirError
 from gpt2edge.graph.facts import GraphFacts, read_graph
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @json_option
-def inspect(model: Path | None, as_json: bool) -> None:
-    """Show what MODEL holds, and check its files.
+@SourceArguments.decorator()
+def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
+    """Show what MODEL holds, and check its files; or what a checkpoint is, before its export.
 
     Shows the files with their sizes and checksums, the model's shape, the precision of each layer's
     weights, and the graph's operators, inputs and outputs. Without MODEL, the bundled model. The
@@ -30,15 +33,25 @@ def inspect(model: Path | None, as_json: bool) -> None:
     since an earlier check, as recorded in verified.json in GPT2EDGE_CACHE (by default gpt2edge in
     XDG_CACHE_HOME or ~/.cache). Reading the graph needs the export extra.
 
+    Of a checkpoint of any form that export reads, a folder or a file: its form, its architecture
+    and its size. The exit code is 1, with the reason, if it cannot be exported.
+
     With --json: path, task, variant, profile, source, recipe, config, parameters, bytes, files,
-    graph (null without onnx).
+    graph (null without onnx); of a checkpoint path, form, architecture, task, config, parameters,
+    bytes, stored_as, tokenizer, exports.
 
     \b
     Examples:
       gpt2edge inspect
       gpt2edge inspect models/gpt2-int4
       gpt2edge inspect models/gpt2 --json
+      gpt2edge inspect nanoGPT/out/ckpt.pt
     """
+    if model is not None and is_source(model):
+        show_source(model, about, as_json=as_json)
+        return
+    if about.is_given:
+        raise click.UsageError("options about a checkpoint need the path of one.")
     opened = open_model(model)
     with watched("hashing every file"):
         damaged = opened.damaged_files()

@@ -30,9 +30,10 @@ def pull(name: str, revision: str | None, recipe: str | None) -> None:
 
     NAME is the model's name on the Hub, such as openai-community/gpt2. Every command and
     gpt2edge.load then accept it in place of a folder; if it has several variants, write NAME:int8.
-    Only safetensors and text files are fetched, into the Hub's own cache (HF_HOME), which other
-    tools share; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE apply. The model is stored in
-    GPT2EDGE_STORE, by default gpt2edge/models in the user's data folder; see "gpt2edge models".
+    Safetensors and text files are fetched, or pytorch_model.bin where there are no safetensors,
+    into the Hub's own cache (HF_HOME), which other tools share. Nothing in a file is run.
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE apply. The model is stored in GPT2EDGE_STORE, by
+    default gpt2edge/models in the user's data folder; see "gpt2edge models".
 
     Needs the hub and export extras: pip install 'gpt2edge[hub,export]'
 
@@ -107,4 +108,4 @@ def _present(snapshot: "Snapshot", variant: str) -> "ModelDir | None":
         model = ModelDir.open(stored_path(snapshot.name, variant))
     except ModelDirError:
         return None
-    return model if model.manifest.source == snapshot.origin else None
+    return model if model.manifest.source.startswith(snapshot.origin) else None

@@ -15,6 +15,8 @@ from gpt2edge.config import ModelConfig
 from gpt2edge.errors import Gpt2EdgeError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.tokenizers.options import TokenizerOptions
+from gpt2edge.export.tokenizers.tokenizer import write_tokenizer
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.engine import Engine
@@ -24,6 +26,9 @@ from tests.checkpoints import SMALL, write_checkpoint
 
 Target = Callable[[bytes], None]
 TINY: Final = Path(__file__).resolve().parents[1] / "data" / "tiny"
+KINDS: Final = TINY.parent / "tokenizers"
+RELATIVES: Final = TINY.parent / "relatives"
+WITH_VOCABULARY: Final = ("characters", "words")
 SAMPLING: Final = {field.name for field in fields(SamplingParams)}
 EXPECTED: Final = (Gpt2EdgeError, ValueError)
 """What bad input may raise; an error of another kind is a bug."""
@@ -105,6 +110,61 @@ def tokenizer(data: bytes) -> None:
         loaded.decode(loaded.encode("Once upon a time"))
 
 
+def _tokenizer_file(kind: str, name: str, data: bytes) -> None:
+    """Bytes in the place of a tokenizer's file, which then has to encode and decode."""
+    folder = _workplace() / kind
+    if not folder.exists():
+        shutil.copytree(KINDS / kind, folder)
+    out = _workplace() / "written"
+    out.mkdir(exist_ok=True)
+    with _replaced(folder / name, data), suppress(*EXPECTED):
+        about = TokenizerOptions(pattern="gpt2")
+        if write_tokenizer(folder, out, vocab_size=500, options=about):
+            loaded = Tokenizer(out / "tokenizer.json")
+            loaded.decode(loaded.encode("Once upon a time"))
+
+
+def word_pieces(data: bytes) -> None:
+    """A vocab.txt of BERT's kind."""
+    _tokenizer_file("bert", "vocab.txt", data)
+
+
+def sentencepiece(data: bytes) -> None:
+    """A spiece.model."""
+    _tokenizer_file("unigram", "spiece.model", data)
+
+
+def sentencepiece_bpe(data: bytes) -> None:
+    """A spiece.model of BPE with bytes for what is unknown."""
+    _tokenizer_file("bpe-bytes", "spiece.model", data)
+
+
+def tiktoken(data: bytes) -> None:
+    """A file of ranks."""
+    _tokenizer_file("tiktoken", "tiny.tiktoken", data)
+
+
+def llmc_tokenizer(data: bytes) -> None:
+    """A gpt2_tokenizer.bin of llm.c."""
+    _tokenizer_file("llmc", "gpt2_tokenizer.bin", data)
+
+
+def vocabulary(data: bytes) -> None:
+    """A vocab.json, of words or of characters."""
+    _tokenizer_file("words", "vocab.json", data)
+    _tokenizer_file("characters", "vocab.json", data)
+
+
+def relative(data: bytes) -> None:
+    """A config.json beside the tensors of GPT-2's relatives."""
+    for name in ("gpt_neo", "opt", "gpt_bigcode"):
+        folder = _workplace() / name
+        if not folder.exists():
+            shutil.copytree(RELATIVES / name, folder)
+        with _replaced(folder / "config.json", data), suppress(*EXPECTED):
+            _read_checkpoint(folder)
+
+
 def graph(data: bytes) -> None:
     """A model.onnx before good weights."""
     source, folder = _workplace() / "model", _workplace() / "graph"
@@ -158,6 +218,13 @@ TARGETS: Final[dict[str, Target]] = {
         manifest,
         generation_config,
         tokenizer,
+        word_pieces,
+        sentencepiece,
+        sentencepiece_bpe,
+        tiktoken,
+        llmc_tokenizer,
+        vocabulary,
+        relative,
         graph,
         prompt,
         options,
@@ -178,6 +245,16 @@ def seeds(name: str) -> list[bytes]:
         "manifest": [(model / "manifest.json").read_bytes()],
         "generation_config": [b'{"do_sample": true, "temperature": 0.8, "eos_token_id": [1]}'],
         "tokenizer": [(model / "tokenizer.json").read_bytes()],
+        "word_pieces": [(KINDS / "bert" / "vocab.txt").read_bytes()],
+        "sentencepiece": [(KINDS / "unigram" / "spiece.model").read_bytes()],
+        "sentencepiece_bpe": [(KINDS / "bpe-bytes" / "spiece.model").read_bytes()],
+        "tiktoken": [(KINDS / "tiktoken" / "tiny.tiktoken").read_bytes()],
+        "llmc_tokenizer": [(KINDS / "llmc" / "gpt2_tokenizer.bin").read_bytes()],
+        "vocabulary": [(KINDS / kind / "vocab.json").read_bytes() for kind in WITH_VOCABULARY],
+        "relative": [
+            (RELATIVES / name / "config.json").read_bytes()
+            for name in ("opt", "gpt_bigcode", "gpt_neo")
+        ],
         "graph": [(model / "model.onnx").read_bytes()],
         "prompt": [b"Once upon a time", "½ naïve <|endoftext|> 漢字 🎈".encode()],
         "options": [json.dumps({**sampling, "stop": ["\n"], "max_new_tokens": 2}).encode()],
