@@ -54,11 +54,11 @@ def export_checkpoint(
     ``model.safetensors`` and optionally a tokenizer; ``options`` say what it does not say itself.
     ``profile`` is "cpu", or "portable" for Optimum and for execution providers other than the
     CPU's. ``hidden_states`` adds an output with what the head reads, for other engines and for
-    profile portable: in profile cpu the engine finds it in every graph. ``origin`` names the
-    source in the manifest, by default the file or folder, and its form follows. ``progress`` is
-    called for every tensor. Raises ExportError that names the file or tensor at fault, ParityError
-    where the graph disagrees with the numpy reference, ModelDirError where ``out`` exists or cannot
-    be written; ``out`` is then unchanged.
+    profile portable: in profile cpu the engine finds it in every graph. ``origin`` names the source
+    in the manifest, by default the file or folder; its form follows. ``progress`` is called for
+    every tensor. Raises ExportError that names the file or tensor at fault, ParityError where the
+    graph disagrees with the numpy reference, ModelDirError where ``out`` exists or cannot be
+    written; ``out`` is then unchanged.
     """
     check_path("source", source)
     check_one_of("profile", profile, (CPU, PORTABLE))
