@@ -12,16 +12,17 @@ FUZZ_TARGETS ?= safetensors safetensors_header torch_zip torch_stream torch_pick
 	prompt options
 
 # the lower bounds of pyproject.toml, for Python 3.11
-OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
+OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'pyarrow==17.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*' 'zstandard==0.22.*'
 
-ROOMS   := src cli evaluate export graph quant runtime
-SOURCES := pyproject.toml $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
+ROOMS   := src batches cli evaluate export graph inside native quant runtime
+KERNELS := pyproject.toml setup.py scripts/build_backend.py native/compile.py $(wildcard native/src/*)
+SOURCES := $(KERNELS) $(shell find $(ROOMS) -type f ! -name '*.pyc' ! -path 'native/*kernels.*' ! -name built.json 2>/dev/null)
 PIP     := -m pip --disable-pip-version-check --quiet
 PYTEST  := -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev test test-all coverage site oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo dev test test-all coverage site oldest interop interop-peers interop-inside fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -43,6 +44,10 @@ oldest: .venv-oldest/installed ## Run the tests on the oldest versions that pypr
 interop: .venv-interop/installed ## Compare with PyTorch and transformers
 	OMP_NUM_THREADS=1 .venv-interop/bin/python $(PYTEST) -m interop
 
+interop-inside: .venv-lens/installed ## Compare the values inside with TransformerLens
+	.venv-lens/bin/python -c 'import transformer_lens'
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-lens/bin/python -m pytest -m interop tests/inside
+
 fuzz: .venv-fuzz/installed ## Feed every parser bad bytes, FUZZ_MINUTES each (Python 3.11 to 3.13)
 	set -e; for target in $(FUZZ_TARGETS); do \
 		.venv-fuzz/bin/python -m tests.hostile.fuzz $$target --minutes $(FUZZ_MINUTES); done
@@ -51,7 +56,7 @@ interop-peers: .venv-peers/installed .venv-openvino/installed ## Compare with Op
 	.venv-peers/bin/python -c 'import onnxruntime_genai, optimum.onnxruntime'
 	OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest -m interop tests/export/test_peers.py
 	.venv-openvino/bin/python -c 'import onnxruntime as o; o.get_available_providers().index("OpenVINOExecutionProvider")'
-	.venv-openvino/bin/python -m pytest -m interop tests/runtime/test_openvino.py
+	.venv-openvino/bin/python -m pytest -m interop tests/runtime/ort/test_openvino.py
 
 lint: .venv-lint/tools ## Check style
 	.venv-lint/bin/ruff check .
@@ -81,32 +86,32 @@ site: .venv-docs/installed ## Build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 bench: .venv-test/installed ## Measure speed, beside the peers that are built
-	.venv-test/bin/python -m benchmarks.latency
+	.venv-test/bin/python -m benchmarks.speed.latency
 
 train-story: .venv-interop/installed ## Train the bundled storyteller again (an hour and more)
-	.venv-interop/bin/python -m training.story --data '$(BOOKS)' --out runs/story --minutes 95
+	.venv-interop/bin/python -m training.story.train --data '$(BOOKS)' --out runs/story --minutes 95
 
 train-solvers: train-stepmath train-game24 ## Train the models that solve problems again (two hours)
 
 train-stepmath: .venv-interop/installed ## Those of stepmath alone (an hour and a half)
-	.venv-interop/bin/python -m training.solvers --task stepmath --out runs/stepmath
+	.venv-interop/bin/python -m training.solvers.stepmath --task stepmath --out runs/stepmath
 
 train-game24: .venv-interop/installed ## Train the Game of 24 models again (three quarters of an hour)
-	.venv-interop/bin/python -m training.train_game24 --out runs/game24
+	.venv-interop/bin/python -m training.solvers.game24 --out runs/game24
 
 train-smoke: story-smoke stepmath-smoke game24-smoke ## Train everything at a tiny size, two minutes each
 
 story-smoke: .venv-interop/installed
-	.venv-interop/bin/python -m training.story --data '$(BOOKS)' --out runs/smoke --smoke
+	.venv-interop/bin/python -m training.story.train --data '$(BOOKS)' --out runs/smoke --smoke
 
 stepmath-smoke: .venv-interop/installed
-	.venv-interop/bin/python -m training.solvers --task stepmath --out runs/smoke-stepmath --smoke
+	.venv-interop/bin/python -m training.solvers.stepmath --task stepmath --out runs/smoke-stepmath --smoke
 
 game24-smoke: .venv-interop/installed
-	.venv-interop/bin/python -m training.train_game24 --out runs/game24-smoke --smoke
+	.venv-interop/bin/python -m training.solvers.game24 --out runs/game24-smoke --smoke
 
 bundle: .venv-test/installed ## Rebuild the bundled model from training/models/storyteller
-	.venv-test/bin/python -m training.bundle
+	.venv-test/bin/python -m training.story.bundle
 
 clean: ## Remove environments and caches
 	rm -rf .venv .venv-* build dist links ./*.egg-info
@@ -124,35 +129,41 @@ clean: ## Remove environments and caches
 	.venv/bin/python $(PIP) install .
 	@touch $@
 
-$(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/python pyproject.toml
+$(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/python $(KERNELS)
 	$(call upgrade-pip,$*)
 	$(call install-groups,$*,--editable '.[all]',test)
 	@touch $@
 
-.venv-oldest/installed: .venv-oldest/bin/python pyproject.toml
+.venv-oldest/installed: .venv-oldest/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-oldest)
 	$(call install-groups,.venv-oldest,--editable '.[all]' $(OLDEST),test)
 	@touch $@
 
-.venv-interop/installed: .venv-interop/bin/python pyproject.toml
+.venv-interop/installed: .venv-interop/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-interop)
 	.venv-interop/bin/python $(PIP) install '$(TORCH)' || .venv-interop/bin/python $(PIP) install torch
 	$(call install-groups,.venv-interop,--editable '.[all]',test interop)
 	@touch $@
 
-.venv-fuzz/installed: .venv-fuzz/bin/python pyproject.toml
+.venv-fuzz/installed: .venv-fuzz/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-fuzz)
 	$(call install-groups,.venv-fuzz,--editable '.[all]',test fuzz)
 	@touch $@
 
-.venv-peers/installed: .venv-peers/bin/python pyproject.toml
+.venv-peers/installed: .venv-peers/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-peers)
 	.venv-peers/bin/python $(PIP) install '$(TORCH)' || .venv-peers/bin/python $(PIP) install torch
 	$(call install-groups,.venv-peers,--editable '.[optimum]',test peers)
 	@touch $@
 
+.venv-lens/installed: .venv-lens/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-lens)
+	.venv-lens/bin/python $(PIP) install '$(TORCH)' || .venv-lens/bin/python $(PIP) install torch
+	$(call install-groups,.venv-lens,--editable '.[all]',test lens)
+	@touch $@
+
 # onnxruntime-openvino takes onnxruntime's place: the two share one module
-.venv-openvino/installed: .venv-openvino/bin/python pyproject.toml
+.venv-openvino/installed: .venv-openvino/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-openvino)
 	$(call install-groups,.venv-openvino,,test openvino)
 	.venv-openvino/bin/python $(PIP) install --no-deps --editable .
