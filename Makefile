@@ -7,7 +7,8 @@ TEST_ENV ?= .venv-test
 PROMPT  ?= Once upon a time
 BOOKS   ?= ../shared/data/books
 FUZZ_MINUTES ?= 1.5
-FUZZ_TARGETS ?= safetensors safetensors_header config manifest generation_config tokenizer graph \
+FUZZ_TARGETS ?= safetensors safetensors_header torch_zip torch_stream torch_pickle plain_pickle \
+	nanogpt llmc tensorflow_index gguf adapter_config adapter config manifest generation_config tokenizer graph \
 	prompt options
 
 # the lower bounds of pyproject.toml, for Python 3.11

@@ -26,6 +26,7 @@ from gpt2edge.export.tokenizers.word_bpe import word_bpe
 from gpt2edge.export.tokenizers.word_pieces import word_pieces
 from gpt2edge.model_dir import write_json
 from gpt2edge.runtime.text import tokenizer as runtime
+from gpt2edge.runtime.text.panics import panics_as_errors
 
 _END_OF_TEXT: Final = "<|endoftext|>"
 _UPSTREAM: Final = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
@@ -91,7 +92,8 @@ def copy_tokenizer_files(source: Path, folder: Path, *, all_of_them: bool) -> No
 def _build(found: TokenizerFile, out: Path, vocab_size: int, options: TokenizerOptions) -> _Built:
     """Build the tokenizer of the ``found`` file; ``out`` holds the model's config.json."""
     try:
-        built = _of_kind(found, out, vocab_size, options)
+        with panics_as_errors():
+            built = _of_kind(found, out, vocab_size, options)
         if options.lowercase and found.kind is not Kind.WORD_PIECES:
             _lower(built.tokenizer)
             return _Built(built.tokenizer, built.notes)

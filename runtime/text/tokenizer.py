@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from gpt2edge._checks import shown
 from gpt2edge.errors import ModelDirError
 from gpt2edge.runtime.sampling.processors import Ids
+from gpt2edge.runtime.text.panics import PANIC, panics_as_errors
 
 if TYPE_CHECKING:
     from tokenizers.decoders import Decoder
@@ -37,7 +38,8 @@ class Tokenizer:
         self.path = path
 
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            with panics_as_errors():
+                self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for any bad file
             raise ModelDirError(f"{path} is not a tokenizer file: {error}") from None
         # fine-tuning scripts leave both in the file, but a prompt must not be cut or padded
@@ -88,7 +90,8 @@ class Tokenizer:
         except UnicodeEncodeError as error:
             raise ValueError(f"the text is not valid Unicode: {error.reason}") from None
         try:
-            token_ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            with panics_as_errors():
+                token_ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
         except Exception as error:  # the library raises bare Exception
             raise ValueError(self._unencodable(text, error)) from None
         if not self._warned_of_loss and self.spelled(token_ids) != text:
@@ -98,6 +101,8 @@ class Tokenizer:
     def _unencodable(self, text: str, error: Exception) -> str:
         """Say what the vocabulary lacks: the first piece of ``text`` that the model refuses."""
         normalizer, before = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        if str(error).startswith(PANIC):
+            return f"the tokenizer cannot encode {shown(text)}: {error}"
         text = normalizer.normalize_str(text) if normalizer else text
         pieces = [piece for piece, _ in before.pre_tokenize_str(text)] if before else [text]
         for piece in pieces:

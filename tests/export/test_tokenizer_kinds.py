@@ -178,3 +178,14 @@ def test_a_symbol_outside_the_vocabulary_is_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "the model's vocabulary has no '§'" in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_panic_of_the_tokenizers_package_is_one_error(tmp_path: Path) -> None:
+    """Found by fuzzing: a normalization that points outside itself is no ``Exception`` there."""
+    charsmap = (1024).to_bytes(4, "little") + b"\xff" * 1024
+    unknown = field(1, field(1, b"<unk>"), number(3, 2))
+    pieces = unknown + field(1, field(1, "\u2581a".encode()))
+    (tmp_path / "spiece.model").write_bytes(pieces + field(3, field(2, charsmap)))
+    tokenizer = read(tmp_path, tmp_path / "out", size=2)
+    with pytest.raises(ValueError, match="cannot encode 'a text': the tokenizers package failed"):
+        tokenizer.encode("a text")
