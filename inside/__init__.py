@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gpt2edge.inside.edits import Edit, Edits, Positions
     from gpt2edge.inside.heads import HeadKind, head_scores
     from gpt2edge.inside.hooks import Hook, Name, NamesFilter, hook_names
+    from gpt2edge.inside.html_page import page, page_data
     from gpt2edge.inside.lens import Lens, LensResult, logit_lens, logit_readout
     from gpt2edge.inside.painting import painted_page
     from gpt2edge.inside.passes import GraphEdits, Pass
@@ -91,6 +92,8 @@ __all__ = [
     "load_activations",
     "logit_lens",
     "logit_readout",
+    "page",
+    "page_data",
     "painted_page",
     "percentiles",
     "quiz_questions",
@@ -147,6 +150,8 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "load_activations": "gpt2edge.inside.cache_file",
             "logit_lens": "gpt2edge.inside.lens",
             "logit_readout": "gpt2edge.inside.lens",
+            "page": "gpt2edge.inside.html_page",
+            "page_data": "gpt2edge.inside.html_page",
             "painted_page": "gpt2edge.inside.painting",
             "percentiles": "gpt2edge.inside.detection",
             "quiz_questions": "gpt2edge.inside.quiz",

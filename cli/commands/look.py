@@ -56,6 +56,7 @@ class Views:
 class Files:
     """What to write."""
 
+    html: Path | None
     svg: Path | None
     npz: Path | None
     names: tuple[str, ...]
@@ -92,6 +93,7 @@ views_option = bundled(
 files_option = bundled(
     "files",
     Files,
+    click.option("--html", type=_FILE, metavar="FILE", help="Write all of it as one page."),
     click.option("--svg", type=_FILE, metavar="FILE", help="Draw the table, or --attention."),
     click.option("--npz", type=_FILE, metavar="FILE", help="Write the values inside for numpy."),
     click.option(
@@ -129,6 +131,7 @@ def look(source: Source, views: Views, files: Files, target: Target, as_json: bo
       gpt2edge look "Once upon a time there was a little"
       gpt2edge look "The king had a" --target " daughter" --attribution
       gpt2edge look "Once upon a time" --attention 0.1 --svg head.svg
+      gpt2edge look "Once upon a time there was a little" --html inside.html
       gpt2edge look "Once upon a time" --npz values.npz --names resid_post --names pattern
     """
     from gpt2edge.inside.report import Look
@@ -174,6 +177,11 @@ def _print(seen: "Look", found: dict[str, Any], views: Views) -> None:
 
 def _write(seen: "Look", prompt: "str | list[int]", views: Views, files: Files) -> None:
     """Write the files that are asked for, and say so."""
+    if files.html is not None:
+        from gpt2edge.inside import page
+
+        files.html.write_text(page(seen), encoding="utf-8")
+        note(f"wrote {files.html}")
     if files.svg is not None:
         files.svg.write_text(seen.picture(views.attention), encoding="utf-8")
         note(f"wrote {files.svg}")
