@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gpt2edge._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from gpt2edge.inside.affine import AffineLens
     from gpt2edge.inside.attribution import Attribution, Unit, direct_logit_attribution
     from gpt2edge.inside.cache import ActivationCache
     from gpt2edge.inside.cache_file import load_activations, save_activations
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
         percentiles,
     )
     from gpt2edge.inside.edits import Edit, Edits, Positions
+    from gpt2edge.inside.glitch import (
+        Category,
+        UndertrainedToken,
+        UndertrainedTokens,
+        token_category,
+        undertrained_tokens,
+    )
     from gpt2edge.inside.heads import HeadKind, head_scores
     from gpt2edge.inside.hooks import Hook, Name, NamesFilter, hook_names
     from gpt2edge.inside.html_page import page, page_data
@@ -44,11 +52,14 @@ if TYPE_CHECKING:
     from gpt2edge.inside.report import Cell, Look, Report
     from gpt2edge.inside.scope import HookFunction, Inside
     from gpt2edge.inside.statistics import TokenStatistics, token_statistics
+    from gpt2edge.inside.steering import SteeringVector, steered, steering_options, steering_vector
     from gpt2edge.inside.tensors import Tensors
 
 __all__ = [
     "ActivationCache",
+    "AffineLens",
     "Attribution",
+    "Category",
     "Cell",
     "DetectionScores",
     "Edit",
@@ -74,8 +85,11 @@ __all__ = [
     "QuizResult",
     "Report",
     "Site",
+    "SteeringVector",
     "Tensors",
     "TokenStatistics",
+    "UndertrainedToken",
+    "UndertrainedTokens",
     "Unit",
     "activation_patch",
     "auc",
@@ -98,7 +112,12 @@ __all__ = [
     "percentiles",
     "quiz_questions",
     "save_activations",
+    "steered",
+    "steering_options",
+    "steering_vector",
+    "token_category",
     "token_statistics",
+    "undertrained_tokens",
 ]
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspelt name
@@ -106,7 +125,9 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
         __name__,
         {
             "ActivationCache": "gpt2edge.inside.cache",
+            "AffineLens": "gpt2edge.inside.affine",
             "Attribution": "gpt2edge.inside.attribution",
+            "Category": "gpt2edge.inside.glitch",
             "Cell": "gpt2edge.inside.report",
             "DetectionScores": "gpt2edge.inside.detection",
             "Edit": "gpt2edge.inside.edits",
@@ -132,8 +153,11 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "QuizResult": "gpt2edge.inside.quiz",
             "Report": "gpt2edge.inside.report",
             "Site": "gpt2edge.inside.patching",
+            "SteeringVector": "gpt2edge.inside.steering",
             "Tensors": "gpt2edge.inside.tensors",
             "TokenStatistics": "gpt2edge.inside.statistics",
+            "UndertrainedToken": "gpt2edge.inside.glitch",
+            "UndertrainedTokens": "gpt2edge.inside.glitch",
             "Unit": "gpt2edge.inside.attribution",
             "activation_patch": "gpt2edge.inside.patching",
             "auc": "gpt2edge.inside.detection",
@@ -156,6 +180,11 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "percentiles": "gpt2edge.inside.detection",
             "quiz_questions": "gpt2edge.inside.quiz",
             "save_activations": "gpt2edge.inside.cache_file",
+            "steered": "gpt2edge.inside.steering",
+            "steering_options": "gpt2edge.inside.steering",
+            "steering_vector": "gpt2edge.inside.steering",
+            "token_category": "gpt2edge.inside.glitch",
             "token_statistics": "gpt2edge.inside.statistics",
+            "undertrained_tokens": "gpt2edge.inside.glitch",
         },
     )

@@ -122,7 +122,7 @@ def _next(look: Look) -> list[list[tuple[str, float]]]:
 
 
 def _contributions(look: Look) -> tuple[list[Any], list[Any]]:
-    """Return the parts, and the neurons, that added most to the likeliest token of each position."""
+    """Return the parts and the neurons that added most to each position's likeliest token."""
     cache, tensors, config = look.cache, look.scope.tensors, look.scope.config
     rows = tensors.unembedding(look.logits.argmax(axis=1))  # [pos, d_model]
     direction = rows * tensors.read(names.weight(names.LN_F))

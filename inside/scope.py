@@ -85,6 +85,10 @@ class Inside:
             )
         return token_ids
 
+    def encode_text(self, text: Prompt) -> list[int]:
+        """Return the token ids of a text of any length, without special tokens."""
+        return self._builder.encode_text(text)
+
     def token(self, token_id: int) -> str:
         """Return a token's text; U+FFFD stands for bytes that are part of a character."""
         tokenizer = self._builder.tokenizer

@@ -9,7 +9,7 @@ more tokens.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from gpt2edge._checks import (
     MODEL,
@@ -21,6 +21,10 @@ from gpt2edge._checks import (
     check_type,
 )
 from gpt2edge.errors import Argument, ArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _WIDEST = 15
 
@@ -107,6 +111,7 @@ class RuntimeArguments(TypedDict, total=False):
     prompt_cache_bytes: int
     speculation: PromptLookup | DraftModel | None
     add_special_tokens: bool | None
+    tensors: "Mapping[str, NDArray[np.float32]] | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +133,9 @@ class RuntimeOptions:
     only its new tokens. ``speculation`` guesses tokens of a generation that is decoded alone.
     ``add_special_tokens`` sets whether each text prompt begins with the begin-of-text token; None
     follows the template in ``tokenizer.json``, as in transformers. Tokens that the template puts
-    after a text are used by classifiers only, because a prompt is to be continued.
+    after a text are used by classifiers only, because a prompt is to be continued. ``tensors`` are
+    used in place of the folder's float32 tensors of these names, such as biases that steer
+    (``gpt2edge.inside.steered``).
     """
 
     device: str = "cpu"
@@ -142,6 +149,7 @@ class RuntimeOptions:
     prompt_cache_bytes: int = 0
     speculation: PromptLookup | DraftModel | None = None
     add_special_tokens: bool | None = None
+    tensors: "Mapping[str, NDArray[np.float32]] | None" = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -161,3 +169,5 @@ class RuntimeOptions:
             check_type("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
         if self.add_special_tokens is not None:
             check_bool("add_special_tokens", self.add_special_tokens)
+        if self.tensors is not None:
+            check_type("tensors", self.tensors, Mapping, "a mapping of names to arrays, or None")

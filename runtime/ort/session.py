@@ -4,7 +4,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ from gpt2edge.runtime.ort.weights import MappedWeights
 from gpt2edge.runtime.system import memory
 from gpt2edge.runtime.system.huge_pages import HugePages
 from gpt2edge.runtime.system.threads import available_threads
-
-if TYPE_CHECKING:
-    pass
 
 ONNXRUNTIME: Final[str] = ort.__version__
 _VERSION: Final = tuple(map(int, ort.__version__.split(".")[:2]))
@@ -75,6 +72,7 @@ class Session:
                 f"{model.path} is of profile cpu, whose operators are those of onnxruntime's CPU: "
                 f"for {first.name}, export it with the profile portable"
             )
+        rewrite = _with_tensors(options.tensors, rewrite) if options.tensors else rewrite
         self._session, self._weights = self._open(model, options, rewrite)
         self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
@@ -284,6 +282,18 @@ class Binding:
         """
         self._lifetime.check()
         _run(self._session, self._binding)
+
+
+def _with_tensors(tensors: "Mapping[str, NDArray[np.float32]]", rewrite: Rewrite | None) -> Rewrite:
+    """Return what replaces tensors of the graph before ``rewrite`` changes it."""
+
+    def replaced(raw: bytes) -> bytes:
+        from gpt2edge.runtime.ort.graph_values import GraphValues
+
+        changed = GraphValues(raw).with_tensors(tensors)
+        return changed if rewrite is None else rewrite(changed)
+
+    return replaced
 
 
 def _run(session: Any, binding: Any) -> None:
