@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from gpt2edge.inside.attribution import Attribution, Unit, direct_logit_attribution
     from gpt2edge.inside.cache import ActivationCache
     from gpt2edge.inside.cache_file import load_activations, save_activations
+    from gpt2edge.inside.choices import (
+        ChoiceFigure,
+        ChoiceReport,
+        ChoiceScores,
+        choose,
+        evaluate_choices,
+    )
+    from gpt2edge.inside.cloze import ClozeFigures, ClozeReport, ClozeRow, probe
     from gpt2edge.inside.detection import (
         DetectionScores,
         Percentiles,
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from gpt2edge.inside.hooks import Hook, Name, NamesFilter, hook_names
     from gpt2edge.inside.html_page import page, page_data
     from gpt2edge.inside.lens import Lens, LensResult, logit_lens, logit_readout
+    from gpt2edge.inside.neurons import ActivationRecord, NeuronIndex, NeuronRecord, NeuronWeights
     from gpt2edge.inside.painting import painted_page
     from gpt2edge.inside.passes import GraphEdits, Pass
     from gpt2edge.inside.patching import (
@@ -57,10 +66,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivationCache",
+    "ActivationRecord",
     "AffineLens",
     "Attribution",
     "Category",
     "Cell",
+    "ChoiceFigure",
+    "ChoiceReport",
+    "ChoiceScores",
+    "ClozeFigures",
+    "ClozeReport",
+    "ClozeRow",
     "DetectionScores",
     "Edit",
     "Edits",
@@ -77,6 +93,9 @@ __all__ = [
     "Metric",
     "Name",
     "NamesFilter",
+    "NeuronIndex",
+    "NeuronRecord",
+    "NeuronWeights",
     "Pass",
     "PatchResult",
     "Percentiles",
@@ -94,8 +113,10 @@ __all__ = [
     "activation_patch",
     "auc",
     "binoculars",
+    "choose",
     "detection_scores",
     "direct_logit_attribution",
+    "evaluate_choices",
     "get_act_patch_attn_head_out_all_pos",
     "get_act_patch_attn_out",
     "get_act_patch_mlp_out",
@@ -110,6 +131,7 @@ __all__ = [
     "page_data",
     "painted_page",
     "percentiles",
+    "probe",
     "quiz_questions",
     "save_activations",
     "steered",
@@ -125,10 +147,17 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
         __name__,
         {
             "ActivationCache": "gpt2edge.inside.cache",
+            "ActivationRecord": "gpt2edge.inside.neurons",
             "AffineLens": "gpt2edge.inside.affine",
             "Attribution": "gpt2edge.inside.attribution",
             "Category": "gpt2edge.inside.glitch",
             "Cell": "gpt2edge.inside.report",
+            "ChoiceFigure": "gpt2edge.inside.choices",
+            "ChoiceReport": "gpt2edge.inside.choices",
+            "ChoiceScores": "gpt2edge.inside.choices",
+            "ClozeFigures": "gpt2edge.inside.cloze",
+            "ClozeReport": "gpt2edge.inside.cloze",
+            "ClozeRow": "gpt2edge.inside.cloze",
             "DetectionScores": "gpt2edge.inside.detection",
             "Edit": "gpt2edge.inside.edits",
             "Edits": "gpt2edge.inside.edits",
@@ -145,6 +174,9 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Metric": "gpt2edge.inside.patching",
             "Name": "gpt2edge.inside.hooks",
             "NamesFilter": "gpt2edge.inside.hooks",
+            "NeuronIndex": "gpt2edge.inside.neurons",
+            "NeuronRecord": "gpt2edge.inside.neurons",
+            "NeuronWeights": "gpt2edge.inside.neurons",
             "Pass": "gpt2edge.inside.passes",
             "PatchResult": "gpt2edge.inside.patching",
             "Percentiles": "gpt2edge.inside.detection",
@@ -162,8 +194,10 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "activation_patch": "gpt2edge.inside.patching",
             "auc": "gpt2edge.inside.detection",
             "binoculars": "gpt2edge.inside.detection",
+            "choose": "gpt2edge.inside.choices",
             "detection_scores": "gpt2edge.inside.detection",
             "direct_logit_attribution": "gpt2edge.inside.attribution",
+            "evaluate_choices": "gpt2edge.inside.choices",
             "get_act_patch_attn_head_out_all_pos": "gpt2edge.inside.patching",
             "get_act_patch_attn_out": "gpt2edge.inside.patching",
             "get_act_patch_mlp_out": "gpt2edge.inside.patching",
@@ -178,6 +212,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "page_data": "gpt2edge.inside.html_page",
             "painted_page": "gpt2edge.inside.painting",
             "percentiles": "gpt2edge.inside.detection",
+            "probe": "gpt2edge.inside.cloze",
             "quiz_questions": "gpt2edge.inside.quiz",
             "save_activations": "gpt2edge.inside.cache_file",
             "steered": "gpt2edge.inside.steering",

@@ -1,7 +1,7 @@
 """AffineLens: from each layer's residual to the last one by an affine map, fitted in closed form.
 
-The logit lens reads early residuals in the last layer's terms. A map that is fitted by least squares
-translates them first; Belrose et al. (2023) train one by gradient descent, which needs none here.
+The logit lens reads early residuals in the last layer's terms. A map that is fitted by least
+squares translates them first; Belrose et al. (2023) train one by gradient descent.
 """
 
 import json
@@ -30,7 +30,7 @@ _RIDGE: Final = 1e-3
 class AffineLens:
     """Maps ``weights`` [layer, d_model + 1, d_model]; the last row is the offset.
 
-    ``checksum`` is that of the model's graph; ``tokens`` were fitted on.
+    ``checksum`` is that of the model; ``tokens`` were fitted on.
     """
 
     weights: FloatArray
@@ -71,7 +71,7 @@ class AffineLens:
             moments.add(scope, ids[start : start + window])
             if progress is not None:
                 progress(min(start + window, len(ids)), len(ids))
-        return cls(weights=moments.solve(), checksum=_checksum(scope), tokens=len(ids))
+        return cls(weights=moments.solve(), checksum=scope.checksum, tokens=len(ids))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to an ``.npz`` file of numpy."""
@@ -97,7 +97,7 @@ class AffineLens:
             raise
         except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
             raise FileFormatError(f"{path} is no affine lens: {error}") from None
-        if about["checksum"] != _checksum(scope):
+        if about["checksum"] != scope.checksum:
             raise InsideError(
                 f"{path} was fitted on another model than {scope.model.path}: run 'gpt2edge lens'"
             )
@@ -113,7 +113,7 @@ class _Moments:
 
     def add(self, scope: Inside, ids: list[int]) -> None:
         """Add the tokens of one window."""
-        _, cache = scope.run_with_cache(ids, ["resid_pre", ("resid_post", -1)])
+        cache = scope.read(ids, ["resid_pre", ("resid_post", -1)])
         last = cache["resid_post", -1].astype(np.float64)
         for layer in range(len(self._inputs)):
             x = np.ones((len(last), self._inputs.shape[1]))
@@ -128,13 +128,3 @@ class _Moments:
             ridge = _RIDGE * np.trace(x) / (len(x) - 1)
             found.append(np.linalg.solve(x + ridge * np.eye(len(x)), y))
         return np.asarray(np.stack(found), np.float32)
-
-
-def _checksum(scope: Inside) -> str:
-    """Return the checksum of the weights, which differ where the graph does not."""
-    files = scope.model.manifest.files
-    return next(
-        record.sha256
-        for name, record in sorted(files.items(), reverse=True)
-        if name.startswith("model.onnx")
-    )

@@ -1,8 +1,8 @@
 """Tokens that a model was hardly trained on, and which it cannot say (" SolidGoldMagikarp").
 
 Land & Bartolo 2024 ("Fishing for Magikarp"): rows of the output matrix that no text ever pushed
-apart stay near those of tokens that cannot occur, bytes that UTF-8 never has. The cosine distance to
-their mean is the indicator; the smaller, the less trained. The distance to the centroid of all
+apart stay near those of tokens that cannot occur, bytes that UTF-8 never has. The cosine distance
+to their mean is the indicator; the smaller, the less trained. The distance to the centroid of all
 tokens, by which the first such tokens were found, is given as a curiosity.
 
 Candidates are verified by asking the model to repeat them. A model that does not repeat ordinary

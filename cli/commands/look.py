@@ -14,6 +14,7 @@ from gpt2edge.cli.display.inside import (
     print_heads,
     print_importance,
     print_lens,
+    print_patch,
 )
 from gpt2edge.cli.display.output import note, print_json
 from gpt2edge.cli.display.progress import watched
@@ -50,6 +51,10 @@ class Views:
     heads: bool
     attribution: bool
     importance: bool
+    patch: str | None
+    answer: str | None
+    wrong: str | None
+    affine: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,20 @@ views_option = bundled(
         "--importance",
         is_flag=True,
         help="Which tokens of the prompt the likeliest token, or --target, depends on.",
+    ),
+    click.option(
+        "--patch",
+        metavar="PROMPT",
+        help="Put this prompt's residual into the other, at each layer and token; needs --answer "
+        "and --wrong.",
+    ),
+    click.option("--answer", metavar="TOKEN", help="What --patch makes likelier."),
+    click.option("--wrong", metavar="TOKEN", help="What it makes less likely."),
+    click.option(
+        "--affine",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="LENS.npz",
+        help="Read the layers by an affine lens, from gpt2edge lens.",
     ),
 )
 files_option = bundled(
@@ -150,7 +169,12 @@ def look(source: Source, views: Views, files: Files, target: Target, as_json: bo
 
 def _found(seen: "Look", views: Views, target: str | None) -> dict[str, Any]:
     """Collect what the options ask for."""
-    found: dict[str, Any] = {"report": seen.report(top=views.top, target=target)}
+    affine = None
+    if views.affine is not None:
+        from gpt2edge.inside import AffineLens
+
+        affine = AffineLens.load(views.affine, seen.scope)
+    found: dict[str, Any] = {"report": seen.report(top=views.top, target=target, affine=affine)}
     if views.attention is not None:
         found["attention"] = seen.attended(*views.attention)
     if views.heads:
@@ -159,7 +183,19 @@ def _found(seen: "Look", views: Views, target: str | None) -> dict[str, Any]:
         found["attribution"] = seen.attribution(target).as_dict()
     if views.importance:
         found["importance"] = seen.importance(target).as_dict()
+    if views.patch is not None:
+        found["patch"] = _patched(seen, views)
     return found
+
+
+def _patched(seen: "Look", views: Views) -> dict[str, Any]:
+    from gpt2edge.inside import LogitDiff, activation_patch
+
+    if views.answer is None or views.wrong is None:
+        raise click.UsageError("--patch needs --answer and --wrong, two tokens to tell apart.")
+    metric = LogitDiff(checked(views.answer), checked(views.wrong))
+    patch = checked(views.patch or "")
+    return activation_patch(seen.scope, patch, seen.token_ids, metric).as_dict()
 
 
 def _print(seen: "Look", found: dict[str, Any], views: Views) -> None:
@@ -173,6 +209,8 @@ def _print(seen: "Look", found: dict[str, Any], views: Views) -> None:
         print_attribution(seen.scope.token, found["attribution"])
     if views.importance:
         print_importance(found["importance"])
+    if views.patch is not None:
+        print_patch(found["patch"])
 
 
 def _write(seen: "Look", prompt: "str | list[int]", views: Views, files: Files) -> None:
