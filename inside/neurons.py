@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from errno import EEXIST
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,6 @@ from gpt2edge._checks import check_callable, check_int, check_path
 from gpt2edge.errors import FileFormatError, InsideError
 from gpt2edge.graph import names
 from gpt2edge.inside.scope import Inside
-from gpt2edge.model_dir import staged_folder
 from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.decoding.request import Prompt
 
@@ -119,34 +119,41 @@ class NeuronIndex:
                 progress(start + window, len(ids))
         return cls(scope, about, ids, state)
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the index to ``folder``: JSON, and arrays of numpy.
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the index to an ``.npz`` file of numpy, whole or not at all.
 
-        Raises ModelDirError where it exists, unless ``overwrite``.
+        Raises FileExistsError where it exists, unless ``overwrite``.
         """
-        check_path("folder", folder)
-        with staged_folder(folder, overwrite=overwrite) as staging:
-            np.save(staging / "ids.npy", self._ids)
-            for name in _STATE:
-                np.save(staging / f"{name}.npy", self._state[name])
-            text = json.dumps(self.about, indent=2, sort_keys=True) + "\n"
-            (staging / "neurons.json").write_text(text, encoding="utf-8")
+        check_path("path", path)
+        target = Path(path)
+        if target.exists() and not overwrite:
+            raise FileExistsError(EEXIST, "exists: choose another name", str(target))
+        about = np.array(json.dumps(self.about, sort_keys=True))
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with part.open("wb") as file:
+                np.savez(file, about=about, ids=self._ids, **self._state)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], scope: Inside) -> "NeuronIndex":
+    def open(cls, path: str | os.PathLike[str], scope: Inside) -> "NeuronIndex":
         """Read what ``save`` wrote.
 
-        Raises FileFormatError for another folder, InsideError for an index of another model.
+        Raises FileFormatError for another file, InsideError for an index of another model.
         """
-        check_path("folder", folder)
-        path = Path(folder)
+        check_path("path", path)
         try:
-            about = json.loads((path / "neurons.json").read_text(encoding="utf-8"))
-            if about["format"] != _FORMAT:
-                raise ValueError(f"its format is {about['format']!r}")
-            state = {name: np.load(path / f"{name}.npy") for name in _STATE}
-            ids = np.load(path / "ids.npy")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                if about["format"] != _FORMAT:
+                    raise ValueError(f"its format is {about['format']!r}")
+                state = {name: file[name] for name in _STATE}
+                ids = file["ids"]
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
             raise FileFormatError(f"{path} is no index of neurons: {error}") from None
         if about["model"] != scope.checksum:
             raise InsideError(

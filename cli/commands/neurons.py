@@ -13,7 +13,7 @@ from gpt2edge.cli.options.common import Target, checked, json_option, read_file
 if TYPE_CHECKING:
     from gpt2edge.inside import ActivationRecord, NeuronIndex
 
-_FOLDER = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path)
 _AROUND = 8
 """Tokens that are shown before and after the one that activates most."""
 
@@ -24,22 +24,24 @@ def neurons() -> None:
 
     \b
     Examples:
-      gpt2edge neurons build books.txt --out index
-      gpt2edge neurons show index 2.300
-      gpt2edge neurons find index " ship"
+      gpt2edge neurons build books.txt --out index.npz
+      gpt2edge neurons show index.npz 2.300
+      gpt2edge neurons find index.npz " ship"
     """
 
 
 @neurons.command()
 @click.argument("paths", metavar="TEXT...", nargs=-1, required=True)
-@click.option("--out", type=_FOLDER, required=True, metavar="DIR", help="Folder to write.")
+@click.option("--out", type=_FILE, required=True, metavar="INDEX.npz", help="File to write.")
 @click.option(
     "--window", type=click.IntRange(2), default=128, show_default=True, help="Tokens of an excerpt."
 )
 @click.option(
     "-k", "k", type=click.IntRange(1, 1000), default=20, show_default=True, help="Excerpts kept."
 )
-@click.option("--resume", is_flag=True, help="Go on from DIR, whose texts are the first of these.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from INDEX.npz, whose texts are the first of these."
+)
 @Target.options()
 def build(
     paths: tuple[str, ...], out: Path, window: int, k: int, resume: bool, target: Target
@@ -48,7 +50,7 @@ def build(
 
     \b
     Example:
-      gpt2edge neurons build one.txt two.txt --out index --window 64
+      gpt2edge neurons build one.txt two.txt --out index.npz --window 64
     """
     from gpt2edge.inside import NeuronIndex
 
@@ -69,25 +71,25 @@ def build(
 
 
 @neurons.command()
-@click.argument("folder", type=_FOLDER, metavar="DIR")
+@click.argument("path", type=_FILE, metavar="INDEX.npz")
 @click.argument("neuron", metavar="LAYER.NEURON")
 @click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True)
 @Target.options()
 @json_option
-def show(folder: Path, neuron: str, count: int, target: Target, as_json: bool) -> None:
+def show(path: Path, neuron: str, count: int, target: Target, as_json: bool) -> None:
     """Show what activates a neuron, and the tokens that its weights read and write.
 
     With --json: the record, in the fields of OpenAI's NeuronRecord.
 
     \b
     Example:
-      gpt2edge neurons show index 2.300
+      gpt2edge neurons show index.npz 2.300
     """
     found = re.fullmatch(r"(\d+)\.(\d+)", neuron)
     if found is None:
         raise click.UsageError(f"{neuron!r} is no neuron; write LAYER.NEURON, such as 2.300.")
     layer, number = int(found[1]), int(found[2])
-    index = _open(folder, target)
+    index = _open(path, target)
     record = index.record(layer, number, count=count)
     if as_json:
         print_json(record.as_dict())
@@ -109,18 +111,18 @@ def show(folder: Path, neuron: str, count: int, target: Target, as_json: bool) -
 
 
 @neurons.command()
-@click.argument("folder", type=_FOLDER, metavar="DIR")
+@click.argument("path", type=_FILE, metavar="INDEX.npz")
 @click.argument("word", metavar="WORD")
 @Target.options()
 @json_option
-def find(folder: Path, word: str, target: Target, as_json: bool) -> None:
+def find(path: Path, word: str, target: Target, as_json: bool) -> None:
     """Find the neurons whose top excerpts peak on WORD, one token such as " ship".
 
     \b
     Example:
-      gpt2edge neurons find index " ship"
+      gpt2edge neurons find index.npz " ship"
     """
-    index = _open(folder, target)
+    index = _open(path, target)
     found = index.find(checked(word))
     if as_json:
         rows = [
@@ -133,10 +135,10 @@ def find(folder: Path, word: str, target: Target, as_json: bool) -> None:
     print_table([("neuron", "largest"), *table], right=(1,))
 
 
-def _open(folder: Path, target: Target) -> "NeuronIndex":
+def _open(path: Path, target: Target) -> "NeuronIndex":
     from gpt2edge.inside import NeuronIndex
 
-    return NeuronIndex.open(folder, target.load().inside())
+    return NeuronIndex.open(path, target.load().inside())
 
 
 def _print_excerpt(excerpt: "ActivationRecord") -> None:
