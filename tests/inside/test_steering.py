@@ -90,9 +90,9 @@ def test_what_cannot_be_steered_is_told(storyteller: Engine, scope: Inside) -> N
     with pytest.raises(ArgumentError, match="no bias is added to"):
         steering_vector(scope, SEA, LAND, ("resid_pre", 0))
     with pytest.raises(ArgumentError, match="no bias is added to"):
-        steered(storyteller, {"z0": np.zeros(256)})
+        steered(storyteller, {"z0": np.zeros(256, np.float32)})
     with pytest.raises(InsideError, match="belongs to another model"):
-        steered(storyteller, {"resid_post0": np.zeros(3)})
+        steered(storyteller, {"resid_post0": np.zeros(3, np.float32)})
     with pytest.raises(ArgumentError, match="negative is empty"):
         steering_vector(scope, SEA, [], ("resid_post", 0))
 
