@@ -11,10 +11,11 @@ FUZZ_TARGETS ?= safetensors safetensors_header config manifest generation_config
 	prompt options
 
 # the lower bounds of pyproject.toml, for Python 3.11
-OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
+OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'pyarrow==17.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*' 'zstandard==0.22.*'
 
-ROOMS   := src cli evaluate export graph inside quant runtime
-SOURCES := pyproject.toml $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
+ROOMS   := src batches cli evaluate export graph inside native quant runtime
+KERNELS := pyproject.toml setup.py scripts/build_backend.py native/compile.py $(wildcard native/src/*)
+SOURCES := $(KERNELS) $(shell find $(ROOMS) -type f ! -name '*.pyc' ! -path 'native/*kernels.*' ! -name built.json 2>/dev/null)
 PIP     := -m pip --disable-pip-version-check --quiet
 PYTEST  := -m pytest -n $(JOBS) --dist worksteal
 
@@ -127,28 +128,28 @@ clean: ## Remove environments and caches
 	.venv/bin/python $(PIP) install .
 	@touch $@
 
-$(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/python pyproject.toml
+$(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/python $(KERNELS)
 	$(call upgrade-pip,$*)
 	$(call install-groups,$*,--editable '.[all]',test)
 	@touch $@
 
-.venv-oldest/installed: .venv-oldest/bin/python pyproject.toml
+.venv-oldest/installed: .venv-oldest/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-oldest)
 	$(call install-groups,.venv-oldest,--editable '.[all]' $(OLDEST),test)
 	@touch $@
 
-.venv-interop/installed: .venv-interop/bin/python pyproject.toml
+.venv-interop/installed: .venv-interop/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-interop)
 	.venv-interop/bin/python $(PIP) install '$(TORCH)' || .venv-interop/bin/python $(PIP) install torch
 	$(call install-groups,.venv-interop,--editable '.[all]',test interop)
 	@touch $@
 
-.venv-fuzz/installed: .venv-fuzz/bin/python pyproject.toml
+.venv-fuzz/installed: .venv-fuzz/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-fuzz)
 	$(call install-groups,.venv-fuzz,--editable '.[all]',test fuzz)
 	@touch $@
 
-.venv-peers/installed: .venv-peers/bin/python pyproject.toml
+.venv-peers/installed: .venv-peers/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-peers)
 	.venv-peers/bin/python $(PIP) install '$(TORCH)' || .venv-peers/bin/python $(PIP) install torch
 	$(call install-groups,.venv-peers,--editable '.[optimum]',test peers)
@@ -161,7 +162,7 @@ $(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/pytho
 	@touch $@
 
 # onnxruntime-openvino takes onnxruntime's place: the two share one module
-.venv-openvino/installed: .venv-openvino/bin/python pyproject.toml
+.venv-openvino/installed: .venv-openvino/bin/python $(KERNELS)
 	$(call upgrade-pip,.venv-openvino)
 	$(call install-groups,.venv-openvino,,test openvino)
 	.venv-openvino/bin/python $(PIP) install --no-deps --editable .

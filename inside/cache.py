@@ -104,6 +104,9 @@ class ActivationCache(Mapping[Name, FloatArray]):
             return False
         return all(self._home(each) in self._stored for each in needs(full))
 
+    def __repr__(self) -> str:
+        return f"ActivationCache({len(self._names)} values of {len(self.positions)} tokens)"
+
     def __getitem__(self, name: Name) -> FloatArray:
         """Return a value. Raises KeyError where it was not kept, ValueError for an unknown name."""
         full = full_name(name, self.config.n_layer)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.graph import names
 from gpt2edge.runtime.arrays import FloatArray
-from gpt2edge.runtime.cache.kv_cache import KVCache
+from gpt2edge.runtime.cache.kv_cache import ContiguousCache
 from gpt2edge.runtime.decoding.decoder import chunk_bounds
 from gpt2edge.runtime.ort.graph_values import edit_add, edit_keep
 from gpt2edge.runtime.ort.session import Session
@@ -51,7 +51,7 @@ class Passes:
         rows, tokens = token_ids.shape
         edits = edits or {}
         shapes = self._shapes(edits)
-        cache = KVCache(rows, tokens, self._session.cache_layout)
+        cache = ContiguousCache(rows, tokens, self._session.cache_layout)
         found: dict[str, list[FloatArray]] = {name: [] for name in values}
         logits: list[FloatArray] = []
         for start, end in chunk_bounds(tokens, self._chunk):
@@ -74,7 +74,7 @@ class Passes:
         """Return the shape that the graph gives each edited value for a single token."""
         if not edits:
             return {}
-        cache = KVCache(1, 1, self._session.cache_layout)
+        cache = ContiguousCache(1, 1, self._session.cache_layout)
         fed = self._tokens(np.zeros((1, 1), np.int64), 0, 1)
         fed[names.LOGITS_TO_KEEP] = np.zeros((1, 1), np.int64)
         outputs = self._call(fed, list(edits), cache, 0, 1)
@@ -93,7 +93,7 @@ class Passes:
         }
 
     def _call(
-        self, fed: dict[str, Any], outputs: list[str], cache: KVCache, start: int, end: int
+        self, fed: dict[str, Any], outputs: list[str], cache: ContiguousCache, start: int, end: int
     ) -> list[FloatArray]:
         """Run one chunk over the cache: in place, or by concatenation."""
         pairs = list(names.cache(cache.layout.n_layer))

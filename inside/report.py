@@ -87,6 +87,9 @@ class Look:
         names: list[Name] = ["resid_pre", "q", "k", *needed_names()]
         self.logits, self.cache = scope.run_with_cache(self.token_ids, names)
 
+    def __repr__(self) -> str:
+        return f"Look({len(self.token_ids)} tokens, {self.scope!r})"
+
     def lens(self, *, top: int = 5, affine: Lens | None = None) -> LensResult:
         """Return the lens of every token."""
         return logit_lens((self.scope, self.cache), top_k=top, lens=affine, return_type="log_probs")

@@ -56,6 +56,9 @@ class Inside:
         self.tensors = self._sessions.tensors
         """The model's weights by name."""
 
+    def __repr__(self) -> str:
+        return f"Inside({str(self.model.path)!r})"
+
     def __enter__(self) -> "Inside":
         return self
 

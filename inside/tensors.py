@@ -42,6 +42,9 @@ class Tensors:
         self._weights = weights
         self._config = config
 
+    def __repr__(self) -> str:
+        return f"Tensors({len(self._stored)} of {self._weights.name})"
+
     def __contains__(self, name: str) -> bool:
         return name in self._stored or self._rounded(name) is not None
 

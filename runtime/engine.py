@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import MODEL, check_callable, check_int, check_optional, check_path
+from gpt2edge._checks import (
+    MODEL,
+    check_bool,
+    check_callable,
+    check_int,
+    check_optional,
+    check_path,
+)
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import GenerateArguments, check_names, shows_arguments
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.context_window import Overflow
 from gpt2edge.runtime.decoding.concat_decoder import decoder_over
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
@@ -41,16 +49,34 @@ if TYPE_CHECKING:
 
 @shows_arguments(RuntimeArguments, asdict(RuntimeOptions()))
 def load(
-    model: str | os.PathLike[str] | None = None, **options: "Unpack[RuntimeArguments]"
+    model: str | os.PathLike[str] | None = None,
+    *,
+    pull: bool = False,
+    **options: "Unpack[RuntimeArguments]",
 ) -> "Engine":
-    """Load a model folder, or the bundled storyteller model where none is given.
+    """Load a model folder, a stored model by its name, or the bundled storyteller model.
 
-    ``RuntimeOptions`` describes the options. Raises ModelDirError where the folder is none of ours
-    or damaged, ProviderError where the device or a provider cannot be used, TypeError for an
-    unknown option, ValueError for a wrong value.
+    With ``pull``, a model that is not there is fetched from the Hugging Face Hub, exported and
+    stored, as by ``gpt2edge pull``; ``owner/name:recipe`` quantizes it. ``RuntimeOptions``
+    describes the options. Raises ModelNotFoundError or another ModelDirError, HubError where the
+    model cannot be fetched, ProviderError where the device or a provider cannot be used, TypeError
+    for an unknown option, ValueError for a wrong value.
     """
     check_names("load", options, RuntimeArguments)
+    check_bool("pull", pull)
+    if pull and model is not None:
+        check_path("model", model, MODEL)
+        model = _fetched(Path(model)) or model
     return Engine(BUNDLED_MODEL if model is None else model, RuntimeOptions(**options))
+
+
+def _fetched(model: Path) -> Path | None:
+    """Return the folder of a model fetched from the Hub; None if it is on disk or stored."""
+    from gpt2edge import pull  # through the face: it exports and quantizes, and both use engines
+    from gpt2edge.store import to_fetch
+
+    wanted = to_fetch(model.as_posix())
+    return None if wanted is None else pull(wanted[0], recipe=wanted[1]).path
 
 
 class Engine:
@@ -74,7 +100,10 @@ class Engine:
         with self.model.verified() if model.verifies else nullcontext():
             self._take_over(model)
         self.load_s = perf_counter() - model.started
-        self._builder = RequestBuilder(self.model, self.tokenizer, self.defaults, self.load_s)
+        overflow = Overflow.of(self.options.overflow)
+        self._builder = RequestBuilder(
+            self.model, self.tokenizer, self.defaults, self.load_s, overflow
+        )
         self._inside: Inside | None = None
 
     def _take_over(self, opening: BackgroundLoad) -> None:
@@ -295,5 +324,5 @@ class Engine:
         At least 1.
         """
         check_int("max_length", max_length, 0, 2**63)
-        row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
+        row_bytes = self._session.cache_layout.row_bytes(max(1, max_length))
         return max(1, self.options.cache_bytes // row_bytes)

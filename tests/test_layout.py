@@ -14,23 +14,32 @@ CORE: Final = ROOT / "src" / "gpt2edge"
 PLUGINS: Final = CORE / "plugins"
 PEERS: Final = ROOT / "benchmarks" / "peers"
 DOOR: Final = "gpt2edge.runtime.ort.library."
-ROOMS: Final = ("graph", "runtime", "evaluate", "inside", "export", "quant", "cli")
+ROOMS: Final = (
+    *("graph", "native", "runtime", "batches", "evaluate", "inside", "export", "quant", "cli"),
+)
 MAY_IMPORT: Final = {
     "core": {"core"},
     "graph": {"core", "graph"},
-    "runtime": {"core", "graph", "runtime"},
+    "native": {"core", "native"},
+    "runtime": {"core", "graph", "native", "runtime"},
     "export": {"core", "graph", "export", "runtime"},
+    "batches": {"core", "batches", "runtime"},
     "evaluate": {"core", "graph", "evaluate", "runtime"},
     "inside": {"core", "graph", "inside", "runtime"},
     "quant": {"core", "graph", "evaluate", "quant", "runtime"},
-    "cli": {"core", "graph", "cli", "evaluate", "inside", "runtime", "export", "quant"},
+    "cli": {
+        *("core", "graph", "batches", "cli", "evaluate", "inside", "native", "runtime", "export"),
+        "quant",
+    },
     "plugins": {"core", "plugins", "runtime"},
 }
 """Rooms of gpt2edge that a room may import."""
 NEVER: Final = {
     "core": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
     "graph": {"onnxruntime", "tokenizers", "click", "torch", "transformers", "safetensors"},
+    "native": {"numpy", "onnx", "onnxruntime", "tokenizers", "click", "torch", "transformers"},
     "runtime": {"onnx", "torch", "transformers", "safetensors", "click", "optimum"},
+    "batches": {"onnx", "onnxruntime", "torch", "transformers", "safetensors", "click"},
     "evaluate": {"click", "torch", "transformers"},
     "inside": {"onnx", "onnxruntime", "torch", "transformers", "safetensors", "click"},
     "export": {"click"},
@@ -45,7 +54,7 @@ LONGEST_FILE: Final = 400
 LONGEST_COMMAND: Final = 40
 LONGEST_ENGINE: Final = 250
 
-FACADE: Final = {"__init__.py", "__main__.py"}
+FACADE: Final = {"__init__.py", "__main__.py", "_pull.py"}
 """The core's doors to the other rooms."""
 DOORS: Final = {("runtime", "engine.py"): "gpt2edge.inside.scope.Inside"}
 """What a module may import from a room above its own, on use: the way in from an engine."""
@@ -105,7 +114,7 @@ WITHOUT_ONNX: Final = {"names.py", "protobuf.py"}
 
 
 FLOORS: Final = (
-    ("arrays", "results", "options", "bundled", "system", "cache", "sampling"),
+    ("arrays", "context_window", "results", "options", "bundled", "system", "cache", "sampling"),
     ("text", "ort"),
     ("arguments", "decoding"),
     ("speculative",),

@@ -9,6 +9,7 @@ import click
 from gpt2edge.cli.display.detection import play_quiz, print_scores, print_text, print_tokens
 from gpt2edge.cli.display.output import note, print_json
 from gpt2edge.cli.display.progress import counted, watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import Target, bundled, json_option, read_file
 
 if TYPE_CHECKING:
@@ -64,12 +65,17 @@ wanted_option = bundled(
         help="Questions of the quiz.",
     ),
     click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the quiz."
+        "-s",
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Seed of the quiz.",
     ),
 )
 
 
-@click.command()
+@command()
 @click.argument("path", metavar="FILE", required=False)
 @wanted_option
 @Target.options()

@@ -18,6 +18,7 @@ from gpt2edge.cli.display.inside import (
 )
 from gpt2edge.cli.display.output import note, print_json
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import Source, Target, bundled, checked, json_option
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ files_option = bundled(
 )
 
 
-@click.command()
+@command()
 @Source.options()
 @views_option
 @files_option

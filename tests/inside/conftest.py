@@ -10,26 +10,35 @@ from gpt2edge import Engine
 from gpt2edge.export import export_checkpoint
 from gpt2edge.inside import Inside
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.ort import session
 from tests.checkpoints import SMALL, write_checkpoint
 
 KEYS = {**SMALL, "n_embd": 48, "n_positions": 600, "vocab_size": 130, "n_inner": 160}
 """Heads of 12, padded to 16; rows of blocks that are padded, too."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def _onnxruntime_alone() -> Iterator[None]:
+    """Compare with engines without our kernels: captures are of onnxruntime's operators."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "library", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="module")
 def storyteller() -> Iterator[Engine]:
     """The bundled model."""
     with gpt2edge.load() as engine:
         yield engine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scope(storyteller: Engine) -> Inside:
     """The inside of the bundled model."""
     return storyteller.inside()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
     """A tiny float32 model without a tokenizer."""
     folder = tmp_path_factory.mktemp("small")
@@ -37,7 +46,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
     return export_checkpoint(folder / "hf", folder / "onnx")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def portable(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
     """The same, of profile portable."""
     folder = tmp_path_factory.mktemp("portable")
@@ -45,7 +54,7 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> ModelDir:
     return export_checkpoint(folder / "hf", folder / "onnx", profile="portable")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier of sequences."""
     keys = {
