@@ -18,12 +18,12 @@ import pytest
 import gpt2edge
 from gpt2edge import Engine
 from gpt2edge.batches.generation import row_seed
-from gpt2edge.batches.rows import LONGEST_LINE
+from gpt2edge.batches.rows import LONGEST_LINE, read_rows
 from gpt2edge.errors import ArgumentError, FileFormatError, Gpt2EdgeError
 from tests.cli.running import error, invoke, output_json
 from tests.runtime.models import make_engine
 
-SAMPLED = {"temperature": 0.9, "top_k": 40, "max_new_tokens": 12}
+SAMPLED: dict[str, Any] = {"temperature": 0.9, "top_k": 40, "max_new_tokens": 12}
 OPENINGS = ("he", "the well", "a", "hello, he said to the well that the hell", "")
 
 
@@ -141,7 +141,7 @@ def test_a_line_that_is_too_long_is_read_past(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     with path.open("wb") as file:
         file.write(b"x" * (LONGEST_LINE + 5) + b'\n{"prompt": "he"}\n')
-    first, second = gpt2edge.batches.read_rows(path)
+    first, second = read_rows(path)
     assert first.error
     assert second.fields == {"prompt": "he"}
 
@@ -206,7 +206,7 @@ def test_forms_hold_the_same_rows(model: Path, tmp_path: Path, suffix: str) -> N
     gpt2edge.batch(plain, tmp_path / "out.jsonl", model=model, **SAMPLED)
     packed = tmp_path / f"out{suffix}"
     gpt2edge.batch(plain, packed, model=model, **SAMPLED)
-    again = [dict(row.fields) for row in gpt2edge.batches.read_rows(packed)]
+    again = [dict(row.fields) for row in read_rows(packed)]
     assert again == read(tmp_path / "out.jsonl")
     before = packed.read_bytes()
     gpt2edge.batch(plain, packed, model=model, **SAMPLED)
@@ -216,11 +216,12 @@ def test_forms_hold_the_same_rows(model: Path, tmp_path: Path, suffix: str) -> N
 def test_scores_and_perplexities_are_the_engines(
     engine: Engine, model: Path, tmp_path: Path
 ) -> None:
-    rows = [{"q": "he", "completions": [" well", " hello there", "x"]}, {"q": "a"}]
+    completions = [" well", " hello there", "x"]
+    rows = [{"q": "he", "completions": completions}, {"q": "a"}]
     source = write(tmp_path / "in.jsonl", rows)
     gpt2edge.batch(source, tmp_path / "out", model=model, task="score", columns={"prompt": "q"})
     first, second = read(tmp_path / "out")
-    scores = engine.score("he", rows[0]["completions"])
+    scores = engine.score("he", completions)
     assert first["result"]["logprobs"] == [score.logprob for score in scores]
     assert first["result"]["best"] == int(np.argmax([score.logprob for score in scores]))
     assert "completions" in second["error"]
@@ -249,7 +250,7 @@ def test_wrong_arguments_are_said_before_anything_is_written(model: Path, tmp_pa
         {"result_field": ""},
     ):
         with pytest.raises(ValueError, match=r"must be|columns"):
-            gpt2edge.batch(source, tmp_path / "out", model=model, **arguments)  # type: ignore[arg-type]
+            gpt2edge.batch(source, tmp_path / "out", model=model, **arguments)
     with pytest.raises(ArgumentError, match="both the input and the output"):
         gpt2edge.batch(source, source, model=model)
     with pytest.raises(FileNotFoundError):
