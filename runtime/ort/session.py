@@ -19,6 +19,7 @@ from gpt2edge.runtime.cache.kv_cache import CacheLayout, ContiguousCache, KVCach
 from gpt2edge.runtime.cache.paged_cache import BlockPools
 from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.ort.graph_edits import calls_itself, edit_for_engine, edit_for_kernels
+from gpt2edge.runtime.ort.graph_file import read_graph
 from gpt2edge.runtime.ort.library import ort
 from gpt2edge.runtime.ort.providers import CPU, MEMORY, check_active, requested
 from gpt2edge.runtime.ort.session_guard import SessionGuard
@@ -147,10 +148,10 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    graph = _graph(model, options)
+                    graph = read_graph(model.graph_path, options.tensors)
                     source = self._edited(model, graph, session_options, plain=rewrite is not None)
                 elif rewrite is not None or options.tensors:
-                    source = _graph(model, options)
+                    source = read_graph(model.graph_path, options.tensors)
                     session_options.add_session_config_entry(_WEIGHTS_FOLDER, str(model.path))
                 if rewrite is not None and isinstance(source, bytes):
                     source = rewrite(source)
@@ -313,16 +314,6 @@ class Binding:
         """
         self._lifetime.check()
         _run(self._session, self._binding)
-
-
-def _graph(model: ModelDir, options: RuntimeOptions) -> bytes:
-    """Return the graph's bytes, with the tensors that the options give in place of the file's."""
-    graph = model.graph_path.read_bytes()
-    if not options.tensors:
-        return graph
-    from gpt2edge.runtime.ort.graph_values import GraphValues
-
-    return GraphValues(graph).with_tensors(options.tensors)
 
 
 def _run(session: Any, binding: Any) -> None:
