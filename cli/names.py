@@ -7,7 +7,7 @@ SECTIONS: Final = {
     "Write": ("generate", "branch", "solve", "batch"),
     "Models": ("pull", "models", "export", "quantize", "inspect"),
     "Measure": ("evaluate", "perplexity", "score", "bench", "tokenize"),
-    "See inside": ("look", "detect"),
+    "See inside": ("look", "neurons", "lens", "glitch", "detect", "choose", "probe"),
     "This machine": ("doctor",),
 }
 """The commands as the help lists them."""

@@ -28,7 +28,7 @@ _READ: Final = {"-m": "model", "--model": "model", "-t": "threads", "--threads":
 _ADD_BOS: Final = {"--add-bos": True, "--no-add-bos": False}
 _UNREAD: Final = (
     *("-h", "--help", "--help-all", "--no-verify", "--provider"),
-    *("--prompt-cache", "--prompt-lookup", "--draft-model"),
+    *("--prompt-cache", "--prompt-lookup", "--draft-model", "--steer"),
 )
 """Options with which a command loads nothing, or something else."""
 

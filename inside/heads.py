@@ -50,7 +50,7 @@ def head_scores(
         raise ArgumentError(
             Argument("kind", kind), " finds no token to look at in this prompt: give another"
         )
-    _, cache = scope.run_with_cache(token_ids, ["q", "k"])
+    cache = scope.read(token_ids, ["q", "k"])
     found = [
         (cache["pattern", layer][:, rows] * wanted[rows]).sum(axis=-1).mean(axis=-1)
         for layer in range(scope.config.n_layer)

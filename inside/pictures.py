@@ -24,7 +24,7 @@ _INK: Final = np.array([228.0, 147.0, 87.0])
 """What white loses where a cell is full: #1b6ca8 remains."""
 _CELL_HEIGHT: Final = 20
 _CHARACTER: Final = 7.2
-_DARK: Final = 0.55
+_DARK: Final = 0.8
 """From here on words are white."""
 
 

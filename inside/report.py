@@ -113,7 +113,7 @@ class Look:
             cells=tuple(self._cells(result, row) for row in range(len(result.labels))),
             kl=tuple(float(value) for value in result.kl_to_final()),
             entropy=tuple(float(value) for value in result.entropy.mean(axis=1)),
-            tied="lm_head.weight" not in tensors,
+            tied=affine is None and "lm_head.weight" not in tensors,
             target=target,
             target_ranks=tuple(ranks),
         )

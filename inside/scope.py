@@ -1,6 +1,7 @@
 """Inside: a model's forward pass with every value inside it to read and to change."""
 
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -28,7 +29,7 @@ from gpt2edge.inside.hooks import (
 from gpt2edge.inside.passes import GraphEdits, Pass
 from gpt2edge.inside.sessions import Sessions
 from gpt2edge.inside.shapes import edited_columns, hook_shape, positions_of, split_value
-from gpt2edge.model_dir import ModelDir
+from gpt2edge.model_dir import GRAPH_FILE, ModelDir
 from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.decoding.decoder import chunk_bounds
 from gpt2edge.runtime.decoding.request import Prompt, RequestBuilder
@@ -68,6 +69,13 @@ class Inside:
         """Free the sessions; later calls raise EngineClosedError."""
         self._sessions.close()
 
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 of graph and weights together, from the folder's manifest."""
+        files = sorted(self.model.manifest.files.items())
+        parts = (record.sha256 for name, record in files if name.startswith(GRAPH_FILE))
+        return sha256("".join(parts).encode()).hexdigest()
+
     def encode(self, prompt: Prompt, *, prepend_bos: bool = False) -> list[int]:
         """Return the token ids of a prompt, as ``Engine.logits`` reads it.
 
@@ -87,6 +95,10 @@ class Inside:
                 f"{self.config.n_positions}: give a shorter prompt"
             )
         return token_ids
+
+    def encode_text(self, text: Prompt) -> list[int]:
+        """Return the token ids of a text of any length, without special tokens."""
+        return self._builder.encode_text(text)
 
     def token(self, token_id: int) -> str:
         """Return a token's text; U+FFFD stands for bytes that are part of a character."""
@@ -131,6 +143,14 @@ class Inside:
         cache = self._cache_of(token_ids, names, done, positions)
         at = positions_of(positions, len(token_ids))
         return (done.logits[0] if positions is None else done.logits[0, at]), cache
+
+    def read(
+        self, token_ids: Sequence[int], names_filter: NamesFilter, max_bytes: int = DEFAULT_BYTES
+    ) -> ActivationCache:
+        """Return values of a prompt alone, without the cost of logits for every token."""
+        names = chosen_names(names_filter, self.config.n_layer)
+        done = self._read(token_ids, names, {}, max_bytes, last=True)
+        return self._cache_of(token_ids, names, done, None)
 
     def run_with_edits(
         self,
@@ -250,14 +270,20 @@ class Inside:
         return self.config.n_inner if hook.part == MLP else self.config.n_embd
 
     def _read(
-        self, token_ids: Sequence[int], names: Sequence[str], edits: GraphEdits, max_bytes: int
+        self,
+        token_ids: Sequence[int],
+        names: Sequence[str],
+        edits: GraphEdits,
+        max_bytes: int,
+        *,
+        last: bool = False,
     ) -> Pass:
         """Run one prompt and return the values of the graph that ``names`` are made of."""
         hooks = {self._stored[self._full(each)] for name in names for each in needs(name)}
         values = sorted({hook.value for hook in hooks})
         self._check_bytes(values, len(token_ids), max_bytes)
         ids = np.asarray(token_ids, np.int64)[None]
-        return self._sessions.passes(edits=bool(edits)).run(ids, values, edits=edits)
+        return self._sessions.passes(edits=bool(edits)).run(ids, values, edits=edits, last=last)
 
     def _check_bytes(self, values: Sequence[str], tokens: int, limit: int) -> None:
         config = self.config

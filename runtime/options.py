@@ -9,7 +9,7 @@ more tokens.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from gpt2edge._checks import (
     MODEL,
@@ -24,6 +24,10 @@ from gpt2edge._checks import (
 from gpt2edge._repr import changed_fields
 from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.runtime.context_window import Overflow, Policy
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _WIDEST = 15
 KV_CACHES = ("float32", "float16", "int8")
@@ -114,6 +118,7 @@ class RuntimeArguments(TypedDict, total=False):
     speculation: PromptLookup | DraftModel | None
     overflow: Overflow | Policy
     add_special_tokens: bool | None
+    tensors: "Mapping[str, NDArray[np.float32]] | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +145,8 @@ class RuntimeOptions:
     that give none. ``add_special_tokens`` sets whether each text prompt begins with the
     begin-of-text token; None follows the template in ``tokenizer.json``, as in transformers. Tokens
     that the template puts after a text are used by classifiers only, because a prompt is to be
-    continued.
+    continued. ``tensors`` are used in place of the folder's float32 tensors of these names, such as
+    biases that steer (``gpt2edge.inside.steered``).
     """
 
     device: str = "cpu"
@@ -156,6 +162,7 @@ class RuntimeOptions:
     speculation: PromptLookup | DraftModel | None = None
     overflow: Overflow | Policy = "error"
     add_special_tokens: bool | None = None
+    tensors: "Mapping[str, NDArray[np.float32]] | None" = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return changed_fields(self)
@@ -182,3 +189,5 @@ class RuntimeOptions:
         Overflow.of(self.overflow)
         if self.add_special_tokens is not None:
             check_bool("add_special_tokens", self.add_special_tokens)
+        if self.tensors is not None:
+            check_type("tensors", self.tensors, Mapping, "a mapping of names to arrays, or None")

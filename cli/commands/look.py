@@ -14,6 +14,7 @@ from gpt2edge.cli.display.inside import (
     print_heads,
     print_importance,
     print_lens,
+    print_patch,
 )
 from gpt2edge.cli.display.output import note, print_json
 from gpt2edge.cli.display.progress import watched
@@ -51,12 +52,17 @@ class Views:
     heads: bool
     attribution: bool
     importance: bool
+    patch: str | None
+    answer: str | None
+    wrong: str | None
+    affine: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """What to write."""
 
+    html: Path | None
     svg: Path | None
     npz: Path | None
     names: tuple[str, ...]
@@ -89,10 +95,25 @@ views_option = bundled(
         is_flag=True,
         help="Which tokens of the prompt the likeliest token, or --target, depends on.",
     ),
+    click.option(
+        "--patch",
+        metavar="PROMPT",
+        help="Put this prompt's residual into the other, at each layer and token; needs --answer "
+        "and --wrong.",
+    ),
+    click.option("--answer", metavar="TOKEN", help="What --patch makes likelier."),
+    click.option("--wrong", metavar="TOKEN", help="What it makes less likely."),
+    click.option(
+        "--affine",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="LENS.npz",
+        help="Read the layers by an affine lens, from gpt2edge lens.",
+    ),
 )
 files_option = bundled(
     "files",
     Files,
+    click.option("--html", type=_FILE, metavar="FILE", help="Write all of it as one page."),
     click.option("--svg", type=_FILE, metavar="FILE", help="Draw the table, or --attention."),
     click.option("--npz", type=_FILE, metavar="FILE", help="Write the values inside for numpy."),
     click.option(
@@ -130,6 +151,7 @@ def look(source: Source, views: Views, files: Files, target: Target, as_json: bo
       gpt2edge look "Once upon a time there was a little"
       gpt2edge look "The king had a" --target " daughter" --attribution
       gpt2edge look "Once upon a time" --attention 0.1 --svg head.svg
+      gpt2edge look "Once upon a time there was a little" --html inside.html
       gpt2edge look "Once upon a time" --npz values.npz --names resid_post --names pattern
     """
     from gpt2edge.inside.report import Look
@@ -148,7 +170,12 @@ def look(source: Source, views: Views, files: Files, target: Target, as_json: bo
 
 def _found(seen: "Look", views: Views, target: str | None) -> dict[str, Any]:
     """Collect what the options ask for."""
-    found: dict[str, Any] = {"report": seen.report(top=views.top, target=target)}
+    affine = None
+    if views.affine is not None:
+        from gpt2edge.inside import AffineLens
+
+        affine = AffineLens.load(views.affine, seen.scope)
+    found: dict[str, Any] = {"report": seen.report(top=views.top, target=target, affine=affine)}
     if views.attention is not None:
         found["attention"] = seen.attended(*views.attention)
     if views.heads:
@@ -157,7 +184,19 @@ def _found(seen: "Look", views: Views, target: str | None) -> dict[str, Any]:
         found["attribution"] = seen.attribution(target).as_dict()
     if views.importance:
         found["importance"] = seen.importance(target).as_dict()
+    if views.patch is not None:
+        found["patch"] = _patched(seen, views)
     return found
+
+
+def _patched(seen: "Look", views: Views) -> dict[str, Any]:
+    from gpt2edge.inside import LogitDiff, activation_patch
+
+    if views.answer is None or views.wrong is None:
+        raise click.UsageError("--patch needs --answer and --wrong, two tokens to tell apart.")
+    metric = LogitDiff(checked(views.answer), checked(views.wrong))
+    patch = checked(views.patch or "")
+    return activation_patch(seen.scope, patch, seen.token_ids, metric).as_dict()
 
 
 def _print(seen: "Look", found: dict[str, Any], views: Views) -> None:
@@ -171,10 +210,17 @@ def _print(seen: "Look", found: dict[str, Any], views: Views) -> None:
         print_attribution(seen.scope.token, found["attribution"])
     if views.importance:
         print_importance(found["importance"])
+    if views.patch is not None:
+        print_patch(found["patch"])
 
 
 def _write(seen: "Look", prompt: "str | list[int]", views: Views, files: Files) -> None:
     """Write the files that are asked for, and say so."""
+    if files.html is not None:
+        from gpt2edge.inside import page
+
+        files.html.write_text(page(seen), encoding="utf-8")
+        note(f"wrote {files.html}")
     if files.svg is not None:
         files.svg.write_text(seen.picture(views.attention), encoding="utf-8")
         note(f"wrote {files.svg}")

@@ -1,5 +1,6 @@
 """Printing what is inside a model: the lens as a table, attention, attribution, importance."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,3 +111,18 @@ def print_importance(found: Mapping[str, Any]) -> None:
         for token, nats in zip(found["tokens"], found["nats"], strict=True)
     ]
     print_table([("without", f"nats that {quoted(found['target'])} loses"), *rows], right=(1,))
+
+
+def print_patch(found: Mapping[str, Any]) -> None:
+    """Print the effect of each patch: 0 none, 1 that of the whole other prompt."""
+    click.echo()
+    layers = [f"before {layer}" for layer in range(len(found["normalized"]))]
+    rows = [
+        (quoted(token), *(_share(row[at]) for row in found["normalized"]))
+        for at, token in enumerate(found["tokens"])
+    ]
+    print_table([("patched at", *layers), *rows], right=range(1, len(layers) + 1))
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,12 @@ SHORTCUT_OPTIONS: Final = (
         metavar="MODEL",
         help="Speculative decoding with this smaller model of the same tokenizer.",
     ),
+    click.option(
+        "--steer",
+        multiple=True,
+        metavar="VECTOR.npz[:SCALE]",
+        help="Add a steering vector to the model's residual at every token. Repeatable.",
+    ),
 )
 
 
@@ -51,6 +58,7 @@ class Shortcuts:
     prompt_cache: Path | None
     prompt_lookup: bool
     draft_model: Path | None
+    steer: tuple[str, ...]
 
     def load(self, target: Target) -> "Engine":
         """Load the engine of ``target`` and, if the file exists, its prompt cache."""
@@ -60,7 +68,8 @@ class Shortcuts:
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{str(path.parent)!r} is no folder: choose another --prompt-cache")
         asked = path is not None or self.prompt_lookup or self.draft_model is not None
-        engine = target.load(self._change if asked else None)
+        change = partial(self._change, target.model)
+        engine = target.load(change if asked or self.steer else None)
         if path is not None and path.exists():
             assert engine.prompt_cache is not None
             engine.prompt_cache.load(path)
@@ -74,7 +83,9 @@ class Shortcuts:
             assert engine.prompt_cache is not None
             engine.prompt_cache.save(self.prompt_cache)
 
-    def _change(self, options: "RuntimeOptions") -> "RuntimeOptions":
+    def _change(self, model: Path | None, options: "RuntimeOptions") -> "RuntimeOptions":
+        for given in self.steer:
+            options = _steered(model, options, given)
         budget = _CACHE_BYTES if self.prompt_cache is not None else 0
         if not self.prompt_lookup and self.draft_model is None:
             return replace(options, prompt_cache_bytes=budget)
@@ -82,3 +93,17 @@ class Shortcuts:
 
         speculation = DraftModel(self.draft_model) if self.draft_model else PromptLookup()
         return replace(options, speculation=speculation, prompt_cache_bytes=budget)
+
+
+def _steered(model: Path | None, options: "RuntimeOptions", given: str) -> "RuntimeOptions":
+    """Return options with the vector of ``VECTOR.npz[:SCALE]`` in the model's biases."""
+    from gpt2edge.cli.preload import open_model
+    from gpt2edge.inside import SteeringVector, steering_options
+
+    path, colon, scale = given.rpartition(":")
+    try:
+        factor = float(scale) if colon else 1.0
+    except ValueError:  # a colon of the path
+        path, factor = given, 1.0
+    vector = SteeringVector.load(path if colon and path else given)
+    return steering_options(open_model(model), options, vector, factor)

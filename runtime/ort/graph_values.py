@@ -6,14 +6,14 @@ and cache. So the bytes are rewritten before a session is made of them:
     a tap       declares an intermediate value as one more output
     an edit     computes ``y = x * keep + add`` behind the node that makes ``x``; ``keep`` and
                 ``add`` are optional inputs, 1 and 0 where nothing is fed
-    a constant  the same with ``keep`` and ``add`` written into the graph
+    a tensor    replaces one of the file, such as a bias that steers
     the head    is a graph of the nodes between the last hidden state and the logits
 
 A tap that is not asked for costs nothing, and an edit that is not fed changes no bit.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -28,13 +28,6 @@ _NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12  # of GraphProto
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _OPERATOR = 1, 2, 3, 4  # of NodeProto
 _DIMS, _DATA_TYPE, _TENSOR_NAME, _RAW_DATA = 1, 2, 8, 9  # of TensorProto
 _FLOAT: Final = 1  # of TensorProto.DataType
-
-
-class Constant(NamedTuple):
-    """What is written over a value: ``x * keep + add``, each [1, n] or [1, 1], float32."""
-
-    keep: FloatArray
-    add: FloatArray
 
 
 class GraphValues:
@@ -75,23 +68,21 @@ class GraphValues:
                 parts += [_initializer(end, value), field(_INPUT, _value_info(end))]
         return self._assembled([*parts, *(field(_OUTPUT, _value_info(name)) for name in taps)])
 
-    def with_constants(self, constants: Mapping[str, Constant]) -> bytes:
-        """Return the graph with each value of ``constants`` changed for good.
+    def with_tensors(self, tensors: Mapping[str, FloatArray]) -> bytes:
+        """Return the graph with other values of some float32 tensors, by name.
 
-        Raises ValueError for a value that no node makes.
+        Raises ValueError for a tensor that the graph does not hold.
         """
-        missing = sorted(set(constants) - set(self._producers))
+        held = {part.strings(_TENSOR_NAME)[0].decode() for part in self.initializers()}
+        missing = sorted(set(tensors) - held)
         if missing:
-            raise ValueError(f"no node makes the value {missing[0]!r}")
-        parts: list[bytes] = []
+            raise ValueError(f"the graph has no tensor {missing[0]!r}")
+        parts = []
         for part in self._inner:
-            made = self._made(part, constants)
-            if made is None:
-                parts.append(part.whole)
-                continue
-            parts += _edited(part, made)
-            parts.append(_initializer(edit_keep(made), constants[made].keep))
-            parts.append(_initializer(edit_add(made), constants[made].add))
+            name = ""
+            if part.number == _INITIALIZER:
+                name = part.strings(_TENSOR_NAME)[0].decode()
+            parts.append(_initializer(name, tensors[name]) if name in tensors else part.whole)
         return self._assembled(parts)
 
     def head(self, n_layer: int) -> tuple[bytes, str, str]:

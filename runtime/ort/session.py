@@ -19,6 +19,7 @@ from gpt2edge.runtime.cache.kv_cache import CacheLayout, ContiguousCache, KVCach
 from gpt2edge.runtime.cache.paged_cache import BlockPools
 from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.ort.graph_edits import calls_itself, edit_for_engine, edit_for_kernels
+from gpt2edge.runtime.ort.graph_file import read_graph
 from gpt2edge.runtime.ort.library import ort
 from gpt2edge.runtime.ort.providers import CPU, MEMORY, check_active, requested
 from gpt2edge.runtime.ort.session_guard import SessionGuard
@@ -155,14 +156,17 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    source = self._edited(
-                        model, options, session_options, plain=rewrite is not None
-                    )
-                if rewrite is not None:
-                    raw = source if isinstance(source, bytes) else model.graph_path.read_bytes()
-                    source = rewrite(raw)
-                    if weights is None:
-                        session_options.add_session_config_entry(_WEIGHTS_FOLDER, str(model.path))
+                    graph = read_graph(model.graph_path, options.tensors)
+                    cache = options.kv_cache or _cache_dtype(model)
+                    if rewrite is None:
+                        source = self._with_kernels(graph, cache, session_options)
+                    else:  # what is looked into is onnxruntime's
+                        source = edit_for_engine(graph)
+                elif rewrite is not None or options.tensors:
+                    source = read_graph(model.graph_path, options.tensors)
+                    session_options.add_session_config_entry(_WEIGHTS_FOLDER, str(model.path))
+                if rewrite is not None and isinstance(source, bytes):
+                    source = rewrite(source)
                 if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
                     raise ValueError("a function in it calls itself")
                 session = ort.InferenceSession(
@@ -181,15 +185,12 @@ class Session:
         check_active(self.providers, session.get_providers())
         return session, weights
 
-    def _edited(
-        self, model: ModelDir, options: RuntimeOptions, session_options: Any, *, plain: bool
-    ) -> bytes:
-        """Return the graph as onnxruntime gets it; with our kernels if any, unless ``plain``."""
-        graph = model.graph_path.read_bytes()
+    def _with_kernels(self, graph: bytes, cache: str, session_options: Any) -> bytes:
+        """Return the graph as onnxruntime gets it, with our kernels where there are any."""
         kernels = library()
-        if kernels is None or plain:
+        if kernels is None:
             return edit_for_engine(graph)
-        edited = edit_for_kernels(graph, options.kv_cache or _cache_dtype(model))
+        edited = edit_for_kernels(graph, cache)
         self._blocks, self.batch_invariant = edited.cache, edited.batch_invariant
         if edited.uses_kernels:
             session_options.register_custom_ops_library(str(kernels.path))
