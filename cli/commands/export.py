@@ -6,10 +6,11 @@ import click
 
 from gpt2edge.cli.display.output import note, size
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.sources import SourceArguments
 
 
-@click.command()
+@command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(

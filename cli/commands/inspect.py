@@ -9,7 +9,9 @@ import click
 from gpt2edge.cli.display.output import note, print_facts, print_json, print_table, size
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.display.source import is_source, show_source
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import json_option
+from gpt2edge.cli.options.names import MODEL
 from gpt2edge.cli.options.sources import SourceArguments
 from gpt2edge.cli.preload import open_model
 from gpt2edge.errors import MissingExtraError, ModelDirError
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path), required=False)
+@command()
+@click.argument("model", type=MODEL, required=False)
 @json_option
 @SourceArguments.decorator()
 def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
@@ -37,8 +39,8 @@ def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
     and its size. The exit code is 1, with the reason, if it cannot be exported.
 
     With --json: path, task, variant, profile, source, recipe, config, parameters, bytes, files,
-    graph (null without onnx); of a checkpoint path, form, architecture, task, config, parameters,
-    bytes, stored_as, tokenizer, exports.
+    graph (null without onnx), kernels; of a checkpoint path, form, architecture, task, config,
+    parameters, bytes, stored_as, tokenizer, exports.
 
     \b
     Examples:
@@ -69,6 +71,8 @@ def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
 
 
 def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> dict[str, Any]:
+    from gpt2edge.native.library import facts as kernel_facts
+
     manifest = asdict(opened.manifest)
     records = manifest.pop("files").items()
     files = [
@@ -83,6 +87,7 @@ def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) ->
         "bytes": opened.nbytes,
         "files": files,
         "graph": asdict(graph) if graph else None,
+        "kernels": kernel_facts(),
     }
 
 
@@ -98,6 +103,7 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
         "shape": f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}",
         "context": f"{config.n_positions:,} tokens, vocabulary {config.vocab_size:,}",
         "activation": config.activation_function,
+        "kernels": _kernels(),
         "made with": ", ".join(f"{tool} {v}" for tool, v in manifest.tool_versions.items()),
     }
     print_facts(str(opened.path), facts)
@@ -122,6 +128,15 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
         click.echo()
         shapes = [(t.name, t.type, f"[{', '.join(map(str, t.shape))}]") for t in tensors]
         print_table([(title, "type", "shape"), *shapes])
+
+
+def _kernels() -> str:
+    """Say which variant of the kernels runs the model here, and why no better one."""
+    from gpt2edge.native.library import facts as kernel_facts
+
+    facts = kernel_facts()
+    reason = f" ({facts['reason']})" if facts["reason"] else ""
+    return f"{facts['variant'] or 'none: onnxruntime alone'}{reason}"
 
 
 def parameters(opened: "ModelDir", graph: GraphFacts | None = None) -> int:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from gpt2edge.cli.options.common import Decorator, bundled
+from gpt2edge.cli.help import Decorator
+from gpt2edge.cli.options.common import bundled
 
 if TYPE_CHECKING:
     from gpt2edge.export.options import SourceOptions

@@ -35,6 +35,8 @@ class Tokenizer:
     ) -> None:
         import tokenizers  # not needed by a model that is used by token ids
 
+        self.path = path
+
         try:
             with panics_as_errors():
                 self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
@@ -63,6 +65,9 @@ class Tokenizer:
         # "¡" may be an added token and, in the vocabulary, the last byte of "á": both have one id
         letters = {index: BYTE_OF.get(content, 0) for index, content in self._added.items()}
         self.continuations = {index: byte for index, byte in letters.items() if 0x80 <= byte < 0xC0}
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({str(self.path)!r}, vocab_size={self.vocab_size})"
 
     @property
     def is_byte_level(self) -> bool:
@@ -237,6 +242,9 @@ class StreamDecoder:
         self._tokenizer = tokenizer
         self._bytes_of = tokenizer._bytes if special else tokenizer.token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__.lstrip('_')}({self._tokenizer!r})"
 
     def __copy__(self) -> "StreamDecoder":
         """Return an independent decoder at the same point of the text."""
