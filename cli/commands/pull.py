@@ -26,9 +26,10 @@ def pull(name: str, revision: str | None, recipe: str | None) -> None:
 
     NAME is the model's name on the Hub, such as openai-community/gpt2. Every command and
     gpt2edge.load then accept it in place of a folder; if it has several variants, write NAME:int8.
-    Only safetensors and text files are fetched, into the Hub's own cache (HF_HOME), which other
-    tools share; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE apply. The model is stored in
-    GPT2EDGE_STORE, by default gpt2edge/models in the user's data folder; see "gpt2edge models".
+    Safetensors and text files are fetched, or pytorch_model.bin where there are no safetensors,
+    into the Hub's own cache (HF_HOME), which other tools share. Nothing in a file is run.
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE apply. The model is stored in GPT2EDGE_STORE, by
+    default gpt2edge/models in the user's data folder; see "gpt2edge models".
 
     Needs the hub and export extras: pip install 'gpt2edge[hub,export]'
 

@@ -87,6 +87,10 @@ class Session:
         """Read the shapes of logits and cache from the graph, and compare them with ``config``."""
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
         self.n_logits: int = outputs[names.LOGITS][-1]
+        shown = (name for name in (names.HIDDEN_STATES, *names.HEAD_INPUTS) if name in outputs)
+        self.hidden_output: str | None = next(shown, None)
+        """The output with the hidden states that the head reads, float32 with the rows of the
+        logits; None in a graph that neither ``graph_edits`` nor its export gave one."""
         if task == "text-generation" and self.n_logits != config.vocab_size:
             raise ValueError(f"{self.n_logits} logits for a vocab_size of {config.vocab_size}")
         keys = [tensor for tensor in self._session.get_inputs() if names.is_past_key(tensor.name)]
@@ -97,10 +101,11 @@ class Session:
         _, n_head, _, head_dim = keys[0].shape
         padded = -(-config.head_dim // 8) * 8  # GroupQueryAttention needs a multiple of 8
         if (n_head, head_dim) not in (
-            (config.n_head, width) for width in (config.head_dim, padded)
+            (config.n_kv_head, width) for width in (config.head_dim, padded)
         ):
             raise ValueError(
-                f"a cache of {n_head} x {head_dim} for heads of {config.n_head} x {config.head_dim}"
+                f"a cache of {n_head} x {head_dim} for heads of "
+                f"{config.n_kv_head} x {config.head_dim}"
             )
         self.cache_layout = CacheLayout(
             n_layer=len(keys),

@@ -85,4 +85,4 @@ def _present(snapshot: "Snapshot", variant: str) -> ModelDir | None:
         model = ModelDir.open(stored_path(snapshot.name, variant))
     except ModelDirError:
         return None
-    return model if model.manifest.source == snapshot.origin else None
+    return model if model.manifest.source.startswith(snapshot.origin) else None
