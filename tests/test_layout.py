@@ -101,7 +101,17 @@ WITHOUT_ONNX: Final = {"names.py", "protobuf.py"}
 
 
 FLOORS: Final = (
-    ("arrays", "context_window", "results", "options", "bundled", "system", "cache", "sampling"),
+    (
+        "arrays",
+        "context_window",
+        "pooling",
+        "results",
+        "options",
+        "bundled",
+        "system",
+        "cache",
+        "sampling",
+    ),
     ("text", "ort"),
     ("arguments", "decoding"),
     ("speculative",),

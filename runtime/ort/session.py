@@ -212,6 +212,7 @@ class Binding:
         self._lifetime = lifetime
         self._binding = session.io_binding()
         self._alive: dict[str, Any] = {}
+        self._options: Any = None
 
     def input(self, name: str, array: NDArray[Any]) -> None:
         """Bind a contiguous array that the graph reads at each run."""
@@ -222,6 +223,17 @@ class Binding:
         """Bind a contiguous array that the graph writes at each run."""
         self._alive[name] = value = ort.OrtValue.ortvalue_from_numpy(array)
         self._binding.bind_ortvalue_output(name, value)
+
+    def allocated(self, name: str) -> None:
+        """Bind an output that onnxruntime allocates, and run no node that no output needs."""
+        self._binding.bind_output(name)
+        self._options = ort.RunOptions()
+        self._options.only_execute_path_to_fetches = True
+
+    def last_output(self) -> NDArray[Any]:
+        """Return the output that was bound last, as of the last run."""
+        array: NDArray[Any] = self._binding.get_outputs()[-1].numpy()
+        return array
 
     def in_place(self, past: str, present: str, array: NDArray[Any]) -> None:
         """Bind one array as both past and present cache of the graph."""
@@ -235,12 +247,12 @@ class Binding:
         Raises ModelDirError where the graph rejects them, because it does not match config.json.
         """
         self._lifetime.check()
-        _run(self._session, self._binding)
+        _run(self._session, self._binding, self._options)
 
 
-def _run(session: Any, binding: Any) -> None:
+def _run(session: Any, binding: Any, options: Any = None) -> None:
     try:
-        session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding, options)
     except Exception as error:  # onnxruntime's own exceptions share no public base class
         raise ModelDirError(f"onnxruntime cannot run the model: {error}") from error
 
