@@ -89,7 +89,7 @@ def shown(command: str, typed: list[str], home: Path) -> tuple[str, int]:
     return "\n".join(line.rstrip() for line in lines).strip(), os.waitstatus_to_exitcode(status)
 
 
-TERMINAL: Final = list(steps((HERE / "terminal.txt").read_text(encoding="utf-8")))
+TERMINAL: Final = list(steps((HERE / "terminal.session").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_a_screen_of_another_structure_is_no_match() -> None:
 @pytest.mark.slow
 def test_inside_a_program(tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    command = [PYTHON, "-m", "doctest", "-o", "ELLIPSIS", str(HERE / "embedding.txt")]
+    command = [PYTHON, "-m", "doctest", "-o", "ELLIPSIS", str(HERE / "embedding.doctest")]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
