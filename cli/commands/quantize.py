@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt2edge.cli.commands.compare import context_option, measure, models_of, print_report, report
+from gpt2edge.cli.display.comparison import measure, models_of, print_report, report
 from gpt2edge.cli.display.output import aligned, named, note, print_json, size
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.help import Decorator, command
 from gpt2edge.cli.options.common import bundled, json_option, read_file
+from gpt2edge.cli.options.measuring import context_option
 from gpt2edge.cli.options.names import MODEL, RECIPE
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def test_commands_and_options() -> None:
         ["generate", "--draft-model"],
         ["inspect"],
         ["bench"],
-        ["compare"],
+        ["evaluate"],
         ["quantize"],
         ["models", "rm"],
     ],
