@@ -10,7 +10,8 @@ from gpt2edge.errors import UnsupportedError
 from gpt2edge.graph import names
 from gpt2edge.runtime.cache.kv_cache import KVCache
 from gpt2edge.runtime.decoding.cache_inputs import inputs_of
-from gpt2edge.runtime.ort.session import Binding, Session
+from gpt2edge.runtime.ort.binding import Binding
+from gpt2edge.runtime.ort.session import Session
 
 _TILE: Final = 16
 """Kernels process tokens in tiles of this or a multiple, and round a single token that is left over
