@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 SECTIONS: Final = {
-    "Write": ("generate", "branch", "solve", "batch"),
+    "Write": ("generate", "play", "branch", "solve", "batch"),
     "Models": ("pull", "models", "export", "quantize", "inspect"),
     "Measure": ("evaluate", "perplexity", "score", "bench", "tokenize"),
     "See inside": ("look", "neurons", "lens", "glitch", "detect", "choose", "probe"),

@@ -17,6 +17,7 @@ from gpt2edge._checks import (
     check_bool,
     check_callable,
     check_int,
+    check_one_of,
     check_optional,
     check_path,
 )
@@ -36,6 +37,7 @@ from gpt2edge.runtime.decoding.stream import Stream
 from gpt2edge.runtime.options import RuntimeArguments, RuntimeOptions
 from gpt2edge.runtime.ort.background_load import BackgroundLoad
 from gpt2edge.runtime.ort.session import ONNXRUNTIME
+from gpt2edge.runtime.pooling import POOLINGS, Pooling, pooled
 from gpt2edge.runtime.results import Completion, Perplexity, Score
 from gpt2edge.runtime.system.cpu import warn_of_saturation
 
@@ -274,6 +276,22 @@ class Engine:
         token_ids = self._builder.encode(prompt, ends=True)
         decoder = self.decoder(rows=1, max_length=len(token_ids))
         return np.concatenate(list(decoder.prefill_all(0, token_ids)))
+
+    def embed(
+        self, prompt: Prompt, *, pooling: Pooling = "mean", normalize: bool = True
+    ) -> NDArray[np.float32]:
+        """Return an embedding [n_embd] of a text: its pooled hidden states, as the head reads them.
+
+        ``pooling`` is their mean, or the last token's. With ``normalize`` the vector has length 1,
+        so that a product of two is their cosine. Raises UnsupportedError for a model of profile
+        portable.
+        """
+        check_one_of("pooling", pooling, POOLINGS)
+        check_bool("normalize", normalize)
+        token_ids = self._builder.encode(prompt, ends=True)
+        decoder = self.decoder(rows=1, max_length=len(token_ids))
+        states = np.concatenate(list(decoder.hidden_states(0, token_ids)))  # [tokens, n_embd]
+        return pooled(states, pooling, normalize=normalize)
 
     def inside(self) -> "Inside":
         """Return the values inside the model, to read and to change; the same at every call.

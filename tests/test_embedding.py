@@ -7,10 +7,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import pytest
 
 import gpt2edge
 from gpt2edge import Engine, ModelDir, Overflow, RuntimeOptions, SamplingParams, errors, store
+from gpt2edge.export import export_checkpoint
+from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.verify.reference import forward
+from gpt2edge.quant import quantize
+from gpt2edge.quant.recipes import RECIPES
 from gpt2edge.runtime.options import RuntimeArguments
 from tests.conftest import ROOT
 from tests.test_faces import FACES
@@ -148,6 +154,40 @@ def test_everything_public_has_a_repr_of_its_own(engine: Engine) -> None:
     assert repr(decoder).startswith("Decoder(KVCache(rows=1, max_length=8, dtype=float32, nbytes=")
     made = [engine, engine.model, engine.tokenizer, engine.scheduler(rows=2), engine.defaults]
     assert all(len(repr(value)) < 300 and " at 0x" not in repr(value) for value in made)
+
+
+@pytest.mark.parametrize("recipe", [None, "int8", "int4"])
+def test_an_embedding_is_the_pooled_hidden_states_of_the_reference(
+    recipe: str | None, tiny_model: ModelDir, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """After ``ln_f``, computed by the numpy reference from the checkpoint."""
+    model = tiny_model
+    if recipe is not None:
+        model = quantize(tiny_model, tmp_path / "q", recipe=RECIPES[recipe])
+    with gpt2edge.load(model.path, prefill_chunk=20) as loaded:
+        text = "The quick brown fox jumps over the lazy dog. " * 2
+        checkpoint = Checkpoint.open(tiny_checkpoint)
+        states, _ = forward(checkpoint.config, checkpoint.tensor, loaded.encode(text))
+        within = 1e-5 if recipe is None else 0.05 if recipe == "int8" else 0.25
+        wanted: tuple[tuple[gpt2edge.Pooling, Any], ...]
+        wanted = (("mean", states.mean(axis=0)), ("last", states[-1]))
+        for pooling, want in wanted:
+            raw = loaded.embed(text, pooling=pooling, normalize=False)
+            assert raw.dtype == np.float32
+            assert np.linalg.norm(raw - want) < within * np.linalg.norm(want)
+            unit = loaded.embed(text, pooling=pooling)
+            assert np.allclose(unit, raw / np.linalg.norm(raw), atol=1e-6)
+        with pytest.raises(ValueError, match="pooling is 'max'; it must be one of mean, last"):
+            loaded.embed(text, pooling="max")  # type: ignore[arg-type]
+        before = loaded.generate(text, max_new_tokens=4).token_ids
+        loaded.embed(text)
+        assert loaded.generate(text, max_new_tokens=4).token_ids == before
+
+
+def test_embeddings_of_a_portable_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    model = export_checkpoint(tiny_checkpoint, tmp_path / "portable", profile="portable")
+    with pytest.raises(errors.UnsupportedError, match="profile cpu"):
+        gpt2edge.load(model.path).embed("hello")
 
 
 def test_a_stream_is_cancelled_at_the_end_of_its_block(engine: Engine) -> None:

@@ -52,7 +52,7 @@ OUTSIDE: Final = {"tests", "benchmarks", "training", "examples", "scripts", "tas
 LONGEST_FUNCTION: Final = 60
 LONGEST_FILE: Final = 400
 LONGEST_COMMAND: Final = 40
-LONGEST_ENGINE: Final = 250
+LONGEST_ENGINE: Final = 270
 
 FACADE: Final = {"__init__.py", "__main__.py", "_pull.py"}
 """The core's doors to the other rooms."""
@@ -114,7 +114,17 @@ WITHOUT_ONNX: Final = {"names.py", "nodes.py", "protobuf.py"}
 
 
 FLOORS: Final = (
-    ("arrays", "context_window", "results", "options", "bundled", "system", "cache", "sampling"),
+    (
+        "arrays",
+        "context_window",
+        "pooling",
+        "results",
+        "options",
+        "bundled",
+        "system",
+        "cache",
+        "sampling",
+    ),
     ("text", "ort"),
     ("arguments", "decoding"),
     ("speculative",),
@@ -181,7 +191,7 @@ def test_the_runtime_shares_only_modules_without_onnx(room: str, path: Path) -> 
 
 @every_module
 def test_only_the_session_knows_onnxruntime(room: str, path: Path) -> None:
-    if room == "runtime" and path.name != "session.py":
+    if room == "runtime" and path.name not in ("session.py", "binding.py"):
         assert not any(name.startswith(DOOR) for name in _imports(path))
 
 

@@ -184,7 +184,8 @@ def _usual(
 
     cause = next((name for name in ONLY_TO_SAMPLE if name in given), None)
     reason = f"implied by {_option(cause)}" if cause else sample
-    if not reason or not _is_silent(engine) or {"temperature", "num_beams"} & given.keys():
+    chosen = "temperature" in given or given.get("num_beams", 1) > 1
+    if not reason or chosen or not _is_silent(engine):
         return {}, ""
     usual = _USUAL if beams else _IN_A_SEARCH
     return {name: value for name, value in usual.items() if name not in given}, reason

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gpt2edge.graph import names
 from gpt2edge.runtime.cache.kv_cache import ContiguousCache, KVCache
 from gpt2edge.runtime.cache.paged_cache import PagedCache
-from gpt2edge.runtime.ort.session import Binding
+from gpt2edge.runtime.ort.binding import Binding
 
 
 class CacheInputs(Protocol):

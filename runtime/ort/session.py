@@ -18,6 +18,7 @@ from gpt2edge.runtime.cache.buffer_pool import BufferPool
 from gpt2edge.runtime.cache.kv_cache import CacheLayout, ContiguousCache, KVCache
 from gpt2edge.runtime.cache.paged_cache import BlockPools
 from gpt2edge.runtime.options import RuntimeOptions
+from gpt2edge.runtime.ort.binding import Binding, run_bound
 from gpt2edge.runtime.ort.graph_edits import calls_itself, edit_for_engine, edit_for_kernels
 from gpt2edge.runtime.ort.graph_file import read_graph
 from gpt2edge.runtime.ort.library import ort
@@ -245,7 +246,7 @@ class Session:
         binding.bind_output(names.LOGITS)
         for _, name in cache:
             binding.bind_output(name, *self._memory)
-        _run(session, binding)
+        run_bound(session, binding)
         logits, *presents = binding.get_outputs()
         found: NDArray[np.float32] = logits.numpy()
         return found, presents
@@ -274,7 +275,7 @@ class Session:
             alive.append(ort.OrtValue.ortvalue_from_numpy(array))
             binding.bind_ortvalue_input(past, alive[-1])
             binding.bind_ortvalue_output(present, alive[-1])
-        _run(session, binding)
+        run_bound(session, binding)
         return [value.numpy() for value in binding.get_outputs()[: len(outputs)]]
 
     def place(self, array: NDArray[Any]) -> Any:
@@ -292,48 +293,6 @@ class PartSession(Session):
 
     def _read_signature(self, model: ModelDir) -> None:
         pass
-
-
-class Binding:
-    """Arrays bound to the graph's inputs and outputs by address, without copies."""
-
-    def __init__(self, session: Any, weights: MappedWeights | None, lifetime: SessionGuard) -> None:
-        self._session = session
-        self._weights = weights  # the mapping must outlive the session that reads it
-        self._lifetime = lifetime
-        self._binding = session.io_binding()
-        self._alive: dict[str, Any] = {}
-
-    def input(self, name: str, array: NDArray[Any]) -> None:
-        """Bind a contiguous array that the graph reads at each run."""
-        self._alive[name] = value = ort.OrtValue.ortvalue_from_numpy(array)
-        self._binding.bind_ortvalue_input(name, value)
-
-    def output(self, name: str, array: NDArray[Any]) -> None:
-        """Bind a contiguous array that the graph writes at each run."""
-        self._alive[name] = value = ort.OrtValue.ortvalue_from_numpy(array)
-        self._binding.bind_ortvalue_output(name, value)
-
-    def in_place(self, past: str, present: str, array: NDArray[Any]) -> None:
-        """Bind one array as both past and present cache of the graph."""
-        self._alive[past] = value = ort.OrtValue.ortvalue_from_numpy(array)
-        self._binding.bind_ortvalue_input(past, value)
-        self._binding.bind_ortvalue_output(present, value)
-
-    def run(self) -> None:
-        """Run one forward call on the present contents of the bound arrays.
-
-        Raises ModelDirError where the graph rejects them, because it does not match config.json.
-        """
-        self._lifetime.check()
-        _run(self._session, self._binding)
-
-
-def _run(session: Any, binding: Any) -> None:
-    try:
-        session.run_with_iobinding(binding)
-    except Exception as error:  # onnxruntime's own exceptions share no public base class
-        raise ModelDirError(f"onnxruntime cannot run the model: {error}") from error
 
 
 def require_int8_cache() -> None:

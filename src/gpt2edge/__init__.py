@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RuntimeArguments,
         RuntimeOptions,
     )
+    from gpt2edge.runtime.pooling import Pooling
     from gpt2edge.runtime.results import (
         Chunk,
         Completion,
@@ -58,6 +59,7 @@ __all__ = [
     "ModelDir",
     "Overflow",
     "Perplexity",
+    "Pooling",
     "Prompt",
     "PromptLookup",
     "Provider",
@@ -99,6 +101,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "ModelDir": "gpt2edge.model_dir",
             "Overflow": "gpt2edge.runtime.context_window",
             "Perplexity": "gpt2edge.runtime.results",
+            "Pooling": "gpt2edge.runtime.pooling",
             "Prompt": "gpt2edge.runtime.decoding.request",
             "PromptLookup": "gpt2edge.runtime.options",
             "Provider": "gpt2edge.runtime.options",
