@@ -32,7 +32,7 @@ def export(source: Path, out: Path, profile: str, via: str | None, overwrite: bo
     index), and a tokenizer where there is one. The graph is built from these, without torch, and
     its logits are compared with a numpy reference before OUT appears: OUT is whole or absent.
 
-    Needs the export extra: pip install 'gpt2edge[export]'
+    Needs the extra export; gpt2edge doctor shows how to install it.
 
     \b
     Examples:
