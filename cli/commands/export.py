@@ -6,9 +6,10 @@ import click
 
 from gpt2edge.cli.display.output import note, size
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import command
 
 
-@click.command()
+@command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(

@@ -8,7 +8,9 @@ import click
 
 from gpt2edge.cli.display.output import note, print_facts, print_json, print_table, size
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import json_option
+from gpt2edge.cli.options.names import MODEL
 from gpt2edge.cli.preload import open_model
 from gpt2edge.errors import MissingExtraError, ModelDirError
 from gpt2edge.graph.facts import GraphFacts, read_graph
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path), required=False)
+@command()
+@click.argument("model", type=MODEL, required=False)
 @json_option
 def inspect(model: Path | None, as_json: bool) -> None:
     """Show what MODEL holds, and check its files.

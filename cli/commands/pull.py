@@ -6,6 +6,8 @@ import click
 
 from gpt2edge.cli.display.output import note, size
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import command
+from gpt2edge.cli.options.names import RECIPE, STORED
 
 if TYPE_CHECKING:
     from gpt2edge._progress import Progress
@@ -15,18 +17,21 @@ if TYPE_CHECKING:
 FP32: Final = "fp32"
 
 
-@click.command()
-@click.argument("name")
+@command()
+@click.argument("name", type=STORED)
 @click.option(
     "--revision", metavar="REV", help="Fetch this branch, tag or commit.  [default: main]"
 )
 @click.option(
     "--recipe",
+    type=RECIPE,
     metavar="NAME",
     help="Quantize by a recipe of quantize, such as int4 or auto.  [default: keep float32]",
 )
 def pull(name: str, revision: str | None, recipe: str | None) -> None:
-    """Fetch the model NAME from the Hugging Face Hub, export it and store it.
+    """Fetch the model NAME from the Hugging Face Hub.
+
+    It is exported, quantized if a recipe is given, and stored.
 
     NAME is the model's name on the Hub, such as openai-community/gpt2. Every command and
     gpt2edge.load then accept it in place of a folder; if it has several variants, write NAME:int8.

@@ -23,6 +23,9 @@ from gpt2edge.runtime.text.tokenizer import Tokenizer
 MAX_SAMPLES: Final = 16_384
 """Maximum number of samples of one prompt in one call."""
 
+UNTIL_THE_END: Final = -1
+"""A token limit for a completion that only the model or the end of the context ends."""
+
 _DRAWS: Final = {
     "temperature": (0, 1),
     "top_k": (0, 1),
@@ -55,6 +58,11 @@ class Request:
     def is_finished(self) -> bool:
         """Return whether all completions have ended."""
         return all(generation.finish_reason is not None for generation in self.generations)
+
+    @property
+    def has_begun(self) -> bool:
+        """Return whether a completion has a token."""
+        return any(generation.token_ids for generation in self.generations)
 
     def cancel(self) -> None:
         """End the request after the current token; safe from any thread or signal handler."""
@@ -120,7 +128,7 @@ class RequestBuilder:
         overflow = self._overflow(resolved.overflow, prompt)
         prompt_ids, limit = overflow.fit(
             given_ids,
-            resolved.max_new_tokens,
+            None if resolved.max_new_tokens == UNTIL_THE_END else resolved.max_new_tokens,
             self._default_limit(len(given_ids), resolved.max_new_tokens),
             self.model.config.n_positions,
         )
@@ -150,7 +158,8 @@ class RequestBuilder:
         """
         self.model.require_language_model()
         if max_new_tokens is not None:
-            check_int("max_new_tokens", max_new_tokens, 1, 2**31)
+            least = UNTIL_THE_END if max_new_tokens == UNTIL_THE_END else 1
+            check_int("max_new_tokens", max_new_tokens, least, 2**31)
         if logprobs is not None:
             check_int("logprobs", logprobs, 0, self.model.config.vocab_size)
         skip = True if skip_special_tokens is None else skip_special_tokens
@@ -222,7 +231,9 @@ class RequestBuilder:
         return self.tokenizer.decode(checked, skip_special_tokens=skip_special_tokens)
 
     def _default_limit(self, prompt_length: int, max_new_tokens: int | None) -> int:
-        """Return the model's default limit of new tokens, for a call that gives none."""
+        """Return the limit of new tokens for a call that gives none, or ``UNTIL_THE_END``."""
+        if max_new_tokens == UNTIL_THE_END:
+            return 2**31
         longest = self.defaults.max_length
         if max_new_tokens is not None or longest is None:
             return self.defaults.max_new_tokens
