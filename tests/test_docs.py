@@ -15,7 +15,10 @@ from tests.conftest import ROOT
 from tests.test_faces import FACES
 
 DOCS = ROOT / "docs"
-PAGES = ["tutorial.md", "guides/terminal.md", "guides/embedding.md", "guides/research.md"]
+PAGES = [
+    *("tutorial.md", "raspberry-pi.md", "guides/terminal.md", "guides/embedding.md"),
+    *("guides/research.md", "guides/recipes.md"),
+]
 STEP = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SETUP = ("python -m venv ", ". .venv/", "pip install ")
 """Beginnings of commands that make an environment: the tests run in one."""
