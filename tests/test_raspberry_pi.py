@@ -34,7 +34,7 @@ def test_it_answers_a_line_with_a_line(
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
-            with socket.create_connection(server.server_address[:2]) as client:
+            with socket.create_connection(("127.0.0.1", server.server_address[1])) as client:
                 client.sendall(b"the king\n" + b"the king " * 300 + b"\n")
                 client.shutdown(socket.SHUT_WR)
                 answers = client.makefile("rb").read().decode().split("\n")
