@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 SECTIONS: Final = {
-    "Write": ("generate", "branch", "solve"),
+    "Write": ("generate", "play", "branch", "solve"),
     "Models": ("pull", "models", "export", "quantize", "inspect"),
     "Measure": ("evaluate", "bench", "perplexity", "score", "tokenize"),
     "This machine": ("doctor",),

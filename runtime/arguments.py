@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpt2edge.runtime.decoding.context_window import Overflow, Policy
+    from gpt2edge.runtime.context_window import Overflow, Policy
     from gpt2edge.runtime.sampling.params import SamplingParams
     from gpt2edge.runtime.sampling.processors import LogitsProcessor
     from gpt2edge.runtime.text.stopping import StopParams

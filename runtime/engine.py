@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import MODEL, check_callable, check_int, check_optional, check_path
+from gpt2edge._checks import (
+    MODEL,
+    check_bool,
+    check_callable,
+    check_int,
+    check_one_of,
+    check_optional,
+    check_path,
+)
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import GenerateArguments, check_names, shows_arguments
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.context_window import Overflow
 from gpt2edge.runtime.decoding.concat_decoder import decoder_over
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
@@ -28,6 +37,7 @@ from gpt2edge.runtime.decoding.stream import Stream
 from gpt2edge.runtime.options import RuntimeArguments, RuntimeOptions
 from gpt2edge.runtime.ort.background_load import BackgroundLoad
 from gpt2edge.runtime.ort.session import ONNXRUNTIME
+from gpt2edge.runtime.pooling import POOLINGS, Pooling, pooled
 from gpt2edge.runtime.results import Completion, Perplexity, Score
 from gpt2edge.runtime.system.cpu import warn_of_saturation
 
@@ -40,16 +50,34 @@ if TYPE_CHECKING:
 
 @shows_arguments(RuntimeArguments, asdict(RuntimeOptions()))
 def load(
-    model: str | os.PathLike[str] | None = None, **options: "Unpack[RuntimeArguments]"
+    model: str | os.PathLike[str] | None = None,
+    *,
+    pull: bool = False,
+    **options: "Unpack[RuntimeArguments]",
 ) -> "Engine":
-    """Load a model folder, or the bundled storyteller model where none is given.
+    """Load a model folder, a stored model by its name, or the bundled storyteller model.
 
-    ``RuntimeOptions`` describes the options. Raises ModelDirError where the folder is none of ours
-    or damaged, ProviderError where the device or a provider cannot be used, TypeError for an
-    unknown option, ValueError for a wrong value.
+    With ``pull``, a model that is not there is fetched from the Hugging Face Hub, exported and
+    stored, as by ``gpt2edge pull``; ``owner/name:recipe`` quantizes it. ``RuntimeOptions``
+    describes the options. Raises ModelNotFoundError or another ModelDirError, HubError where the
+    model cannot be fetched, ProviderError where the device or a provider cannot be used, TypeError
+    for an unknown option, ValueError for a wrong value.
     """
     check_names("load", options, RuntimeArguments)
+    check_bool("pull", pull)
+    if pull and model is not None:
+        check_path("model", model, MODEL)
+        model = _fetched(Path(model)) or model
     return Engine(BUNDLED_MODEL if model is None else model, RuntimeOptions(**options))
+
+
+def _fetched(model: Path) -> Path | None:
+    """Return the folder of a model fetched from the Hub; None if it is on disk or stored."""
+    from gpt2edge import pull  # through the face: it exports and quantizes, and both use engines
+    from gpt2edge.store import to_fetch
+
+    wanted = to_fetch(model.as_posix())
+    return None if wanted is None else pull(wanted[0], recipe=wanted[1]).path
 
 
 class Engine:
@@ -73,7 +101,10 @@ class Engine:
         with self.model.verified() if model.verifies else nullcontext():
             self._take_over(model)
         self.load_s = perf_counter() - model.started
-        self._builder = RequestBuilder(self.model, self.tokenizer, self.defaults, self.load_s)
+        overflow = Overflow.of(self.options.overflow)
+        self._builder = RequestBuilder(
+            self.model, self.tokenizer, self.defaults, self.load_s, overflow
+        )
 
     def _take_over(self, opening: BackgroundLoad) -> None:
         """Read the folder's other files while the session is made."""
@@ -241,6 +272,22 @@ class Engine:
         token_ids = self._builder.encode(prompt, ends=True)
         decoder = self.decoder(rows=1, max_length=len(token_ids))
         return np.concatenate(list(decoder.prefill_all(0, token_ids)))
+
+    def embed(
+        self, prompt: Prompt, *, pooling: Pooling = "mean", normalize: bool = True
+    ) -> NDArray[np.float32]:
+        """Return an embedding [n_embd] of a text: its pooled hidden states, as the head reads them.
+
+        ``pooling`` is their mean, or the last token's. With ``normalize`` the vector has length 1,
+        so that a product of two is their cosine. Raises UnsupportedError for a model of profile
+        portable.
+        """
+        check_one_of("pooling", pooling, POOLINGS)
+        check_bool("normalize", normalize)
+        token_ids = self._builder.encode(prompt, ends=True)
+        decoder = self.decoder(rows=1, max_length=len(token_ids))
+        states = np.concatenate(list(decoder.hidden_states(0, token_ids)))  # [tokens, n_embd]
+        return pooled(states, pooling, normalize=normalize)
 
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of a prompt; an empty one becomes the begin-of-text token.

@@ -1,9 +1,7 @@
 """``gpt2edge generate``."""
 
-import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +10,7 @@ import click
 
 from gpt2edge.cli.display.completion import CompletionView, Printer
 from gpt2edge.cli.display.completion_report import explain, report
+from gpt2edge.cli.display.interrupts import cancelled_by_interrupt
 from gpt2edge.cli.display.output import counted, note, print_json
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.help import BASIC, OUTPUT, command, section
@@ -131,7 +130,7 @@ def generate(
     engine = shortcuts.load(target)
     settings = resolve(sampling, ending, engine, extent, sample=view.reason_to_sample)
     stream = _started(engine, prompts, settings, view)
-    with _cancelled_by_interrupt(stream):
+    with cancelled_by_interrupt(stream):
         view.announce(settings)
         if view.prompts is None and view.n == 1:
             completions = _show_single(engine, prompts[0], stream, view, settings)
@@ -255,21 +254,3 @@ def _awaited(stream: "Stream[Any]", most: int | None = None) -> "Sequence[Chunk]
             progress(f"writing, {count:,} tokens so far", 0, 0)
             last.append(chunk)
         return last
-
-
-@contextmanager
-def _cancelled_by_interrupt(stream: "Stream[Any]") -> Iterator[None]:
-    """Cancel the stream at the first Ctrl-C, end the process at the second."""
-
-    def cancel(*_: Any) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        stream.cancel()
-
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # ignored under nohup, or not ours to take
-        return
-    signal.signal(signal.SIGINT, cancel)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -151,8 +151,8 @@ END_OPTIONS: Final = (
         type=int,
         metavar="N",
         common=True,
-        help="At most N new tokens; -1: until the text or the context ends.  [default: the model's, "
-        "else 128]",
+        help="At most N new tokens; -1: until the text or the context ends.  [default: the "
+        "model's, else 128]",
     ),
     _basic(
         "--min-new-tokens",

@@ -9,7 +9,7 @@ from gpt2edge.cli.options.common import checked, parse_ids
 from gpt2edge.cli.options.sampling import EndFlags, ExtentFlags, SamplingFlags
 
 if TYPE_CHECKING:
-    from gpt2edge.runtime.decoding.context_window import Overflow
+    from gpt2edge.runtime.context_window import Overflow
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.sampling.params import SamplingParams
     from gpt2edge.runtime.text.stopping import StopParams
@@ -60,7 +60,7 @@ def resolve(
     A command without beams and overflow gives no ``extent``. ``sample`` is the reason to sample
     where neither the flags nor the model say how to decode.
     """
-    from gpt2edge.runtime.decoding.context_window import Overflow
+    from gpt2edge.runtime.context_window import Overflow
 
     read = partial(checked, escape=ending.escape)
     given = _given(sampling, extent, engine, read)
@@ -184,7 +184,8 @@ def _usual(
 
     cause = next((name for name in ONLY_TO_SAMPLE if name in given), None)
     reason = f"implied by {_option(cause)}" if cause else sample
-    if not reason or not _is_silent(engine) or {"temperature", "num_beams"} & given.keys():
+    chosen = "temperature" in given or given.get("num_beams", 1) > 1
+    if not reason or chosen or not _is_silent(engine):
         return {}, ""
     usual = _USUAL if beams else _IN_A_SEARCH
     return {name: value for name, value in usual.items() if name not in given}, reason

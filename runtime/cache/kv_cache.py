@@ -56,6 +56,12 @@ class KVCache:
         )
         self.lengths: NDArray[np.int64] = np.zeros(rows, np.int64)
 
+    def __repr__(self) -> str:
+        return (
+            f"KVCache(rows={self.rows}, max_length={self.max_length}, "
+            f"dtype={self.layout.dtype.name}, nbytes={self.data.nbytes})"
+        )
+
     @property
     def rows(self) -> int:
         """Number of sequences."""

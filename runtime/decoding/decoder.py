@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.errors import UnsupportedError
 from gpt2edge.graph import names
 from gpt2edge.runtime.cache.kv_cache import KVCache
 from gpt2edge.runtime.ort.session import Binding, Session
@@ -87,6 +88,9 @@ class Decoder:
         self._logits_to_keep = np.zeros((rows, 1), np.int64)
         self._logits = np.zeros((rows, 1, session.n_logits), np.float32)
 
+    def __repr__(self) -> str:
+        return f"Decoder({self.cache!r})"
+
     def decode(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """Append ``token_ids[i]`` to row ``i`` and return logits [len(token_ids), n_logits].
 
@@ -135,6 +139,20 @@ class Decoder:
         for chunk in self._chunks(row, token_ids):
             yield self._forward(row, chunk, np.arange(len(chunk)))
 
+    def hidden_states(self, row: int, token_ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Append ``token_ids`` to ``row``; yield what the head reads, [tokens, width], by chunk.
+
+        Raises UnsupportedError where the graph does not show it.
+        """
+        name = self._session.hidden_output
+        if name is None or not self._session.in_place:
+            raise UnsupportedError(
+                "this graph shows no hidden states: export the model with the profile cpu"
+            )
+        for chunk in self._chunks(row, token_ids):
+            found: NDArray[np.float32] = self._shown_by(name, row, chunk)
+            yield found.reshape(len(chunk), -1)  # [1, tokens, width] or [tokens, width]
+
     def _chunks(self, row: int, token_ids: Sequence[int]) -> Iterator[NDArray[np.int64]]:
         if not len(token_ids):
             raise ValueError("no tokens to prefill; there must be at least one")
@@ -162,6 +180,19 @@ class Decoder:
         binding.output(names.LOGITS, logits)
         self._run(binding, row, 1, len(ids))
         return logits.reshape(len(kept), -1)
+
+    def _shown_by(self, name: str, row: int, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Run the graph on a chunk of ``row`` without its head; return its output ``name``."""
+        binding = self._bind_cache(row, 1)  # its own: the output stays bound
+        start = self.cache.lengths[row]
+        self.cache.advance(row, 1, len(ids))
+        kept = np.arange(len(ids))
+        binding.input(names.INPUT_IDS, ids[None])  # [1, tokens]
+        binding.input(names.POSITION_IDS, np.arange(start, start + len(ids))[None])  # [1, tokens]
+        binding.input(names.LOGITS_TO_KEEP, kept[None])  # [1, tokens]
+        binding.allocated(name)
+        self._run(binding, row, 1, len(ids))
+        return binding.last_output()
 
     def _run(self, binding: Binding, first: int, count: int, tokens: int) -> None:
         """Run the graph; where that fails, remove the ``tokens`` just added to the rows."""

@@ -1,16 +1,16 @@
 """Request and RequestBuilder: turn a call's arguments into generations that are ready to decode."""
 
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from gpt2edge._checks import argument_error, check_bool, check_int, check_list, check_optional
-from gpt2edge.errors import Argument, ArgumentError
+from gpt2edge.errors import Argument, ArgumentError, UnsupportedError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import GenerateArguments, check_names
-from gpt2edge.runtime.decoding.context_window import Overflow, Policy
+from gpt2edge.runtime.context_window import Overflow, Policy
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.decoding.generation import Generation, ResolvedArguments
 from gpt2edge.runtime.results import Completion
@@ -103,6 +103,7 @@ class RequestBuilder:
     tokenizer: Tokenizer | None
     defaults: GenerationDefaults
     load_s: float
+    overflow: Overflow = field(default_factory=Overflow)
 
     def build(
         self, method: str, prompts: Sequence[Prompt], n: int, arguments: Mapping[str, Any]
@@ -171,7 +172,7 @@ class RequestBuilder:
             sampling, _ = merge_sampling(sampling, given)
         stop = self._with_special_tokens(StopParams.of(stop, self.defaults.stop))
         self._check_ids([*sampling.named_ids(), *stop.token_ids])
-        overflow = Overflow() if overflow is None else Overflow.of(overflow)
+        overflow = self.overflow if overflow is None else Overflow.of(overflow)
         _check_beams(sampling, overflow)
         return ResolvedArguments(
             max_new_tokens=max_new_tokens,
@@ -221,10 +222,10 @@ class RequestBuilder:
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Return the text of token ids.
 
-        Raises ValueError without a tokenizer, or for an id outside the vocabulary.
+        Raises UnsupportedError without a tokenizer, ValueError for an id outside the vocabulary.
         """
         if self.tokenizer is None:
-            raise ValueError("this model has no tokenizer; it has token ids only")
+            raise UnsupportedError("this model has no tokenizer; it has token ids only")
         check_bool("skip_special_tokens", skip_special_tokens)
         checked = _whole_ids(token_ids, "token_ids", "a list of token ids")
         self._check_ids(checked)
@@ -257,7 +258,7 @@ class RequestBuilder:
         """Return the token ids of ``prompt`` without the template's; the list may be empty."""
         if isinstance(prompt, str):
             if self.tokenizer is None:
-                raise ValueError("this model has no tokenizer; give the prompt as token ids")
+                raise UnsupportedError("this model has no tokenizer; give the prompt as token ids")
             token_ids = self.tokenizer.encode(prompt)
         else:
             token_ids = _whole_ids(prompt, name)

@@ -73,6 +73,12 @@ class Scheduler:
         self._slides = False
         """Whether a sequence that was added may fill its row and slide."""
 
+    def __repr__(self) -> str:
+        return (
+            f"Scheduler(rows={self.decoder.cache.rows}, in_use={len(self._rows)}, "
+            f"waiting={len(self._waiting)})"
+        )
+
     @property
     def is_busy(self) -> bool:
         """Return whether any sequence is decoding, being prefilled, or waiting."""

@@ -11,6 +11,9 @@ their results become inputs:
 This saves nine operators of 5 to 10 us each per step; the weights evict the operators' code from
 the processor's caches between steps.
 
+What the head reads becomes a further output, for embeddings: an output that no one binds costs
+nothing.
+
 The output projection is moved to the front. onnxruntime packs weights node by node in the order of
 the graph, each on one core. With the largest weight at the end, one core would pack it while the
 others are idle. onnxruntime sorts the nodes before it runs them; only the graph in a file must be
@@ -25,12 +28,12 @@ from gpt2edge.graph.protobuf import Field, field, fields, number
 
 # numbers of fields in onnx.proto
 _GRAPH: Final = 7  # of ModelProto
-_NODE, _GRAPH_INPUT = 1, 11  # of GraphProto
+_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 11, 12  # of GraphProto
 _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7  # of NodeProto
 _ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 1, 6, 11  # of AttributeProto
 _FUNCTION: Final = 25  # of ModelProto
 _FUNCTION_NAME, _FUNCTION_NODE, _FUNCTION_DOMAIN = 1, 7, 10  # of FunctionProto
-_INT32: Final = 6
+_FLOAT, _INT32 = 1, 6  # of TensorProto.DataType
 
 _HEAD: Final = names.LM_HEAD.encode()
 _MASK: Final = names.ATTENTION_MASK.encode()
@@ -47,7 +50,7 @@ def edit_for_engine(model: bytes) -> bytes:
         parts = list(fields(model))
         ((index, graph),) = [pair for pair in enumerate(parts) if pair[1].number == _GRAPH]
         inner = list(fields(graph.content))
-        inner = _head_first(_always_choosing(_taking_lengths(inner)))
+        inner = _head_first(_showing_hidden(_always_choosing(_taking_lengths(inner))))
     except ValueError:
         return model
     encoded = [part.whole for part in parts]
@@ -158,6 +161,20 @@ def _choosing(asking: Field) -> list[Field]:
         ),
     )
     return [*before, *fields(renamed)]
+
+
+def _showing_hidden(graph: list[Field]) -> list[Field]:
+    """Declare what the head reads as an output, unless there is one of hidden states."""
+    outputs = [part for part in graph if part.number == _GRAPH_OUTPUT]
+    if any(names.HIDDEN_STATES.encode() in part.strings(1) for part in outputs):
+        return graph
+    nodes = [part for part in graph if part.number == _NODE]
+    for name in names.HEAD_INPUTS:
+        output = field(_OUTPUT, name.encode())
+        if any(output in part.content and name.encode() in part.strings(_OUTPUT) for part in nodes):
+            kind = field(2, field(1, number(1, _FLOAT)))
+            return [*graph, *fields(field(_GRAPH_OUTPUT, field(1, name.encode()), kind))]
+    return graph
 
 
 def _head_first(graph: list[Field]) -> list[Field]:

@@ -87,6 +87,10 @@ class Session:
         """Read the shapes of logits and cache from the graph, and compare them with ``config``."""
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
         self.n_logits: int = outputs[names.LOGITS][-1]
+        shown = (name for name in (names.HIDDEN_STATES, *names.HEAD_INPUTS) if name in outputs)
+        self.hidden_output: str | None = next(shown, None)
+        """The output with the hidden states that the head reads, float32 with the rows of the
+        logits; None in a graph that neither ``graph_edits`` nor its export gave one."""
         if task == "text-generation" and self.n_logits != config.vocab_size:
             raise ValueError(f"{self.n_logits} logits for a vocab_size of {config.vocab_size}")
         keys = [tensor for tensor in self._session.get_inputs() if names.is_past_key(tensor.name)]
@@ -97,10 +101,11 @@ class Session:
         _, n_head, _, head_dim = keys[0].shape
         padded = -(-config.head_dim // 8) * 8  # GroupQueryAttention needs a multiple of 8
         if (n_head, head_dim) not in (
-            (config.n_head, width) for width in (config.head_dim, padded)
+            (config.n_kv_head, width) for width in (config.head_dim, padded)
         ):
             raise ValueError(
-                f"a cache of {n_head} x {head_dim} for heads of {config.n_head} x {config.head_dim}"
+                f"a cache of {n_head} x {head_dim} for heads of "
+                f"{config.n_kv_head} x {config.head_dim}"
             )
         self.cache_layout = CacheLayout(
             n_layer=len(keys),
@@ -207,6 +212,7 @@ class Binding:
         self._lifetime = lifetime
         self._binding = session.io_binding()
         self._alive: dict[str, Any] = {}
+        self._options: Any = None
 
     def input(self, name: str, array: NDArray[Any]) -> None:
         """Bind a contiguous array that the graph reads at each run."""
@@ -217,6 +223,17 @@ class Binding:
         """Bind a contiguous array that the graph writes at each run."""
         self._alive[name] = value = ort.OrtValue.ortvalue_from_numpy(array)
         self._binding.bind_ortvalue_output(name, value)
+
+    def allocated(self, name: str) -> None:
+        """Bind an output that onnxruntime allocates, and run no node that no output needs."""
+        self._binding.bind_output(name)
+        self._options = ort.RunOptions()
+        self._options.only_execute_path_to_fetches = True
+
+    def last_output(self) -> NDArray[Any]:
+        """Return the output that was bound last, as of the last run."""
+        array: NDArray[Any] = self._binding.get_outputs()[-1].numpy()
+        return array
 
     def in_place(self, past: str, present: str, array: NDArray[Any]) -> None:
         """Bind one array as both past and present cache of the graph."""
@@ -230,12 +247,12 @@ class Binding:
         Raises ModelDirError where the graph rejects them, because it does not match config.json.
         """
         self._lifetime.check()
-        _run(self._session, self._binding)
+        _run(self._session, self._binding, self._options)
 
 
-def _run(session: Any, binding: Any) -> None:
+def _run(session: Any, binding: Any, options: Any = None) -> None:
     try:
-        session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding, options)
     except Exception as error:  # onnxruntime's own exceptions share no public base class
         raise ModelDirError(f"onnxruntime cannot run the model: {error}") from error
 

@@ -9,12 +9,13 @@ from gpt2edge._lazy import lazy_names
 
 if TYPE_CHECKING:
     from gpt2edge import errors
+    from gpt2edge._pull import pull
     from gpt2edge._version import __version__
     from gpt2edge.config import ModelConfig
     from gpt2edge.errors import Gpt2EdgeError
     from gpt2edge.model_dir import FileRecord, Manifest, ModelDir
     from gpt2edge.runtime.arguments import GenerateArguments, SamplingArguments
-    from gpt2edge.runtime.decoding.context_window import Overflow
+    from gpt2edge.runtime.context_window import Overflow
     from gpt2edge.runtime.decoding.request import Prompt, Request
     from gpt2edge.runtime.decoding.scheduler import Scheduler
     from gpt2edge.runtime.decoding.stream import Stream
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         RuntimeArguments,
         RuntimeOptions,
     )
+    from gpt2edge.runtime.pooling import Pooling
     from gpt2edge.runtime.results import (
         Chunk,
         Completion,
@@ -55,6 +57,7 @@ __all__ = [
     "ModelDir",
     "Overflow",
     "Perplexity",
+    "Pooling",
     "Prompt",
     "PromptLookup",
     "Provider",
@@ -72,6 +75,7 @@ __all__ = [
     "__version__",
     "errors",
     "load",
+    "pull",
 ]
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspelt name
@@ -91,8 +95,9 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Manifest": "gpt2edge.model_dir",
             "ModelConfig": "gpt2edge.config",
             "ModelDir": "gpt2edge.model_dir",
-            "Overflow": "gpt2edge.runtime.decoding.context_window",
+            "Overflow": "gpt2edge.runtime.context_window",
             "Perplexity": "gpt2edge.runtime.results",
+            "Pooling": "gpt2edge.runtime.pooling",
             "Prompt": "gpt2edge.runtime.decoding.request",
             "PromptLookup": "gpt2edge.runtime.options",
             "Provider": "gpt2edge.runtime.options",
@@ -110,5 +115,6 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "__version__": "gpt2edge._version",
             "errors": "gpt2edge.errors",
             "load": "gpt2edge.runtime.engine",
+            "pull": "gpt2edge._pull",
         },
     )

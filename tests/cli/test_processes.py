@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 
 from gpt2edge import ModelDir
-from gpt2edge.cli.commands.generate import _cancelled_by_interrupt
 from gpt2edge.cli.display.completion import CompletionView
+from gpt2edge.cli.display.interrupts import cancelled_by_interrupt
 from tests.cli.running import invoke, start
 
 HEAVY = ["numpy", "onnxruntime", "tokenizers", "onnx", "rich"]
@@ -178,7 +178,7 @@ def test_second_interrupt_takes_the_default_action() -> None:
             self.calls += 1
 
     stream = Cancelled()
-    with _cancelled_by_interrupt(stream):  # type: ignore[arg-type]
+    with cancelled_by_interrupt(stream):  # type: ignore[arg-type]
         os.kill(os.getpid(), signal.SIGINT)
         assert stream.calls == 1
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
@@ -187,7 +187,7 @@ def test_second_interrupt_takes_the_default_action() -> None:
 
 def test_ignored_interrupts_stay_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with _cancelled_by_interrupt(None):  # type: ignore[arg-type]
+    with cancelled_by_interrupt(None):  # type: ignore[arg-type]
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
