@@ -80,6 +80,18 @@ def test_python_reference_is_fresh() -> None:
     )
 
 
+@pytest.mark.usefixtures("checkout")
+def test_the_examples_of_the_python_reference_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the order in which their rooms use each other: the later use what the earlier made."""
+    order = ["gpt2edge", "gpt2edge_runtime_search", "gpt2edge_export", "gpt2edge_quant"]
+    order.append("gpt2edge_evaluate")
+    files = {path.stem: path for path in python_reference.EXAMPLES.glob("*.py")}
+    assert sorted(order) == sorted(files)
+    for name in order:
+        exec(compile(files[name].read_text(encoding="utf-8"), name, "exec"), {})
+        assert capsys.readouterr().out, name
+
+
 def test_every_public_name_is_in_the_python_reference() -> None:
     text = (DOCS / "python.md").read_text(encoding="utf-8")
     for face in FACES:
