@@ -6,12 +6,12 @@ so no tokenizer is timed. Every repetition has its own random prompts.
 """
 
 import math
+import os
 import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
 from time import perf_counter
 from typing import Final, TypeAlias
 
@@ -263,7 +263,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def benchmark(
-    models: Sequence[Path],
+    models: Sequence[str | os.PathLike[str]],
     tests: Sequence[BenchmarkTest],
     *,
     repetitions: int = 5,

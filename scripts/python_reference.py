@@ -23,8 +23,8 @@ _HEAD: Final = """# Python reference
 <!-- Made from signatures and docstrings by `make docs`; a test fails where it is stale. -->
 
 These names are public. Everything else may change without notice. Every error derives from
-[`gpt2edge.errors.Gpt2EdgeError`](#gpt2edgeerrors), and a wrong argument is a `ValueError`. The tests
-run every example.
+[`gpt2edge.errors.Gpt2EdgeError`](#gpt2edgeerrors), and a wrong argument is a `ValueError`.
+The tests run every example.
 """
 
 
