@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 SECTIONS: Final = {
-    "Write": ("generate", "play", "branch", "solve"),
+    "Write": ("generate", "play", "branch", "solve", "batch"),
     "Models": ("pull", "models", "export", "quantize", "inspect"),
     "Measure": ("evaluate", "bench", "perplexity", "score", "tokenize"),
+    "See inside": ("look", "detect"),
     "This machine": ("doctor",),
 }
 """The commands as the help lists them."""

@@ -44,6 +44,7 @@ from gpt2edge.runtime.system.cpu import warn_of_saturation
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from gpt2edge.inside.scope import Inside
     from gpt2edge.runtime.cache.prompt_cache import PromptCache
     from gpt2edge.runtime.speculative.speculation import Speculator
 
@@ -105,6 +106,7 @@ class Engine:
         self._builder = RequestBuilder(
             self.model, self.tokenizer, self.defaults, self.load_s, overflow
         )
+        self._inside: Inside | None = None
 
     def _take_over(self, opening: BackgroundLoad) -> None:
         """Read the folder's other files while the session is made."""
@@ -149,6 +151,8 @@ class Engine:
     def close(self) -> None:
         """Free the memory. Later calls, and streams that still run, raise Gpt2EdgeError."""
         self._session.close()
+        if self._inside is not None:
+            self._inside.close()
         self.prompt_cache = self._speculator = None
 
     @shows_arguments(GenerateArguments)
@@ -289,6 +293,18 @@ class Engine:
         states = np.concatenate(list(decoder.hidden_states(0, token_ids)))  # [tokens, n_embd]
         return pooled(states, pooling, normalize=normalize)
 
+    def inside(self) -> "Inside":
+        """Return the values inside the model, to read and to change; the same at every call.
+
+        Loaded on first use. Raises InsideError for a graph that gpt2edge did not write.
+        """
+        from gpt2edge.inside.scope import Inside
+
+        self._session.lifetime.check()
+        if self._inside is None:
+            self._inside = Inside(self.model, self.options, self._builder)
+        return self._inside
+
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of a prompt; an empty one becomes the begin-of-text token.
 
@@ -326,5 +342,5 @@ class Engine:
         At least 1.
         """
         check_int("max_length", max_length, 0, 2**63)
-        row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
+        row_bytes = self._session.cache_layout.row_bytes(max(1, max_length))
         return max(1, self.options.cache_bytes // row_bytes)

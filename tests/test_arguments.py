@@ -274,6 +274,39 @@ CALLEES: Final[Mapping[str, Callee]] = {
             "progress": (1, "a"),
         },
     ),
+    "inspect_source": Callee(
+        lambda _: export.inspect_source,
+        lambda world: {"source": world.checkpoint},
+        {"source": (None, *PATHS)},
+    ),
+    "batch": Callee(
+        lambda _: gpt2edge.batch,
+        lambda world: {
+            "source": world.checkpoint / "config.json",
+            "target": world.out,
+            "model": world.model.path,
+        },
+        {
+            "source": (None, *PATHS),
+            "target": (None, *PATHS),
+            "model": PATHS,
+            "task": TEXTS,
+            "n": (None, *WHOLE),
+            "rows": (None, *WHOLE),
+            "replicas": (None, *WHOLE),
+            "limit": WHOLE,
+            "result_field": TEXTS,
+        },
+    ),
+    "SourceOptions": record(
+        export.SourceOptions,
+        {
+            **dict.fromkeys(("tokenizer", "base"), PATHS),
+            "heads": WHOLE,
+            "activation": TEXTS[1:],
+            "lowercase": FLAGS[1:],
+        },
+    ),
     "named_recipe": record(quant.named_recipe, {"name": TEXTS}),
     "Calibration": record(
         quant.Calibration,
@@ -611,6 +644,8 @@ UNCHECKED: Final = {
     *("Chunk", "Completion", "Score", "Timing", "GREEDY", "__version__"),
     *("Perplexity", "TokenLogprob", "FinishReason", "Prompt", "Manifest", "FileRecord", "errors"),
     *("GenerateArguments", "SamplingArguments", "RuntimeArguments", "LogitsProcessor"),  # types
+    *("BatchReport", "SourceFacts"),  # what we return
+    "pull",  # fetches; tests of the command give it what is wrong
     *("EvaluatedModel", "Evaluation", "Machine", "Quality", "Spread"),  # what we return
     *("Figures", "ModelFigures", "Sample", "Speed", "TreeEdge"),  # what we return
     *("GenerationDefaults", "ModelConfig", "PromptCache", "Tokenizer", "Ids"),  # read from files

@@ -10,17 +10,18 @@ import pytest
 import gpt2edge
 from tests.conftest import ROOT
 
+SOURCES = ROOT / "native" / "src"
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "onnx", "click", "json")
 
 
 def test_packages_are_those_on_disk(project: dict[str, Any]) -> None:
-    """Folders of data too: setuptools warns that it "would ignore" one that is not named."""
+    """Folders of data too; the kernels' sources stay out of the wheel."""
     setuptools = project["tool"]["setuptools"]
     found = set()
     for package, folder in setuptools["package-dir"].items():
         for path in (ROOT / folder).rglob("*"):
             inner = path.parent.relative_to(ROOT / folder).parts
-            if path.is_file() and "__pycache__" not in inner:
+            if path.is_file() and "__pycache__" not in inner and path.parent != SOURCES:
                 found.add(".".join([package, *inner]))
     assert set(setuptools["packages"]) == found
     assert setuptools["packages"] == sorted(setuptools["packages"])
@@ -38,7 +39,18 @@ def test_entry_points_name_what_exists(project: dict[str, Any], group: str) -> N
 
 
 def test_every_folder_of_modules_is_a_package() -> None:
-    for room in ("runtime", "evaluate", "graph", "export", "quant", "cli", "src/gpt2edge"):
+    for room in (
+        "batches",
+        "runtime",
+        "evaluate",
+        "graph",
+        "export",
+        "inside",
+        "native",
+        "quant",
+        "cli",
+        "src/gpt2edge",
+    ):
         for path in (ROOT / room).rglob("*.py"):
             assert (path.parent / "__init__.py").is_file(), path
 

@@ -28,12 +28,13 @@ _PACKAGES: Final = (
 def doctor(as_json: bool) -> None:
     """Show what this machine offers; check the installation.
 
-    Shows the processor and its features (int8 is fastest with vnni, i8mm or amx_int8), the number
-    of threads and its reason, execution providers, versions, extras and the commands that install
-    them here, telemetry switches, and the checksums of the bundled model. Paste the output into a
-    bug report. The exit code is 1 if the bundled model is damaged.
+    Shows the processor and its features, the variant of the kernels that runs and why no better
+    one, the number of threads and its reason, execution providers, versions, extras and the
+    commands that install them here, telemetry switches, and the checksums of the bundled model.
+    Paste the output into a bug report. The exit code is 1 if the bundled model is damaged.
 
-    With --json: cpu, threads, memory, onnxruntime, packages, extras, telemetry, bundled_model.
+    With --json: cpu, kernels, threads, memory, onnxruntime, packages, extras, telemetry,
+    bundled_model.
 
     \b
     Examples:
@@ -42,6 +43,7 @@ def doctor(as_json: bool) -> None:
     """
     report = {
         "cpu": cpu_facts(),
+        "kernels": kernel_facts(),
         "threads": thread_facts(),
         "memory": memory_facts(),
         "onnxruntime": _providers(),
@@ -73,6 +75,13 @@ def cpu_facts(listing: Path | None = None) -> dict[str, Any]:
         "system": platform.platform(),
         "features": [name for name in _FEATURES if name in flags],
     }
+
+
+def kernel_facts() -> dict[str, Any]:
+    """Return the variant of the kernels that runs here, and why no better one."""
+    from gpt2edge.native.library import facts
+
+    return facts()
 
 
 def package_versions() -> dict[str, str | None]:

@@ -133,7 +133,7 @@ def evaluate(
     plot: Path | None,
     pool: bool,
 ) -> None:
-    """Compare variants of a model in one table: size, quality, speed, memory.
+    """Compare models in one table: size, quality, speed, memory.
 
     The first MODEL is the reference.
 

@@ -39,8 +39,8 @@ def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
     and its size. The exit code is 1, with the reason, if it cannot be exported.
 
     With --json: path, task, variant, profile, source, recipe, config, parameters, bytes, files,
-    graph (null without onnx); of a checkpoint path, form, architecture, task, config, parameters,
-    bytes, stored_as, tokenizer, exports.
+    graph (null without onnx), kernels; of a checkpoint path, form, architecture, task, config,
+    parameters, bytes, stored_as, tokenizer, exports.
 
     \b
     Examples:
@@ -71,6 +71,8 @@ def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
 
 
 def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> dict[str, Any]:
+    from gpt2edge.native.library import facts as kernel_facts
+
     manifest = asdict(opened.manifest)
     records = manifest.pop("files").items()
     files = [
@@ -85,6 +87,7 @@ def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) ->
         "bytes": opened.nbytes,
         "files": files,
         "graph": asdict(graph) if graph else None,
+        "kernels": kernel_facts(),
     }
 
 
@@ -100,6 +103,7 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
         "shape": f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}",
         "context": f"{config.n_positions:,} tokens, vocabulary {config.vocab_size:,}",
         "activation": config.activation_function,
+        "kernels": _kernels(),
         "made with": ", ".join(f"{tool} {v}" for tool, v in manifest.tool_versions.items()),
     }
     print_facts(str(opened.path), facts)
@@ -124,6 +128,15 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
         click.echo()
         shapes = [(t.name, t.type, f"[{', '.join(map(str, t.shape))}]") for t in tensors]
         print_table([(title, "type", "shape"), *shapes])
+
+
+def _kernels() -> str:
+    """Say which variant of the kernels runs the model here, and why no better one."""
+    from gpt2edge.native.library import facts as kernel_facts
+
+    facts = kernel_facts()
+    reason = f" ({facts['reason']})" if facts["reason"] else ""
+    return f"{facts['variant'] or 'none: onnxruntime alone'}{reason}"
 
 
 def parameters(opened: "ModelDir", graph: GraphFacts | None = None) -> int:

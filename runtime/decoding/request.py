@@ -1,5 +1,6 @@
 """Request and RequestBuilder: turn a call's arguments into generations that are ready to decode."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
@@ -104,6 +105,8 @@ class RequestBuilder:
     defaults: GenerationDefaults
     load_s: float
     overflow: Overflow = field(default_factory=Overflow)
+    _known: deque[SamplingParams] = field(default_factory=lambda: deque(maxlen=8), repr=False)
+    """Sampling parameters of recent calls, without their seeds."""
 
     def build(
         self, method: str, prompts: Sequence[Prompt], n: int, arguments: Mapping[str, Any]
@@ -170,6 +173,7 @@ class RequestBuilder:
         given = {name: value for name, value in fields.items() if value is not None}
         if given:
             sampling, _ = merge_sampling(sampling, given)
+        seed, sampling = _seed(sampling), self._shared(sampling)
         stop = self._with_special_tokens(StopParams.of(stop, self.defaults.stop))
         self._check_ids([*sampling.named_ids(), *stop.token_ids])
         overflow = self.overflow if overflow is None else Overflow.of(overflow)
@@ -178,7 +182,7 @@ class RequestBuilder:
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             stop=stop,
-            seed=_seed(sampling),
+            seed=seed,
             logprobs=logprobs,
             processors=_checked(processors),
             eos_ids=self.defaults.eos_ids,
@@ -188,6 +192,18 @@ class RequestBuilder:
             unspelled=self._unspelled(),
             skip_special_tokens=skip,
         )
+
+    def _shared(self, sampling: SamplingParams) -> SamplingParams:
+        """Return parameters that equal ``sampling`` but for the seed, one object for many calls.
+
+        Tokens of rows that share their parameters are chosen together (``sampler.choose``).
+        """
+        seedless = replace(sampling, seed=None)
+        for known in tuple(self._known):  # another thread may add one
+            if known == seedless:
+                return known
+        self._known.append(seedless)
+        return seedless
 
     def _unspelled(self) -> Ids | None:
         if self.tokenizer is None:

@@ -25,9 +25,12 @@ from typing import Final
 
 from gpt2edge.graph import names
 from gpt2edge.graph.protobuf import Field, field, fields, number
+from gpt2edge.runtime.cache.block_layout import BlockLayout
+from gpt2edge.runtime.ort.attention_edits import DOMAIN, paged_layout, with_paged_attention
 
 # numbers of fields in onnx.proto
-_GRAPH: Final = 7  # of ModelProto
+_GRAPH, _OPSET = 7, 8  # of ModelProto
+_OPSET_DOMAIN, _OPSET_VERSION = 1, 2  # of OperatorSetIdProto
 _NODE, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 11, 12  # of GraphProto
 _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7  # of NodeProto
 _ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 1, 6, 11  # of AttributeProto
@@ -46,16 +49,31 @@ def edit_for_engine(model: bytes) -> bytes:
     Parts that differ from the exporter's output are not changed. Bytes that are not a model are
     returned as they are, for onnxruntime to report.
     """
+    return edit_for_kernels(model, None)[0]
+
+
+def edit_for_kernels(model: bytes, cache: str | None) -> tuple[bytes, BlockLayout | None]:
+    """Edit ``model`` for the engine and the kernels of gpt2edge, with a paged cache.
+
+    ``cache`` is the type of its elements, "float32", "float16" or "int8"; None leaves attention to
+    onnxruntime. The layout of the cache is None where the graph's attention is not as the exporter
+    writes it, and was not changed.
+    """
+    layout = None
     try:
         parts = list(fields(model))
         ((index, graph),) = [pair for pair in enumerate(parts) if pair[1].number == _GRAPH]
         inner = list(fields(graph.content))
         inner = _head_first(_showing_hidden(_always_choosing(_taking_lengths(inner))))
+        if cache is not None and (layout := paged_layout(inner, cache)) is not None:
+            inner = with_paged_attention(inner, layout)
     except ValueError:
-        return model
+        return model, None
     encoded = [part.whole for part in parts]
     encoded[index] = field(_GRAPH, *(part.whole for part in inner))
-    return b"".join(encoded)
+    if layout is not None:
+        encoded.append(field(_OPSET, field(_OPSET_DOMAIN, DOMAIN), number(_OPSET_VERSION, 1)))
+    return b"".join(encoded), layout
 
 
 def calls_itself(model: bytes) -> bool:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.runtime.arrays import Logits
+from gpt2edge.runtime.sampling.drawing import Drawing
 from gpt2edge.runtime.sampling.params import SamplingParams
 from gpt2edge.runtime.sampling.processors import Ids, LogitsProcessor, Processing, Scope
 from gpt2edge.runtime.sampling.random_stream import RandomStream
-from gpt2edge.runtime.sampling.truncation import SCRATCH, check_finite, draw
+from gpt2edge.runtime.sampling.truncation import SCRATCH, check_finite
 
 _AT_ONCE: Final = 1 << 20
 """Logits processed at once, which limits the memory of a draw."""
@@ -23,7 +24,7 @@ _AT_ONCE: Final = 1 << 20
 class Sampler:
     """Chooses the tokens of one sequence, with a separate random stream."""
 
-    __slots__ = ("params", "process", "stream")
+    __slots__ = ("drawing", "params", "process", "stream")
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Sampler:
     ) -> None:
         self.params = params
         self.process = Processing(params, processors, scope)
+        self.drawing = Drawing(params)
         self.stream = RandomStream(stream_key)
 
     def __call__(self, logits: Logits, token_ids: Sequence[int], banned: Sequence[int]) -> int:
@@ -41,13 +43,17 @@ class Sampler:
 
         ``token_ids`` are prompt and completion so far; ``banned`` tokens are never chosen.
         """
-        if self.params.is_greedy and not self.process.is_needed:
-            likeliest = int(logits.argmax())
-            unspelled = self.process.unspelled
-            if likeliest not in banned and (
-                unspelled is None or likeliest not in unspelled.members
-            ):
-                return likeliest
+        process = self.process
+        if not process.is_needed:
+            unspelled = process.unspelled
+            if self.params.is_greedy:
+                likeliest = int(logits.argmax())
+                if likeliest not in banned and (
+                    unspelled is None or likeliest not in unspelled.members
+                ):
+                    return likeliest
+            elif unspelled is None:
+                return self.drawing.one(logits, self.stream.next(), banned)
         return choose([self], logits[None], [token_ids], [banned])[0]
 
     def fork(self, stream_key: Sequence[int] | None = None) -> "Sampler":
@@ -85,8 +91,7 @@ def _choose(
 ) -> list[int]:
     params = samplers[0].params
     if any(sampler.params is not params for sampler in samplers):
-        rows = zip(samplers, logits, token_ids, banned, strict=True)
-        return [sampler(*row) for sampler, *row in rows]
+        return _choose_by_params(samplers, logits, token_ids, banned)
     if any(sampler.process.is_needed for sampler in samplers):
         return _pick(samplers, _processed(samplers, logits, token_ids, banned))
     unspelled = samplers[0].process.unspelled  # the same for all samplers of a model
@@ -103,6 +108,29 @@ def _choose(
     return _pick(samplers, logits)
 
 
+def _choose_by_params(
+    samplers: Sequence[Sampler],
+    logits: NDArray[np.float32],
+    token_ids: Sequence[Sequence[int]],
+    banned: Sequence[Sequence[int]],
+) -> list[int]:
+    """Return the result of ``choose``, computing the rows of equal parameters together."""
+    groups: dict[int, list[int]] = {}
+    for row, sampler in enumerate(samplers):
+        groups.setdefault(id(sampler.params), []).append(row)
+    chosen = [0] * len(samplers)
+    for rows in groups.values():
+        part = _choose(
+            [samplers[row] for row in rows],
+            logits[rows],
+            [token_ids[row] for row in rows],
+            [banned[row] for row in rows],
+        )
+        for row, token_id in zip(rows, part, strict=True):
+            chosen[row] = token_id
+    return chosen
+
+
 def _pick(samplers: Sequence[Sampler], logits: NDArray[np.float32]) -> list[int]:
     """Return the token of each row of ``logits`` [rows, vocab_size], without more processing.
 
@@ -114,7 +142,7 @@ def _pick(samplers: Sequence[Sampler], logits: NDArray[np.float32]) -> list[int]
         check_finite(logits[np.arange(len(logits)), places])
     else:
         shares = np.array([sampler.stream.next() for sampler in samplers])
-        places = draw(params, logits, shares)
+        places = samplers[0].drawing.rows(logits, shares)
     chosen: list[int] = places.tolist()
     return chosen
 

@@ -1,5 +1,6 @@
 """Truncation and sampling: draw tokens from the logits of many rows at once, in numpy.
 
+``drawing`` does the same by the library of kernels, where there is one, and is tested against this.
 The order is transformers': temperature, top-k, top-p (the nucleus of Holtzman et al. 2019), min-p,
 typical-p (Meister et al. 2022). The token of a row depends neither on the other rows nor on their
 number. Truncation rarely sorts the vocabulary: a lower bound on the k-th largest logit, or on the
@@ -25,6 +26,8 @@ Rows = NDArray[np.float32]
 
 CELLS: Final = 1 << 16
 """Numbers processed at once: with all intermediate arrays they fit a processor's cache."""
+
+NOT_FINITE: Final = "no token is left to draw: the largest processed logit is not finite"
 
 _BLOCK: Final = 64
 _LARGEST_GROUP: Final = 128
@@ -140,13 +143,14 @@ def _weights(params: SamplingParams, logits: Rows, top: Rows) -> Rows:
     weights = np.subtract(logits, top, out=SCRATCH.array("weights", logits.shape))
     if params.temperature != 1:
         weights /= np.float32(params.temperature)
-    return np.exp(weights, out=weights)
+    # in float64, then rounded: the same bits on every processor, and as the kernels have them
+    return np.exp(weights, out=weights, dtype=np.float64, casting="same_kind")
 
 
 def check_finite(largest: Rows) -> None:
     """Raise ValueError where one of the rows' ``largest`` logits is not finite."""
     if not all(map(math.isfinite, largest.ravel().tolist())):
-        raise ValueError("no token is left to draw: the largest processed logit is not finite")
+        raise ValueError(NOT_FINITE)
 
 
 def places_of(shares: NDArray[np.float64], weights: Rows) -> NDArray[np.int64]:

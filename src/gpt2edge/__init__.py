@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gpt2edge import errors
     from gpt2edge._pull import pull
     from gpt2edge._version import __version__
+    from gpt2edge.batches.run import BatchReport, batch
     from gpt2edge.config import ModelConfig
     from gpt2edge.errors import Gpt2EdgeError
     from gpt2edge.model_dir import FileRecord, Manifest, ModelDir
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GREEDY",
+    "BatchReport",
     "Chunk",
     "Completion",
     "DraftModel",
@@ -73,6 +75,7 @@ __all__ = [
     "Timing",
     "TokenLogprob",
     "__version__",
+    "batch",
     "errors",
     "load",
     "pull",
@@ -82,6 +85,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "BatchReport": "gpt2edge.batches.run",
             "Chunk": "gpt2edge.runtime.results",
             "Completion": "gpt2edge.runtime.results",
             "DraftModel": "gpt2edge.runtime.options",
@@ -113,6 +117,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Timing": "gpt2edge.runtime.results",
             "TokenLogprob": "gpt2edge.runtime.results",
             "__version__": "gpt2edge._version",
+            "batch": "gpt2edge.batches.run",
             "errors": "gpt2edge.errors",
             "load": "gpt2edge.runtime.engine",
             "pull": "gpt2edge._pull",

@@ -13,6 +13,7 @@ Gpt2EdgeError
 ├── ContextLengthError    prompt and completion do not fit the model's context
 ├── EngineClosedError     an engine is used after its close, or in a fork of its process
 ├── VerifierError         a verifier does not fit its model, or returns no valid scores
+├── InsideError           a model cannot be looked into as asked
 ├── FileFormatError       a file of gpt2edge's own is damaged, of another kind or another model
 └── MissingExtraError     an optional package is not installed
 
@@ -37,6 +38,7 @@ __all__ = [
     "FileFormatError",
     "Gpt2EdgeError",
     "HubError",
+    "InsideError",
     "MissingExtraError",
     "ModelDamagedError",
     "ModelDirError",
@@ -127,6 +129,10 @@ class EngineClosedError(Gpt2EdgeError):
 
 class VerifierError(Gpt2EdgeError):
     """A verifier does not fit its model, or returns no valid scores."""
+
+
+class InsideError(Gpt2EdgeError):
+    """A model cannot be looked into as asked: it is not of gpt2edge, or has no such part."""
 
 
 class FileFormatError(Gpt2EdgeError):

@@ -161,7 +161,7 @@ def test_quantize_then_inspect(tiny_model: ModelDir, tmp_path: Path) -> None:
 def test_doctor(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt2edge.runtime.bundled.BUNDLED_MODEL", tiny_model.path)
     report = output_json("doctor")
-    places = ["cpu", "threads", "memory", "onnxruntime", "packages", "extras"]
+    places = ["cpu", "kernels", "threads", "memory", "onnxruntime", "packages", "extras"]
     assert list(report) == [*places, "telemetry", "bundled_model"]
     assert report["threads"]["used"] >= 1
     assert report["memory"]["huge_pages"] in ("always", "madvise", "never", "unknown")

@@ -55,7 +55,8 @@ def test_every_figure_against_numpy(engines: list[Engine], context: int, stride:
 
     for found, own in ((first, a), (second, b)):
         assert found.tokens == len(own)
-        assert found.perplexity.value == pytest.approx(math.exp(own.mean()), rel=1e-5)
+        # an int8 product rounds by the number of its rows, so windows differ in the last digits
+        assert found.perplexity.value == pytest.approx(math.exp(own.mean()), rel=1e-4)
         expected = math.exp(own.mean()) * error(own)
         assert found.perplexity.standard_error == pytest.approx(expected, rel=1e-4)
     assert first.increase is first.kl is first.top1 is None

@@ -1,0 +1,1 @@
+"""Kernels of our own: their sources, the program that builds them, and the library's entry."""
