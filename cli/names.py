@@ -6,7 +6,7 @@ from typing import Final
 SECTIONS: Final = {
     "Write": ("generate", "play", "branch", "solve", "batch"),
     "Models": ("pull", "models", "export", "quantize", "inspect"),
-    "Measure": ("evaluate", "perplexity", "score", "bench", "tokenize"),
+    "Measure": ("evaluate", "bench", "perplexity", "score", "tokenize"),
     "See inside": ("look", "neurons", "lens", "glitch", "detect", "choose", "probe"),
     "This machine": ("doctor",),
 }

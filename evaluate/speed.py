@@ -6,12 +6,12 @@ so no tokenizer is timed. Every repetition has its own random prompts.
 """
 
 import math
+import os
 import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
 from time import perf_counter
 from typing import Final, TypeAlias
 
@@ -96,12 +96,50 @@ class BenchmarkTest:
         """Return the count of tokens that a sample reads or writes, in all rows."""
         return self.batch * (self.n_prompt or self.n_gen)
 
+    @property
+    def n_texts(self) -> int:
+        """Return how many prompts a repetition measures one after the other."""
+        return 1
+
+    def prompts_for(self, engine: Engine, seed: int) -> list[list[int]]:
+        """Return the prompts [batch] of one request; ``seed`` is the number of the request."""
+        return self.prompts(engine.config.vocab_size, seed)
+
     def prompts(self, vocab_size: int, seed: int = 0) -> list[list[int]]:
         """Draw random token ids, one list per row, without the last id, which often ends a text."""
         random = np.random.default_rng((seed, self.n_prompt, self.n_gen, self.n_depth))
         size = (self.batch, self.prompt_length)
         ids: list[list[int]] = random.integers(max(1, vocab_size - 1), size=size).tolist()
         return ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptsTest(BenchmarkTest):
+    """A test on one's own prompts: ``n_gen`` tokens are decoded after each of ``texts``."""
+
+    texts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        BenchmarkTest.__post_init__(self)
+        for text in check_list("texts", self.texts, "a list of texts"):
+            check_text("texts", text, part="a text in ")
+        if not self.texts or not self.n_gen or self.n_depth or self.batch > 1:
+            raise ValueError("a test on prompts has texts and n_gen, and neither depth nor batch")
+
+    @property
+    def name(self) -> str:
+        """Return ``tg64 of 12 prompts``."""
+        count = len(self.texts)
+        return f"tg{self.n_gen} of {count} prompt{'s' * (count > 1)}"
+
+    @property
+    def n_texts(self) -> int:
+        """Return the count of prompts."""
+        return len(self.texts)
+
+    def prompts_for(self, engine: Engine, seed: int) -> list[list[int]]:
+        """Return the prompt of one request: they take turns."""
+        return [engine.encode(self.texts[(seed - 1) % len(self.texts)])]
 
 
 def plan_tests(
@@ -184,6 +222,11 @@ class Figures:
         return self.test.tokens / percentile(self.seconds, 0.95)
 
     @property
+    def p99_ts(self) -> float:
+        """Return the speed that 99 % of the samples reach."""
+        return self.test.tokens / percentile(self.seconds, 0.99)
+
+    @property
     def ttft_s(self) -> list[float]:
         """Return each sample's time to first token; in a decode it includes the depth's prefill."""
         return [sample.ttft_s for sample in self.samples]
@@ -220,7 +263,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def benchmark(
-    models: Sequence[Path],
+    models: Sequence[str | os.PathLike[str]],
     tests: Sequence[BenchmarkTest],
     *,
     repetitions: int = 5,
@@ -245,7 +288,8 @@ def benchmark(
     _check_tasks(folders, tests)
     rounds, samples = (1, repetitions) if len(folders) == 1 else (repetitions, 1)
     figures: list[ModelFigures] = []
-    done, total = 0, rounds * len(folders) * len(tests) * (1 + samples)
+    requests = sum(1 + samples * test.n_texts for test in tests)
+    done, total = 0, rounds * len(folders) * requests
     for turn in range(rounds):
         for index, folder in enumerate(folders):
             alone = reset_peak_rss() or len(folders) == 1
@@ -280,12 +324,13 @@ def _check_tasks(folders: Sequence[ModelDir], tests: Sequence[BenchmarkTest]) ->
 
 def measure(engine: Engine, test: BenchmarkTest, seed: int, clock: Clock = perf_counter) -> Sample:
     """Run and time one request."""
-    if test.batch > engine.affordable_rows(test.length):
+    prompts = test.prompts_for(engine, seed)
+    length = max(map(len, prompts)) + test.n_gen
+    if test.batch > engine.affordable_rows(length):
         raise ValueError(
-            f"{test.batch} rows of {test.length} tokens do not fit the cache budget of "
+            f"{test.batch} rows of {length} tokens do not fit the cache budget of "
             f"{engine.options.cache_bytes:,} bytes: ask for fewer"
         )
-    prompts = test.prompts(engine.config.vocab_size, seed)
     if test.n_prompt:
         return _prefill(engine, test, prompts, clock)
     return _decode(engine, test, prompts, clock)
@@ -298,7 +343,7 @@ def _visit(engine: Engine, tests: Sequence[Figures], samples: int, clock: Clock)
         warm_up = replace(test, n_gen=min(test.n_gen, _WARM_UP_STEPS))
         measure(engine, warm_up, 0, clock)
         yield
-        for _ in range(samples):
+        for _ in range(samples * test.n_texts):
             figures.samples.append(measure(engine, test, 1 + len(figures.samples), clock))
             yield
 

@@ -16,11 +16,15 @@ from scripts.link_tree import package_folders
 
 _PREFERRED: Final = ("gpt2edge", "gpt2edge.runtime", "gpt2edge.runtime.search")
 """Packages that come first, in this order; the others follow by name."""
+EXAMPLES: Final = Path(__file__).resolve().parent / "reference_examples"
+"""A program for each package, by its name with _ for the points; the tests run them in order."""
 _HEAD: Final = """# Python reference
 
 <!-- Made from signatures and docstrings by `make docs`; a test fails where it is stale. -->
 
-These names are public. Everything else may change without notice.
+These names are public. Everything else may change without notice. Every error derives from
+[`gpt2edge.errors.Gpt2EdgeError`](#gpt2edgeerrors), and a wrong argument is a `ValueError`.
+The tests run every example.
 """
 
 
@@ -70,6 +74,9 @@ def render() -> str:
             continue
         parts.append(f"## {package}\n")
         parts.append(f"{ast.get_docstring(packages[package].tree) or ''}\n")
+        example = EXAMPLES / f"{package.replace('.', '_')}.py"
+        if example.is_file():
+            parts.append(_code(example.read_text(encoding="utf-8").rstrip()))
         for name in sorted(packages[package].public_names(), key=str.lower):
             parts += _entry(packages[package], package, name, written)
     return "\n".join(parts)

@@ -406,6 +406,7 @@ CALLEES: Final[Mapping[str, Callee]] = {
         dict.fromkeys(("n_prompt", "n_gen", "n_depth", "batch"), (None, *WHOLE)),
         n_gen=1,
     ),
+    "PromptsTest": record(benchmark.PromptsTest, {"texts": (*LISTS, [1])}, texts=("a",), n_gen=1),
     "plan_tests": record(
         benchmark.plan_tests,
         {

@@ -15,7 +15,10 @@ from tests.conftest import ROOT
 from tests.test_faces import FACES
 
 DOCS = ROOT / "docs"
-PAGES = ["tutorial.md", "guides/terminal.md", "guides/embedding.md", "guides/research.md"]
+PAGES = [
+    *("tutorial.md", "raspberry-pi.md", "guides/terminal.md", "guides/embedding.md"),
+    *("guides/research.md", "guides/recipes.md"),
+]
 ON_THE_BUNDLED_MODEL = ["guides/inside.md"]
 """Pages that speak of what the bundled model does; a tiny one in its place has other words."""
 STEP = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -90,6 +93,18 @@ def test_python_reference_is_fresh() -> None:
     assert (DOCS / "python.md").read_text(encoding="utf-8") == python_reference.render(), (
         "docs/python.md is stale: run make docs"
     )
+
+
+@pytest.mark.usefixtures("checkout")
+def test_the_examples_of_the_python_reference_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the order in which their rooms use each other: the later use what the earlier made."""
+    order = ["gpt2edge", "gpt2edge_runtime_search", "gpt2edge_export", "gpt2edge_quant"]
+    order.append("gpt2edge_evaluate")
+    files = {path.stem: path for path in python_reference.EXAMPLES.glob("*.py")}
+    assert sorted(order) == sorted(files)
+    for name in order:
+        exec(compile(files[name].read_text(encoding="utf-8"), name, "exec"), {})
+        assert capsys.readouterr().out, name
 
 
 def test_every_public_name_is_in_the_python_reference() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import gpt2edge
 from benchmarks.common.fingerprint import ROOT, add_publish, provenance
+from benchmarks.common.recipes import chosen_recipe
 from benchmarks.common.report import publish
 from benchmarks.common.result_files import Row, source_line, write_rows
 from benchmarks.common.variants import prepare
-from benchmarks.quality.measure import chosen_recipe
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import quantize

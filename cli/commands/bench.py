@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gpt2edge.cli.display.bench import Form, print_figures
+from gpt2edge.cli.display.bench import FORMS, print_figures
 from gpt2edge.cli.display.progress import counted, watched
-from gpt2edge.cli.help import command
-from gpt2edge.cli.options.common import bundled, json_option, threads_option
+from gpt2edge.cli.help import BASIC, command, section
+from gpt2edge.cli.options.common import bundled, threads_option
+from gpt2edge.cli.options.json_lines import json_lines
+from gpt2edge.cli.options.measuring import form_option
 from gpt2edge.cli.options.names import MODEL
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _LONGEST_PREFILL: Final = 512
 _LONGEST_DECODE: Final = 128
+_LONGEST_ANSWER: Final = 32
+"""New tokens after each of one's own prompts."""
 
 
 def counts(least: int) -> Callable[[click.Context, click.Parameter, str | None], Any]:
@@ -45,13 +49,25 @@ class Plan:
     n_gen: tuple[int, ...] | None
     n_depth: tuple[int, ...]
     batch: tuple[int, ...]
+    prompts: str | None
     repetitions: int
 
-    def tests(self, models: Sequence[Path]) -> "list[BenchmarkTest]":
+    def check_usage(self) -> None:
+        """Raise UsageError for sizes that one's own prompts leave no room for."""
+        if self.prompts and (self.n_prompt or self.n_depth != (0,) or self.batch != (1,)):
+            raise click.UsageError("--prompts excludes -p, -d and -b: the prompts say how long.")
+        if self.prompts and self.n_gen and not all(self.n_gen):
+            raise click.UsageError("--prompts needs -n of 1 or more.")
+
+    def tests(self, models: Sequence[Path]) -> "Sequence[BenchmarkTest]":
         """Plan tests that fit the shortest context among ``models``."""
-        from gpt2edge.evaluate.speed import plan_tests
+        from gpt2edge.evaluate.speed import PromptsTest, plan_tests
         from gpt2edge.model_dir import ModelDir
 
+        if self.prompts is not None:
+            texts = tuple(keys["prompt"] for _, keys in json_lines(self.prompts, "prompts"))
+            counts = self.n_gen or (_LONGEST_ANSWER,)
+            return [PromptsTest(n_gen=count, texts=texts) for count in counts]
         folders = [ModelDir.open(model) for model in models]
         context = min(folder.config.n_positions for folder in folders)
         decodes = all(folder.manifest.task == "text-generation" for folder in folders)
@@ -67,67 +83,89 @@ class Plan:
         )
 
 
+_basic = section(BASIC)
 PLAN_OPTIONS: Final = (
-    click.option(
+    _basic(
         "-p",
         "--n-prompt",
         callback=counts(0),
         metavar="N,...",
+        common=True,
         help="Prefill N tokens; 0 skips the test.  [default: 512, or the most that fits]",
     ),
-    click.option(
+    _basic(
         "-n",
         "--n-gen",
         callback=counts(0),
         metavar="N,...",
+        common=True,
         help="Decode N new tokens; 0 skips the test.  [default: 128, or the most that fits; 0 for "
-        "a classifier]",
+        "a classifier; 32 after prompts of your own]",
     ),
-    click.option(
+    _basic(
         "-d",
         "--n-depth",
         callback=counts(0),
         default="0",
         metavar="N,...",
-        help="Fill the cache with N tokens first.  [default: 0]",
+        common=True,
+        help="Fill the cache with N tokens first.",
     ),
-    click.option(
+    _basic(
         "-b",
         "--batch",
         callback=counts(1),
         default="1",
         metavar="N,...",
-        help="Decode N sequences at once.  [default: 1]",
+        common=True,
+        help="Decode N sequences at once.",
     ),
-    click.option(
+    _basic(
+        "--prompts",
+        metavar="FILE",
+        common=True,
+        help='Prompts of your own, as JSON lines with a "prompt": -n new tokens after each.  '
+        "[default: random tokens]",
+    ),
+    _basic(
         "-r",
         "--repetitions",
         type=click.IntRange(1, 10_000),
         default=5,
         metavar="N",
-        help="Repeat each test N times, after a warm-up.  [default: 5]",
+        common=True,
+        help="Repeat each test N times, after a warm-up.",
     ),
-)
-FORM_OPTIONS: Final = (
-    json_option,
-    click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one JSON object per test."),
 )
 
 
 @command()
 @click.argument("models", nargs=-1, type=MODEL, metavar="[MODEL]...")
-@click.option("--compare", is_flag=True, help="Print the speed ratios of two or more models.")
+@_basic(
+    "--compare", is_flag=True, common=True, help="Print the speed ratios of two or more models."
+)
 @bundled("plan", Plan, *PLAN_OPTIONS)
 @threads_option
-@bundled("form", Form, *FORM_OPTIONS)
+@form_option(*FORMS)
 def bench(
-    models: tuple[Path, ...], compare: bool, plan: Plan, threads: int | None, form: Form
+    models: tuple[Path, ...], compare: bool, plan: Plan, threads: int | None, form: str
 ) -> None:
     """Measure the speed of MODEL, in llama-bench's terms.
 
     pp512 prefills 512 tokens; tg128 decodes 128 tokens one by one; "@ d512" starts after 512
-    uncounted tokens. -p, -n, -d and -b take lists; every combination is measured. Prompts are
-    random. Without MODEL, the bundled model is measured.
+    uncounted tokens. Without MODEL, the bundled model is measured.
+
+    \b
+    Examples:
+      gpt2edge bench models/gpt2-int4
+      gpt2edge bench models/gpt2-int4 -p 128,512 -n 64 -d 32,944 -b 1,8
+      gpt2edge bench --compare models/gpt2 models/gpt2-int8 models/gpt2-int4 -r 10 -o md
+      gpt2edge bench models/gpt2-int4 --prompts prompts.jsonl -n 64
+      gpt2edge bench models/gpt2-int4 -o jsonl >> speed.jsonl
+
+    ---
+    -p, -n, -d and -b take lists; every combination is measured. With --prompts each prompt is
+    measured by itself, and the quantiles are over all prompts and repetitions.
 
     Several models take turns, each reloaded for every repetition, so that drift of the machine
     affects all alike. --compare also prints each model's speed divided by the first one's (ratio
@@ -135,18 +173,12 @@ def bench(
     noise.
 
     t/s counts the tokens of all sequences: p50 is the median of the repetitions, p95 the speed that
-    95 % of them reach. TTFT is the time to the first token (of a decode, depth included), TPOT the
-    time per later token, ITL the gap between two tokens.
+    95 % of them reach. TTFT is the time to the first token (of a decode, depth or prompt included),
+    TPOT the time per later token, ITL the gap between two tokens.
 
-    With --json: one object with cpu, packages, threads, models (each with its tests) and ratios.
-    With --jsonl: one line per test and model, with llama-bench's field names where they exist.
-
-    \b
-    Examples:
-      gpt2edge bench models/gpt2-int4
-      gpt2edge bench models/gpt2-int4 -p 128,512 -n 64 -d 32,944 -b 1,8
-      gpt2edge bench --compare models/gpt2 models/gpt2-int8 models/gpt2-int4 -r 10
-      gpt2edge bench models/gpt2-int4 --jsonl >> speed.jsonl
+    -o json is one object with cpu, packages, threads, models (each with its tests) and ratios; -o
+    jsonl a line for each test and model, with llama-bench's field names where they exist, and -o
+    csv the same without the single samples.
     """
     from gpt2edge.evaluate.speed import benchmark
     from gpt2edge.runtime.bundled import BUNDLED_MODEL
@@ -154,8 +186,7 @@ def bench(
 
     if compare and len(models) < 2:
         raise click.UsageError("--compare needs two models or more.")
-    if form.as_json and form.as_jsonl:
-        raise click.UsageError("--json and --jsonl exclude each other.")
+    plan.check_usage()
     paths = list(models) or [BUNDLED_MODEL]
     tests = plan.tests(paths)
     with watched("loading") as progress:

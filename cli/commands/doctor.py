@@ -29,11 +29,12 @@ def doctor(as_json: bool) -> None:
     """Show what this machine offers; check the installation.
 
     Shows the processor and its features, the variant of the kernels that runs and why no better
-    one, the number of threads and its reason, execution providers, versions, telemetry switches,
-    and the checksums of the bundled model. Paste the output into a bug report. The exit code is 1
-    if the bundled model is damaged.
+    one, the number of threads and its reason, execution providers, versions, extras and the
+    commands that install them here, telemetry switches, and the checksums of the bundled model.
+    Paste the output into a bug report. The exit code is 1 if the bundled model is damaged.
 
-    With --json: cpu, kernels, threads, memory, onnxruntime, packages, telemetry, bundled_model.
+    With --json: cpu, kernels, threads, memory, onnxruntime, packages, extras, telemetry,
+    bundled_model.
 
     \b
     Examples:
@@ -47,6 +48,7 @@ def doctor(as_json: bool) -> None:
         "memory": memory_facts(),
         "onnxruntime": _providers(),
         "packages": package_versions(),
+        "extras": extras_facts(),
         "telemetry": telemetry_facts(),
         "bundled_model": bundled_facts(),
     }
@@ -85,6 +87,13 @@ def kernel_facts() -> dict[str, Any]:
 def package_versions() -> dict[str, str | None]:
     """List the versions of Python, of this package and of its dependencies."""
     return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+
+
+def extras_facts() -> dict[str, str]:
+    """Say of each extra that it is installed, or which command installs it."""
+    from gpt2edge._extras import missing_extras
+
+    return {name: command or "installed" for name, command in missing_extras().items()}
 
 
 def thread_facts() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import click
 from gpt2edge.cli.display.evaluation import print_evaluation
 from gpt2edge.cli.display.output import note
 from gpt2edge.cli.display.progress import watched
-from gpt2edge.cli.help import Decorator, command
+from gpt2edge.cli.help import BASIC, OUTPUT, SPEED, Decorator, command, section
 from gpt2edge.cli.options.common import bundled, read_file, threads_option
 from gpt2edge.cli.options.measuring import (
     FORMS,
@@ -43,36 +43,47 @@ class Asked:
     def options() -> Decorator:
         """Return the decorator for a command that takes ``asked``."""
         file = click.Path(path_type=Path)
+        basic, speed = section(BASIC), section(SPEED)
         return bundled(
             "asked",
             Asked,
-            click.option("--text", metavar="FILE", help="UTF-8 text to predict; - is stdin."),
+            basic("--text", metavar="FILE", common=True, help="UTF-8 text to predict; - is stdin."),
             context_option,
             stride_option,
-            click.option(
-                "--lambada", type=file, metavar="FILE", help="LAMBADA's passages, as JSON lines."
+            basic(
+                "--lambada",
+                type=file,
+                metavar="FILE",
+                common=True,
+                help="LAMBADA's passages, as JSON lines.",
             ),
-            click.option(
-                "--blimp", type=file, metavar="ZIP", help="BLiMP's minimal pairs, as published."
+            basic(
+                "--blimp",
+                type=file,
+                metavar="ZIP",
+                common=True,
+                help="BLiMP's minimal pairs, as published.",
             ),
-            click.option(
+            basic(
                 "--limit",
                 type=click.IntRange(min=1),
                 metavar="N",
+                common=True,
                 help="Only the first N passages, and N pairs of each paradigm.  [default: all]",
             ),
-            click.option(
+            speed(
                 "--speed/--no-speed",
                 default=True,
-                help="Measure speed and memory, too.  [default: speed]",
+                common=True,
+                help="Measure speed and memory, too.",
             ),
-            click.option(
+            speed(
                 "-r",
                 "--repetitions",
                 type=click.IntRange(1, 10_000),
                 default=5,
                 metavar="N",
-                help="Time each model N times, in turns.  [default: 5]",
+                help="Time each model N times, in turns.",
             ),
         )
 
@@ -101,17 +112,18 @@ class Asked:
 @Asked.options()
 @threads_option
 @form_option(*FORMS)
-@click.option("--json", "form", flag_value="json", help="Print one JSON object: -o json.")
-@click.option(
+@section(OUTPUT)(
     "--plot",
     type=click.Path(path_type=Path),
     metavar="OUT.svg",
+    common=True,
     help="Also draw quality against size and against speed.",
 )
-@click.option(
+@section(OUTPUT)(
     "--pool",
     is_flag=True,
-    help="Read JSON files of earlier runs, one a machine, in place of models.",
+    common=True,
+    help="Read the JSON of earlier runs, one a machine, in place of models.",
 )
 def evaluate(
     models: tuple[Path, ...],
@@ -123,14 +135,7 @@ def evaluate(
 ) -> None:
     """Compare models in one table: size, quality, speed, memory.
 
-    The first MODEL is the reference. Every text is read window by window by all models in turn;
-    speeds are taken in turns, too, each model loaded anew. ± is a standard error. That of the
-    increase in perplexity is of the difference token by token, so it is far below the error of
-    either perplexity. KL(reference || model) is in nats a token; top-1 is the share of tokens for
-    which both predict the same. Bits per byte compare models of different vocabularies, too.
-
-    Prefill is of 512 tokens; the first token and the decode follow a prompt of 128 tokens. Figures
-    of speed are medians.
+    The first MODEL is the reference.
 
     \b
     Examples:
@@ -139,6 +144,16 @@ def evaluate(
       gpt2edge evaluate models/gpt2 --lambada lambada_test.jsonl --blimp BLiMP.zip --limit 100
       gpt2edge evaluate models/gpt2* --text wiki.test.raw --json > laptop.json
       gpt2edge evaluate --pool laptop.json raspberry.json --plot both.svg
+
+    ---
+    Every text is read window by window by all models in turn;
+    speeds are taken in turns, too, each model loaded anew. ± is a standard error. That of the
+    increase in perplexity is of the difference token by token, so it is far below the error of
+    either perplexity. KL(reference || model) is in nats a token; top-1 is the share of tokens for
+    which both predict the same. Bits per byte compare models of different vocabularies, too.
+
+    Prefill is of 512 tokens; the first token and the decode follow a prompt of 128 tokens. Figures
+    of speed are medians.
     """
     evaluation = pooled(models) if pool else measured(models, asked, threads)
     if plot:

@@ -52,7 +52,7 @@ def export(
     reference before OUT appears: OUT is whole or absent. "gpt2edge inspect SOURCE" shows what a
     source is.
 
-    Needs the export extra: pip install 'gpt2edge[export]'
+    Needs the extra export; gpt2edge doctor shows how to install it.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ def pull(name: str, revision: str | None, recipe: str | None) -> None:
     HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE apply. The model is stored in GPT2EDGE_STORE, by
     default gpt2edge/models in the user's data folder; see "gpt2edge models".
 
-    Needs the hub and export extras: pip install 'gpt2edge[hub,export]'
+    Needs the extra hub; gpt2edge doctor shows how to install it.
 
     \b
     Examples:

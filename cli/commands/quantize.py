@@ -159,7 +159,7 @@ def quantize(
     With --text the loss is measured and printed: perplexity, KL divergence, top-1 and greedy
     agreement against MODEL, and the error after each layer. OUT is whole or absent.
 
-    Needs the quant extra: pip install 'gpt2edge[quant]'
+    Needs the extra quant; gpt2edge doctor shows how to install it.
 
     \b
     Examples:

@@ -40,8 +40,10 @@ def _print_table(evaluation: "Evaluation") -> None:
         for at, line in enumerate(aligned(part, right=right)):
             click.secho(line, bold=at == 0)
     click.echo()
+    columns = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     for sentence in caption(evaluation):
-        click.secho(sentence, dim=True)
+        wrapped = click.wrap_text(sentence, columns) if columns else sentence
+        click.secho(wrapped, dim=True)
 
 
 def cells_of(evaluation: "Evaluation") -> list[list[str]]:

@@ -5,17 +5,20 @@ from typing import Final
 
 import click
 
-from gpt2edge.cli.help import Decorator
+from gpt2edge.cli.help import BASIC, OUTPUT, AnyFunction, Decorator, section
 
 FORMS: Final = ("table", "md", "csv", "json")
 
-context_option: Final = click.option(
+_basic, _output = section(BASIC), section(OUTPUT)
+
+context_option: Final = _basic(
     "--context",
     type=click.IntRange(min=2),
     metavar="N",
+    common=True,
     help="Tokens per window of the text.  [default: 512, or the shortest context]",
 )
-stride_option: Final = click.option(
+stride_option: Final = _basic(
     "--stride",
     type=click.IntRange(min=1),
     metavar="N",
@@ -24,16 +27,24 @@ stride_option: Final = click.option(
 
 
 def form_option(*forms: str) -> Decorator:
-    """Return the option ``-o`` with the forms that a command knows."""
-    return click.option(
-        "-o",
-        "--output",
-        "form",
-        type=click.Choice(forms),
-        default=forms[0],
-        show_default=True,
-        help="Form of the results.",
-    )
+    """Return the option ``-o`` with the forms that a command knows, and ``--json``."""
+
+    def decorate(command: AnyFunction) -> AnyFunction:
+        json = _output(
+            "--json", "form", flag_value="json", common=True, help="The same as -o json."
+        )
+        form = _output(
+            "-o",
+            "--output",
+            "form",
+            type=click.Choice(forms),
+            default=forms[0],
+            common=True,
+            help="Form of the results.",
+        )
+        return form(json(command))
+
+    return decorate
 
 
 def write_file(path: Path, text: str) -> None:

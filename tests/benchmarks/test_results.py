@@ -16,7 +16,7 @@ from benchmarks.common import report as tables
 from benchmarks.common.result_files import read_rows
 from benchmarks.quality import fidelity
 from benchmarks.quality import peers as peer_quality
-from benchmarks.speed import first_page, overhead, startup
+from benchmarks.speed import first_page, overhead, recipe_guide, startup
 from tests.conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -81,6 +81,14 @@ def test_the_first_page_has_the_rows() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert first_page.BEGIN + first_page.table(rows) + first_page.END in text
     assert first_page.CHART.read_text(encoding="utf-8") == first_page.chart(rows)
+
+
+def test_the_guide_to_recipes_has_the_rows() -> None:
+    rows = read_rows(BENCHMARKS / "results" / "latency.jsonl")
+    text = recipe_guide.PAGE.read_text(encoding="utf-8")
+    assert recipe_guide.BEGIN + recipe_guide.table(rows) + recipe_guide.END in text
+    lines = recipe_guide.table(rows).splitlines()
+    assert len(lines) == 2 + len({row["label"] for row in rows if row["system"] == "gpt2edge"})
 
 
 def test_the_fastest_are_compared_by_bits() -> None:

@@ -1,7 +1,9 @@
 """``gpt2edge bench``: tables and rows; tests/runtime checks the measuring itself."""
 
+import csv
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +35,7 @@ def test_json_has_every_test(tiny_model: ModelDir) -> None:
 
 
 def test_jsonl_is_a_row_a_test(tiny_model: ModelDir) -> None:
-    lines = output("bench", tiny_model.path, *SHORT, "--jsonl").splitlines()
+    lines = output("bench", tiny_model.path, *SHORT, "-o", "jsonl").splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row["test"] for row in rows] == ["pp8", "tg2"]
     assert {row["model_filename"] for row in rows} == {str(tiny_model.path)}
@@ -70,7 +72,7 @@ def test_a_ratio_follows_the_medians_and_says_where_turns_disagree(
     (row,) = benching.compare(both)
     assert row["p50_ratio"] == pytest.approx(2 / 3)
     assert (row["low"], row["high"]) == pytest.approx((1 / 3, 10 / 9))
-    tables = benching.Form(as_json=False, as_jsonl=False)
+    tables = "table"
     benching.print_figures(both, tables, ratios=True)
     shown = capsys.readouterr()
     assert "0.667 x  0.333 to 1.111" in shown.out
@@ -99,7 +101,10 @@ def test_defaults_fit_the_context(tiny_model: ModelDir) -> None:
     ("options", "code", "words"),
     [
         (["--compare"], 2, "--compare needs two models or more"),
-        (["--json", "--jsonl"], 2, "exclude each other"),
+        (["-o", "yaml"], 2, "'yaml' is not one of"),
+        (["--prompts", "absent.jsonl"], 1, "absent.jsonl: No such file"),
+        (["--prompts", "x", "-b", "2"], 2, "--prompts excludes -p, -d and -b"),
+        (["--prompts", "x", "-n", "0"], 2, "--prompts needs -n of 1 or more"),
         (["-n", "2,x"], 2, "'2,x' is no list of whole numbers"),
         (["-b", "0"], 2, "0 is given; 1 is the least"),
         (["-p", "4000"], 1, "pp4000 needs 4000 tokens of context, the model has 128"),
@@ -122,7 +127,7 @@ def figures(model: ModelDir, *steps: float, load_s: tuple[float, ...] = (2.0,)) 
 
 def test_statistics_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]) -> None:
     """Speeds 1, 2, 4 tokens a second, and 2, 6, 40: the ratios are 2, 3, 10."""
-    form = benching.Form(as_json=True, as_jsonl=False)
+    form = "json"
     first = figures(tiny_model, 1, 0.5, 0.25, load_s=(1.0, 2.0, 6.0))
     second = figures(tiny_model, 1 / 2, 1 / 6, 1 / 40)
     benching.print_figures([first, second], form, ratios=True)
@@ -143,13 +148,52 @@ def test_statistics_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[
     assert (test["ttft_p50_ms"], test["ttft_p95_ms"]) == (9000, 9000)
     assert (test["tpot_p50_ms"], test["tpot_p95_ms"]) == (500, 1000)
     assert (test["itl_p50_ms"], test["itl_p95_ms"]) == (500, 1000)
+    assert (test["ttft_p99_ms"], test["itl_p99_ms"], test["p99_ts"]) == (9000, 1000, 1)
 
 
 def test_tables_by_hand(tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]) -> None:
     own = figures(tiny_model, 1, 0.5, 0.25, load_s=(1.0, 2.0, 6.0))
-    benching.print_figures([own], benching.Form(as_json=False, as_jsonl=False), ratios=False)
+    benching.print_figures([own], "table", ratios=False)
     printed = capsys.readouterr().out
     assert re.search(r"load +2000 ms\n", printed)
     assert re.search(r"peak memory +3\.0 MB\n", printed)
-    cells = ["tg2", "1", "2.0", "1.0", "9000.00", "500.00", "1000.00", "1000.00"]
+    times = ["9000.00", "9000.00", "500.00", "1000.00", "1000.00"]
+    cells = ["tg2", "1", "2.0", "1.0", *times]
     assert printed.splitlines()[-1].split() == cells
+
+
+def test_markdown_and_csv_have_a_line_a_test(
+    tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [figures(tiny_model, 1, 0.5, 0.25), figures(tiny_model, 0.5)]
+    benching.print_figures(models, "md", ratios=False)
+    head, rule, first, second, _, where = capsys.readouterr().out.splitlines()
+    assert head.startswith("| model | recipe | size | test | batch | t/s p50 |")
+    assert rule.startswith("| --- | --- | --- | --- | ---: |")
+    assert {line.count("|") for line in (head, rule, first, second)} == {13}
+    assert " | 2.0 | 1.0 | 9000.00 | 9000.00 | 500.00 | " in first
+    assert where.endswith(".")
+    benching.print_figures(models, "csv", ratios=False)
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [float(row["p50_ts"]) for row in rows] == [2, 2]
+    assert rows[0]["model_filename"] == str(tiny_model.path)
+    assert float(rows[0]["itl_p99_ms"]) == 1000
+    assert "samples_ts" not in rows[0]
+
+
+def test_ratios_in_markdown(tiny_model: ModelDir, capsys: pytest.CaptureFixture[str]) -> None:
+    benching.print_figures([figures(tiny_model, 1), figures(tiny_model, 0.5)], "md", ratios=True)
+    assert f"| {tiny_model.path} | tg2 | 1 | 2.000 x | - |" in capsys.readouterr().out
+
+
+def test_prompts_of_ones_own(tiny_model: ModelDir, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "the king"}\n{"prompt": "the boat came over the water"}\n')
+    args = ("bench", tiny_model.path, "--prompts", prompts, "-n", 3, "-r", 2)
+    (test,) = output_json(*args)["models"][0]["tests"]
+    assert (test["test"], test["n_texts"], test["n_gen"]) == ("tg3 of 2 prompts", 2, 3)
+    assert len(test["samples_ts"]) == 4  # two prompts, twice
+    assert test["ttft_p99_ms"] >= test["ttft_p50_ms"] > 0
+    long = tmp_path / "long.jsonl"
+    long.write_text(json.dumps({"prompt": "the king " * 200}))
+    assert "tokens" in error("bench", tiny_model.path, "--prompts", long)

@@ -161,12 +161,13 @@ def test_quantize_then_inspect(tiny_model: ModelDir, tmp_path: Path) -> None:
 def test_doctor(tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt2edge.runtime.bundled.BUNDLED_MODEL", tiny_model.path)
     report = output_json("doctor")
-    places = ["cpu", "kernels", "threads", "memory", "onnxruntime", "packages"]
+    places = ["cpu", "kernels", "threads", "memory", "onnxruntime", "packages", "extras"]
     assert list(report) == [*places, "telemetry", "bundled_model"]
     assert report["threads"]["used"] >= 1
     assert report["memory"]["huge_pages"] in ("always", "madvise", "never", "unknown")
     assert "CPUExecutionProvider" in report["onnxruntime"]["providers"]
     assert report["packages"]["gpt2edge"]
+    assert report["extras"]["export"] == "installed"
     assert report["bundled_model"]["intact"] is True
     assert "CPUExecutionProvider" in output("doctor")
 

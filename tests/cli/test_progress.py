@@ -141,8 +141,8 @@ def test_generate_leaves_nothing_of_its_waits(tiny_model: ModelDir) -> None:
         ("quantize {model} {out} --calibrate {text}", ["reading the text"], "writing the other"),
         ("quantize {model} {out} --text {text}", ["predicting the text"], "completing prompts"),
         (
-            "evaluate {model} {model} --text {text} --context 32",
-            ["predicting the text"],
+            "evaluate {model} --text {text} --context 32 -r 2",
+            ["measuring speed", "predicting the text"],
             "loading the models",
         ),
         ("perplexity -m {model} --text {text} --context 32", ["scoring"], "loading"),

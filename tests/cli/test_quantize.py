@@ -1,4 +1,4 @@
-"""``gpt2edge quantize`` and ``gpt2edge compare``."""
+"""``gpt2edge quantize``."""
 
 import json
 from dataclasses import replace

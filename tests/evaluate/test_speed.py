@@ -5,15 +5,17 @@ from dataclasses import replace
 from itertools import count
 from mmap import mmap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gpt2edge import Engine, RuntimeOptions
+from gpt2edge import Engine, ModelDir, RuntimeOptions
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.evaluate import speed as module
 from gpt2edge.evaluate.speed import (
     BenchmarkTest,
     Figures,
+    PromptsTest,
     Sample,
     benchmark,
     measure,
@@ -214,3 +216,20 @@ def test_peak_memory_sees_what_was_there_and_is_gone() -> None:
     assert low is not None
     assert high - low > 48 << 20
     assert after - low > 48 << 20
+
+
+def test_prompts_take_turns(tiny_model: ModelDir) -> None:
+    test = PromptsTest(n_gen=2, texts=("the king", "a boat"))
+    with Engine(tiny_model.path) as engine:
+        given = [test.prompts_for(engine, number) for number in (1, 2, 3)]
+        assert given == [[engine.encode(text)] for text in ("the king", "a boat", "the king")]
+        sample = measure(engine, test, 1, Ticks())
+    assert len(sample.steps_s) == 2
+    (figures,) = benchmark([tiny_model.path], [test], repetitions=3)[0].tests
+    assert len(figures.samples) == 6
+
+
+@pytest.mark.parametrize("wrong", [{"texts": ()}, {"n_depth": 1}, {"batch": 2}])
+def test_prompts_have_their_own_length(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a test on prompts has texts and n_gen"):
+        PromptsTest(**{"n_gen": 2, "texts": ("a",), **wrong})

@@ -214,5 +214,5 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import gpt2edge.export
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtraError, match=r"gpt2edge\[export\]"):
+    with pytest.raises(MissingExtraError, match=r"run (uv )?pip install .*\[export\]"):
         importlib.reload(gpt2edge.export)

@@ -1,6 +1,6 @@
 """``llm -m gpt2edge``, with the real package.
 
-Needs packages of its own: ``pip install 'gpt2edge[export,llm]' pytest``, then
+Needs packages of its own: ``pip install '.[export,llm]' pytest``, then
 ``pytest -m interop tests/plugins/test_llm.py``. Run with llm 0.27,
 0.31.1, 0.32 and 0.36.
 """

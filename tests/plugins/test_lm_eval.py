@@ -1,6 +1,6 @@
 """The harness's tasks through gpt2edge and through its own ``hf`` backend: the same results.
 
-Needs packages of its own: ``pip install 'gpt2edge[export,lm-eval]' torch transformers pytest``,
+Needs packages of its own: ``pip install '.[export,lm-eval]' torch transformers pytest``,
 then ``pytest -m interop tests/plugins/test_lm_eval.py``.
 """
 
