@@ -51,7 +51,7 @@ interop-peers: .venv-peers/installed .venv-openvino/installed ## Compare with Op
 	.venv-peers/bin/python -c 'import onnxruntime_genai, optimum.onnxruntime'
 	OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest -m interop tests/export/test_peers.py
 	.venv-openvino/bin/python -c 'import onnxruntime as o; o.get_available_providers().index("OpenVINOExecutionProvider")'
-	.venv-openvino/bin/python -m pytest -m interop tests/runtime/test_openvino.py
+	.venv-openvino/bin/python -m pytest -m interop tests/runtime/ort/test_openvino.py
 
 lint: .venv-lint/tools ## Check style
 	.venv-lint/bin/ruff check .
@@ -81,32 +81,32 @@ site: .venv-docs/installed ## Build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 bench: .venv-test/installed ## Measure speed, beside the peers that are built
-	.venv-test/bin/python -m benchmarks.latency
+	.venv-test/bin/python -m benchmarks.speed.latency
 
 train-story: .venv-interop/installed ## Train the bundled storyteller again (an hour and more)
-	.venv-interop/bin/python -m training.story --data '$(BOOKS)' --out runs/story --minutes 95
+	.venv-interop/bin/python -m training.story.train --data '$(BOOKS)' --out runs/story --minutes 95
 
 train-solvers: train-stepmath train-game24 ## Train the models that solve problems again (two hours)
 
 train-stepmath: .venv-interop/installed ## Those of stepmath alone (an hour and a half)
-	.venv-interop/bin/python -m training.solvers --task stepmath --out runs/stepmath
+	.venv-interop/bin/python -m training.solvers.stepmath --task stepmath --out runs/stepmath
 
 train-game24: .venv-interop/installed ## Train the Game of 24 models again (three quarters of an hour)
-	.venv-interop/bin/python -m training.train_game24 --out runs/game24
+	.venv-interop/bin/python -m training.solvers.game24 --out runs/game24
 
 train-smoke: story-smoke stepmath-smoke game24-smoke ## Train everything at a tiny size, two minutes each
 
 story-smoke: .venv-interop/installed
-	.venv-interop/bin/python -m training.story --data '$(BOOKS)' --out runs/smoke --smoke
+	.venv-interop/bin/python -m training.story.train --data '$(BOOKS)' --out runs/smoke --smoke
 
 stepmath-smoke: .venv-interop/installed
-	.venv-interop/bin/python -m training.solvers --task stepmath --out runs/smoke-stepmath --smoke
+	.venv-interop/bin/python -m training.solvers.stepmath --task stepmath --out runs/smoke-stepmath --smoke
 
 game24-smoke: .venv-interop/installed
-	.venv-interop/bin/python -m training.train_game24 --out runs/game24-smoke --smoke
+	.venv-interop/bin/python -m training.solvers.game24 --out runs/game24-smoke --smoke
 
 bundle: .venv-test/installed ## Rebuild the bundled model from training/models/storyteller
-	.venv-test/bin/python -m training.bundle
+	.venv-test/bin/python -m training.story.bundle
 
 clean: ## Remove environments and caches
 	rm -rf .venv .venv-* build dist links ./*.egg-info

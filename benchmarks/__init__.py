@@ -1,1 +1,1 @@
-"""Measurements, run from the repository's root: ``python -m benchmarks.latency``."""
+"""Measurements, run from the repository's root: ``python -m benchmarks.speed.latency``."""

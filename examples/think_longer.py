@@ -98,7 +98,7 @@ show("beam", beam.run(engine, PROMPT, sampling=warm, max_new_tokens=60, budget=b
 # ## As much as it takes
 #
 # Four samples say how far the model agrees with itself; the policy says what that is worth.
-# `fit` makes a policy from measured rows, see `benchmarks/search_adaptive.py`.
+# `fit` makes a policy from measured rows, see `benchmarks/search/adaptive.py`.
 
 # %%
 adaptive = Adaptive(policy=Policy.default(16, verified=False), answer=animal)

@@ -1,1 +1,1 @@
-"""Training of the bundled models, run from the repository's root: ``python -m training.story``."""
+"""Training of the bundled models, run from the repository's root."""

@@ -70,6 +70,8 @@ class Scheduler:
         self._owners: list[Branching[Any] | None] = []  # the search of each row, or None
         self._searches: list[Branching[Any]] = []
         self._removed: set[Generation] = set()
+        self._slides = False
+        """Whether a sequence that was added may fill its row and slide."""
 
     @property
     def is_busy(self) -> bool:
@@ -114,6 +116,7 @@ class Scheduler:
 
     def _check_length(self, generation: Generation) -> None:
         needed, longest = generation.cached_tokens, self.decoder.cache.max_length
+        self._slides |= needed > longest
         if needed > longest and not generation.may_slide:
             raise ContextLengthError(
                 f"the request needs {needed} tokens of cache and a row has {longest}: ask for "
@@ -157,7 +160,8 @@ class Scheduler:
             yield from self._join()
         if not self._rows:
             return
-        self._slide()
+        if self._slides:
+            self._slide()
         if self._searches:
             yield from self._step_searches()
         elif self._speculator is not None and len(self._rows) == 1 and self._entry is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks.common import report
 
 
 def row(system: str, variant: str, speed: float, **more: Any) -> dict[str, Any]:

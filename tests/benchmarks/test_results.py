@@ -11,18 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import (
-    fidelity,
-    fingerprint,
-    first_page,
-    overhead,
-    peer_quality,
-    plan,
-    startup,
-    systems,
-)
-from benchmarks import report as tables
-from benchmarks.result_files import read_rows
+from benchmarks.common import fingerprint, plan, systems
+from benchmarks.common import report as tables
+from benchmarks.common.result_files import read_rows
+from benchmarks.quality import fidelity
+from benchmarks.quality import peers as peer_quality
+from benchmarks.speed import first_page, overhead, startup
 from tests.conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -74,9 +68,9 @@ def test_no_page_shows_such_a_figure_without_a_word() -> None:
     named = {
         (script, paragraph)
         for paragraph in measured
-        for script in re.findall(r"-m benchmarks\.(\w+)", paragraph)
+        for script in re.findall(r"-m benchmarks\.(?:\w+\.)?(\w+)", paragraph)
     }
-    assert {script for script, _ in named} >= {"quality", "startup"}
+    assert {script for script, _ in named} >= {"measure", "startup"}
     for script, paragraph in named:
         assert ("awaiting a run" in paragraph) == (script in AWAITED), script
 
@@ -222,7 +216,7 @@ def test_llama_cpps_command_reads_a_file_with_words(
 ) -> None:
     prepared: list[list[str]] = []
     monkeypatch.setattr(
-        "benchmarks.startup.subprocess.run", lambda command, **_: prepared.append(command)
+        "benchmarks.speed.startup.subprocess.run", lambda command, **_: prepared.append(command)
     )
     python = tmp_path / "llamacpp" / "bin" / "python"
     python.parent.mkdir(parents=True)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import search_pool
-from benchmarks.search_selection import Pool, accuracy, elected, interval, outcomes
-from benchmarks.solver_models import Problem
+from benchmarks.search import pool as search_pool
+from benchmarks.search.models import Problem
+from benchmarks.search.selection import Pool, accuracy, elected, interval, outcomes
 from gpt2edge import Engine, SamplingParams
 from gpt2edge.runtime.search.candidates import candidates_of
 from gpt2edge.runtime.search.strategies.best_of_n import pass_at_k, pick
@@ -127,7 +127,7 @@ def test_a_small_run(family: Path, tmp_path: Path) -> None:
     options += ["--samples", 4, 4, "--searches", 4, "--methods", "beam", "dvts"]
     options += ["--step-problems", 2, "--timed", 1]
     for do in ("run", "run", "time", "report"):
-        command = [sys.executable, "-m", "benchmarks.search", do, *options]
+        command = [sys.executable, "-m", "benchmarks.search.stepmath", do, *options]
         done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     for text in ("| stepmath-3m | greedy | 1 |", "PRM - ORM", "| beam |", "(one is right)"):

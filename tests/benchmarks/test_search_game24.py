@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from benchmarks import search_game24 as bench
+from benchmarks.search import game24 as bench
 
 MANY = 10_000
 

@@ -28,14 +28,14 @@ def run(name: str, *arguments: str) -> str:
 def work(tmp_path: Path) -> Path:
     """A work folder whose "124M" checkpoint is a tiny one."""
     shape = ["--layers", "2", "--heads", "2", "--width", "32", "--positions", "64", "--vocab", "97"]
-    run("checkpoint", str(tmp_path / "checkpoint-124M"), *shape)
+    run("common.checkpoint", str(tmp_path / "checkpoint-124M"), *shape)
     return tmp_path
 
 
 def test_latency_rows(work: Path) -> None:
     options = ["--work", str(work), "--peers", "--starts", "2", "--repeats", "1", "--json"]
     tests = ["--tests", "pp16", "tg4@d8", "tg4@d8/b3", "tg4@d8/n3"]
-    output = run("latency", *options, *tests)
+    output = run("speed.latency", *options, *tests)
     rows = [json.loads(line) for line in output.splitlines()]
     assert [row["test"] for row in rows] == tests[1:]
     for row in rows:
@@ -47,14 +47,14 @@ def test_latency_rows(work: Path) -> None:
 
 def test_overhead_and_export_tables(work: Path) -> None:
     out = str(work / "fp32-124M")
-    run("export_cost", "--work", str(work), "--repeats", "1")
-    table = run("overhead", out, "--work", str(work), "--new", "4", "--repeats", "1")
+    run("speed.export_cost", "--work", str(work), "--repeats", "1")
+    table = run("speed.overhead", out, "--work", str(work), "--new", "4", "--repeats", "1")
     assert "Decoder.decode" in table
 
 
 def test_a_profile_adds_up(work: Path) -> None:
     options = ["--work", str(work), "--recipes", "int8", "int4-decode", "--tests", "tg4@d8/b2"]
-    table = run("profile_step", *options)
+    table = run("speed.profile_step", *options)
     rows = [json.loads(line) for line in (work / "profile.jsonl").read_text().splitlines()]
     for label in ("gpt2edge int8", "gpt2edge int4-decode"):
         own = {row["part"]: row for row in rows if row["label"] == label}
@@ -65,7 +65,7 @@ def test_a_profile_adds_up(work: Path) -> None:
 
 
 def test_products_of_each_kind_are_timed() -> None:
-    output = run("products", "--rows", "3", "--seconds", "0.01", "--json")
+    output = run("speed.products", "--rows", "3", "--seconds", "0.01", "--json")
     rows = [json.loads(line) for line in output.splitlines()]
     assert len({row["kind"] for row in rows}) == len(rows) == 5
     for row in rows:
@@ -75,7 +75,7 @@ def test_products_of_each_kind_are_timed() -> None:
 def test_many_samples_are_compared(work: Path) -> None:
     options = ["--work", str(work), "--samples", "3", "--prompt", "8", "--new", "4", "--json"]
     options += ["--recipes", "int8", "--repeats", "1"]
-    output = run("many_samples", *options)
+    output = run("speed.many_samples", *options)
     (row,) = [json.loads(line) for line in output.splitlines()]
     assert row["ratio"] == pytest.approx(row["together_s"] / row["apart_s"])
     assert row["together_s"] > 0
@@ -89,7 +89,7 @@ def test_quality_asks_for_minimal_pairs(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("Once upon a time there was a king. " * 8)
     options = ["--text", str(tmp_path / "text.txt"), "--blimp", str(tmp_path / "pairs.zip")]
     storyteller = str(ROOT / "training" / "models" / "storyteller")
-    found = run("quality", storyteller, *options, "--recipes", "int8")
+    found = run("quality.measure", storyteller, *options, "--recipes", "int8")
     assert re.search(r"storyteller plain gpt2edge int8: .* blimp 1, .*blimp_change 0\b", found)
 
 
@@ -98,7 +98,7 @@ def test_quality_counts_a_solvers_answers() -> None:
     """And the twin, of the same function, is judged by the plain model."""
     solver = str(ROOT / "training" / "models" / "game24-0.1m")
     options = ["--problems", "8", "--recipes", "int8+int8-cache", "--twin"]
-    lines = run("quality", solver, *options).splitlines()
+    lines = run("quality.measure", solver, *options).splitlines()
     assert [line.split()[1] for line in lines] == ["plain", "twin"]
     for line in lines:
         figures = dict(re.findall(r"(\w+) ([-\d.e]+)", line))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import soak
+from benchmarks.speed import soak
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 
 

@@ -11,8 +11,8 @@ from tasks.game24.game import can_win
 from tasks.game24.notation import is_solved, read_step
 from tasks.game24.puzzles import problems, solutions
 from tasks.game24.puzzles import test_puzzles as puzzles_of_the_test
-from training import game24
-from training.game24_tokenizer import build_tokenizer
+from training.solvers import game24_rows as game24
+from training.solvers.game24_tokenizer import build_tokenizer
 
 pytestmark = pytest.mark.slow
 DRAWN = 3000

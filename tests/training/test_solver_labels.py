@@ -4,9 +4,9 @@ import pytest
 
 from tasks.stepmath import problems as stepmath
 from tasks.stepmath.stories import Equation
-from training.solver_labels import judged_lines, judged_steps, judged_whole
-from training.solver_rows import IGNORE, Judged
-from training.solver_tasks import TASKS
+from training.solvers.labels import judged_lines, judged_steps, judged_whole
+from training.solvers.rows import IGNORE, Judged
+from training.solvers.tasks import TASKS
 
 TASK = TASKS["stepmath"]
 PROBLEM = stepmath.Problem(

@@ -11,11 +11,11 @@ pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]
 from tokenizers import Tokenizer  # noqa: E402
 
 from tests.conftest import ROOT  # noqa: E402
-from training import solver  # noqa: E402
-from training.grow import deepened, widened  # noqa: E402
-from training.model import GPT, GPTConfig, load_weights  # noqa: E402
-from training.reward import RewardModel  # noqa: E402
-from training.solver_rows import (  # noqa: E402
+from training.common.grow import deepened, widened  # noqa: E402
+from training.common.model import GPT, GPTConfig, load_weights  # noqa: E402
+from training.common.reward import RewardModel  # noqa: E402
+from training.solvers import fit as solver  # noqa: E402
+from training.solvers.rows import (  # noqa: E402
     IGNORE,
     Example,
     Judged,

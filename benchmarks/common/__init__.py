@@ -1,0 +1,1 @@
+"""What every benchmark needs: models, environments, result files, tables."""

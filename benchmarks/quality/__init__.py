@@ -1,0 +1,1 @@
+"""How near to float32, beside peers: perplexity, divergence, agreement."""

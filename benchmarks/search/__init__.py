@@ -1,0 +1,1 @@
+"""What time to think buys: stepmath and Game of 24."""

@@ -1,0 +1,1 @@
+"""How fast, beside peers: latency, start-up, products, overhead, memory."""

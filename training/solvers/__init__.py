@@ -1,0 +1,1 @@
+"""The solvers and their verifiers: stepmath and Game of 24."""

@@ -1,0 +1,1 @@
+"""The storyteller: books, tokenizer, training, evaluation, the bundled model."""
