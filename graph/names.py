@@ -43,6 +43,9 @@ MASK_SHAPE: Final = "mask/shape"
 MASK_WIDTH: Final = "mask/width"
 SEQLENS_K: Final = "seqlens_k"
 TOTAL_SEQUENCE_LENGTH: Final = "total_sequence_length"
+KV_CACHE: Final = "kv_cache"
+BLOCK_TABLE: Final = "block_table"
+"""The pool of blocks of a paged cache, and the blocks of each row: inputs of a graph as loaded."""
 MASK_COUNTING: Final[Mapping[str, str]] = {
     MASK_LENGTHS: "ReduceSum",
     MASK_LAST: "Sub",

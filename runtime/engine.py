@@ -279,5 +279,5 @@ class Engine:
         At least 1.
         """
         check_int("max_length", max_length, 0, 2**63)
-        row_bytes = max(1, max_length) * self._session.cache_layout.token_bytes
+        row_bytes = self._session.cache_layout.row_bytes(max(1, max_length))
         return max(1, self.options.cache_bytes // row_bytes)

@@ -13,6 +13,8 @@ from hypothesis import settings
 from gpt2edge.errors import ProviderError
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
+from gpt2edge.native.library import Library, facts, library
+from gpt2edge.runtime.ort import session
 from gpt2edge.runtime.ort.session import require_int8_cache
 from tests.checkpoints import SMALL, write_checkpoint
 
@@ -50,6 +52,21 @@ def int8_cache() -> None:
         require_int8_cache()
     except ProviderError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines opened in the test run on onnxruntime's operators alone."""
+    monkeypatch.setattr(session, "library", lambda: None)
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Library:
+    """The library of kernels; skips where it is not built or switched off."""
+    found = library()
+    if found is None:
+        pytest.skip(f"no kernels: {facts()['reason']}")
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,8 +1,13 @@
-"""KVCache: keys and values of every layer, preallocated and updated in place."""
+"""KVCache: keys and values of the rows of a batch, in one of two layouts.
 
+``ContiguousCache`` here, whose rows lie apart, is for onnxruntime's operators. ``PagedCache``,
+whose rows may share memory, is for the kernels of gpt2edge.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,30 +35,73 @@ class CacheLayout:
         """Bytes of keys and values of one token."""
         return 2 * self.n_layer * self.n_head * self.head_dim * self.dtype.itemsize
 
+    def row_bytes(self, tokens: int) -> int:
+        """Return the bytes of a row that holds that many tokens."""
+        return tokens * self.token_bytes
 
-class KVCache:
+    @property
+    def stored_dim(self) -> int:
+        """Elements of a token's keys of one head, as ``KVCache.read`` returns them."""
+        return self.head_dim
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of a token as ``KVCache.read`` returns it."""
+        return 2 * self.n_layer * self.n_head * self.stored_dim * self.dtype.itemsize
+
+
+class Kept(Protocol):
+    """Tokens of a row that outlive it: a copy, or blocks that are held. They never change."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, at most."""
+        ...
+
+    def read(self) -> NDArray[Any]:
+        """Return the tokens, [n_layer, 2, n_head, tokens, stored_dim]."""
+        ...
+
+    def cut(self, count: int) -> "tuple[Kept, Kept]":
+        """Return the first ``count`` tokens, and the others."""
+        ...
+
+
+class KeptArray:
+    """Tokens in an array of their own, as ``KVCache.read`` returns them."""
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self, tokens: NDArray[Any]) -> None:
+        self._tokens = tokens
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return self._tokens.nbytes
+
+    def read(self) -> NDArray[Any]:
+        """Return the array itself."""
+        return self._tokens
+
+    def cut(self, count: int) -> tuple[Kept, Kept]:
+        """Return copies of both parts."""
+        first, rest = (KeptArray(part.copy()) for part in np.split(self._tokens, [count], axis=3))
+        return first, rest
+
+
+class KVCache(ABC):
     """Keys and values of ``rows`` sequences, each up to ``max_length`` tokens long.
 
-    ``data`` is [n_layer, 2, rows, n_head, max_length, head_dim]; pages that no token has reached
-    are reserved, not used. ``lengths`` [rows] says how many tokens each row holds.
-    Change lengths only through the methods. Where the memory comes from ``spare``, ``data`` is
-    valid only as long as this object lives.
+    ``lengths`` [rows] says how many tokens each row holds. Change lengths only through the methods.
     """
 
-    def __init__(
-        self, rows: int, max_length: int, layout: CacheLayout, spare: BufferPool | None = None
-    ) -> None:
+    def __init__(self, rows: int, max_length: int, layout: CacheLayout) -> None:
         check_int("rows", rows, 1, 2**31)
         check_int("max_length", max_length, 1, 2**31)
         self.layout = layout
         self.max_length = max_length
         """Tokens that each row can hold."""
-        shape = (layout.n_layer, 2, rows, layout.n_head, max_length, layout.head_dim)
-        self.data: NDArray[Any] = (
-            np.empty(shape, layout.dtype)
-            if spare is None
-            else spare.array(self, shape, layout.dtype)
-        )
         self.lengths: NDArray[np.int64] = np.zeros(rows, np.int64)
 
     @property
@@ -62,9 +110,9 @@ class KVCache:
         return len(self.lengths)
 
     @property
+    @abstractmethod
     def nbytes(self) -> int:
         """Bytes of the keys and values of all tokens held now."""
-        return int(self.lengths.sum()) * self.layout.token_bytes
 
     def advance(self, first: int, count: int, tokens: int) -> None:
         """Add ``tokens`` to the lengths of rows ``first`` to ``first + count - 1``.
@@ -107,14 +155,83 @@ class KVCache:
             if not 0 <= start <= min(length, int(self.lengths[target])):
                 raise ValueError(f"rows {row} and {target} do not both hold {start} tokens")
         moved = [target for target in targets if target != row]
-        if not moved:
-            return
+        if moved:
+            self._fork(row, moved, start, length)
+            self.lengths[moved] = length
+
+    @abstractmethod
+    def _fork(self, row: int, targets: Sequence[int], start: int, length: int) -> None:
+        """Give ``targets``, other rows, tokens ``start`` to ``length`` of ``row``."""
+
+    @abstractmethod
+    def select(self, rows: Sequence[int]) -> None:
+        """Copy row ``rows[i]`` to row ``i``, repeats allowed, and empty the other rows."""
+
+    def read(self, row: int, start: int, stop: int) -> NDArray[Any]:
+        """Return a copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, stored_dim].
+
+        ``stored_dim`` is the layout's.
+        """
+        if not 0 <= start <= stop <= self.lengths[row]:
+            raise ValueError(
+                f"cannot read tokens {start} to {stop}: row {row} holds {self.lengths[row]}"
+            )
+        return self._read(row, start, stop)
+
+    @abstractmethod
+    def _read(self, row: int, start: int, stop: int) -> NDArray[Any]:
+        """Return a copy of tokens that ``row`` holds."""
+
+    @abstractmethod
+    def append(self, row: int, *pieces: NDArray[Any]) -> None:
+        """Append ``pieces``, each as ``read`` returns it, to the end of ``row``.
+
+        Raises ValueError where the row has no room for them.
+        """
+
+    def keep(self, row: int, start: int, stop: int) -> Kept:
+        """Return tokens ``start`` to ``stop`` of ``row`` in a form that outlives the row."""
+        return KeptArray(self.read(row, start, stop))
+
+    def restore(self, row: int, pieces: Sequence[tuple[Kept, int]]) -> None:
+        """Replace ``row`` by the first tokens of each piece, as many as the number beside it.
+
+        The pieces were kept from rows with the same beginning, each from where the last one ended.
+        """
+        self.truncate(row, 0)
+        self.append(row, *(kept.read()[:, :, :, :count] for kept, count in pieces))
+
+
+class ContiguousCache(KVCache):
+    """A cache whose rows lie apart, for onnxruntime's operators.
+
+    ``data`` is [n_layer, 2, rows, n_head, max_length, head_dim]; pages that no token has reached
+    are reserved, not used. Where the memory comes from ``spare``, ``data`` is valid only as long as
+    this object lives.
+    """
+
+    def __init__(
+        self, rows: int, max_length: int, layout: CacheLayout, spare: BufferPool | None = None
+    ) -> None:
+        super().__init__(rows, max_length, layout)
+        shape = (layout.n_layer, 2, rows, layout.n_head, max_length, layout.head_dim)
+        self.data: NDArray[Any] = (
+            np.empty(shape, layout.dtype)
+            if spare is None
+            else spare.array(self, shape, layout.dtype)
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the keys and values of all tokens held now."""
+        return int(self.lengths.sum()) * self.layout.token_bytes
+
+    def _fork(self, row: int, targets: Sequence[int], start: int, length: int) -> None:
         for layer in self.data[..., start:length, :]:  # [2, rows, n_head, tokens, head_dim]
             for part in layer:  # one at a time: it stays in the processor's cache for all copies
                 source = part[row]  # [n_head, tokens, head_dim]
-                for target in moved:
+                for target in targets:
                     part[target] = source
-        self.lengths[moved] = length
 
     def select(self, rows: Sequence[int]) -> None:
         """Copy row ``rows[i]`` to row ``i``, repeats allowed, and empty the other rows."""
@@ -127,20 +244,12 @@ class KVCache:
         for row in range(self.rows):
             self.lengths[row] = lengths[row] if row < len(rows) else 0
 
-    def read(self, row: int, start: int, stop: int) -> NDArray[Any]:
-        """Return a copy of tokens ``start`` to ``stop``: [n_layer, 2, n_head, tokens, head_dim]."""
-        if not 0 <= start <= stop <= self.lengths[row]:
-            raise ValueError(
-                f"cannot read tokens {start} to {stop}: row {row} holds {self.lengths[row]}"
-            )
+    def _read(self, row: int, start: int, stop: int) -> NDArray[Any]:
         tokens: NDArray[Any] = self.data[:, :, row, :, start:stop].copy()
         return tokens
 
     def append(self, row: int, *pieces: NDArray[Any]) -> None:
-        """Append ``pieces``, each as ``read`` returns it, to the end of ``row``.
-
-        Raises ValueError where the row has no room for them.
-        """
+        """Append ``pieces``, each as ``read`` returns it, to the end of ``row``."""
         start = int(self.lengths[row])
         self.advance(row, 1, sum(tokens.shape[3] for tokens in pieces))
         data = self.data

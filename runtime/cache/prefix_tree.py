@@ -1,6 +1,7 @@
 """PrefixTree: keys and values of known token sequences, shared by sequences with a common prefix.
 
-It is a radix tree over token ids; each edge holds the keys and values of its tokens (the idea of
+It is a radix tree over token ids; each edge keeps the keys and values of its tokens, of a paged
+cache the blocks themselves (the idea of
 RadixAttention: Zheng et al. 2023, "SGLang", arXiv 2312.07104, section 3). Branches of a search,
 candidates of a vote and a growing text that a verifier scores repeatedly then compute only their
 new tokens.
@@ -11,25 +12,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from operator import eq
-from typing import Any
 
-from numpy.typing import NDArray
-
-from gpt2edge.runtime.cache.kv_cache import KVCache
+from gpt2edge.runtime.cache.block_pool import BlockPool
+from gpt2edge.runtime.cache.kv_cache import Kept, KVCache
+from gpt2edge.runtime.cache.paged_cache import KeptBlocks
 
 
 @dataclass(slots=True, eq=False)
 class Edge:
-    """Tokens that follow a prefix: ``tokens`` is [n_layer, 2, n_head, tokens, head_dim]."""
+    """Tokens that follow a prefix, and their keys and values."""
 
     token_ids: tuple[int, ...]
-    tokens: NDArray[Any]
+    kept: Kept
     children: dict[int, "Edge"] = field(default_factory=dict)
     used: int = 0
 
 
 class PrefixTree:
-    """Copies of cache rows, with common prefixes stored once.
+    """Rows of caches, with common prefixes stored once.
 
     Above ``max_bytes`` the least recently used tokens are evicted. Safe for use from several
     threads.
@@ -40,7 +40,7 @@ class PrefixTree:
         self.nbytes = 0
         self._roots: dict[int, Edge] = {}
         self._clock = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def matched(self, token_ids: Sequence[int]) -> int:
         """Return the length of the longest known prefix of ``token_ids``."""
@@ -49,14 +49,13 @@ class PrefixTree:
 
     def restore(self, cache: KVCache, row: int, token_ids: Sequence[int]) -> int:
         """Replace ``row`` by the longest known prefix of ``token_ids``, and return its length."""
-        cache.truncate(row, 0)
         with self._lock:
             self._clock += 1
             pieces = []
             for edge, count in self._walk(token_ids):
                 edge.used = self._clock
-                pieces.append(edge.tokens[:, :, :, :count])
-            cache.append(row, *pieces)
+                pieces.append((edge.kept, count))
+        cache.restore(row, pieces)  # without the lock: it may ask this tree to shed blocks
         return int(cache.lengths[row])
 
     def store(self, cache: KVCache, row: int, token_ids: Sequence[int]) -> None:
@@ -66,15 +65,26 @@ class PrefixTree:
             children, known = self._roots, 0
             for edge, count in list(self._walk(token_ids)):  # a list: the loop splits edges
                 if count < len(edge.token_ids):
-                    _split(edge, count)
+                    self.nbytes += _split(edge, count)
                 edge.used = self._clock
                 children, known = edge.children, known + count
             if known < len(token_ids):
-                tokens = cache.read(row, known, len(token_ids))
+                kept = cache.keep(row, known, len(token_ids))
                 suffix = tuple(token_ids[known:])
-                children[suffix[0]] = Edge(suffix, tokens, used=self._clock)
-                self.nbytes += tokens.nbytes
-            self._evict()
+                children[suffix[0]] = Edge(suffix, kept, used=self._clock)
+                self.nbytes += kept.nbytes
+                if isinstance(kept, KeptBlocks):
+                    kept.pool.ask_when_full(self)
+            self._evict(self.max_bytes)
+
+    def shed(self, pool: BlockPool) -> bool:
+        """Evict the least recently used tokens, where any hold blocks of ``pool``."""
+        with self._lock:
+            before = pool.used
+            self._clock += 1  # no sequence is spared
+            while pool.used == before and self._evict(self.nbytes - 1):
+                pass
+            return pool.used < before
 
     def edges(self) -> list[tuple[int, Edge]]:
         """Return all edges, parents first, each with its parent's index in the list or -1.
@@ -101,9 +111,9 @@ class PrefixTree:
                 siblings[edge.token_ids[0]] = edge
                 self._clock += 1
                 edge.used = self._clock
-                self.nbytes += edge.tokens.nbytes
+                self.nbytes += edge.kept.nbytes
             self._clock += 1
-            self._evict()
+            self._evict(self.max_bytes)
 
     def _walk(self, token_ids: Sequence[int]) -> Iterator[tuple[Edge, int]]:
         """Yield the edges along ``token_ids``, each with the number of its tokens that match."""
@@ -116,28 +126,39 @@ class PrefixTree:
             if count < len(edge.token_ids):
                 return
 
-    def _evict(self) -> None:
-        """Evict leaves, least recently used first, but no tokens of the last sequence stored."""
-        while self.nbytes > self.max_bytes:
+    def _evict(self, most: int) -> bool:
+        """Evict leaves, least recently used first, until at most ``most`` bytes are left.
+
+        No tokens of the last sequence stored. Returns whether any were evicted.
+        """
+        evicted = False
+        while self.nbytes > most:
             leaves = [leaf for leaf in _leaves(self._roots) if leaf[1].used < self._clock]
             if not leaves:
-                return
+                break
             for siblings, edge in sorted(leaves, key=lambda leaf: leaf[1].used):
-                if self.nbytes > self.max_bytes:
+                if self.nbytes > most:
                     del siblings[edge.token_ids[0]]
-                    self.nbytes -= edge.tokens.nbytes
+                    self.nbytes -= edge.kept.nbytes
+                    evicted = True
+        return evicted
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(bool, map(eq, first, second)))
 
 
-def _split(edge: Edge, count: int) -> None:
-    """Cut ``edge`` after ``count`` tokens, and make the rest its only child."""
-    rest = Edge(edge.token_ids[count:], edge.tokens[:, :, :, count:].copy(), edge.children)
-    rest.used = edge.used
-    edge.token_ids, edge.tokens = edge.token_ids[:count], edge.tokens[:, :, :, :count].copy()
+def _split(edge: Edge, count: int) -> int:
+    """Cut ``edge`` after ``count`` tokens, and make the rest its only child.
+
+    Returns the bytes that both together take more than ``edge`` did.
+    """
+    before = edge.kept.nbytes
+    first, kept = edge.kept.cut(count)
+    rest = Edge(edge.token_ids[count:], kept, edge.children, edge.used)
+    edge.token_ids, edge.kept = edge.token_ids[:count], first
     edge.children = {rest.token_ids[0]: rest}
+    return first.nbytes + kept.nbytes - before
 
 
 def _leaves(children: dict[int, Edge]) -> Iterator[tuple[dict[int, Edge], Edge]]:

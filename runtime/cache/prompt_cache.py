@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Final
@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from gpt2edge.checksums import sha256
 from gpt2edge.errors import FileFormatError, Gpt2EdgeError
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
-from gpt2edge.runtime.cache.kv_cache import CacheLayout
+from gpt2edge.runtime.cache.kv_cache import CacheLayout, KeptArray
 from gpt2edge.runtime.cache.prefix_tree import Edge, PrefixTree
 
 _MAGIC: Final = b"gpt2edge prefix\n"
 _FORMAT: Final = 1
 _COUNT_BYTES: Final = 8
 _DIGEST_BYTES: Final = 32
+_FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float16))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class PromptKey:
     def header(self) -> dict[str, Any]:
         """Return the part of the file's header that identifies the model."""
         layout = self.layout
-        shape = [layout.n_layer, layout.n_head, layout.head_dim]
+        shape = [layout.n_layer, layout.n_head, layout.stored_dim]
         return {
             "format": _FORMAT,
             "model": list(self.model),
@@ -104,7 +105,7 @@ class PromptCache(PrefixTree):
                 )
             with NamedTemporaryFile(dir=target.absolute().parent, prefix=".", delete=False) as file:
                 try:
-                    _write(file, header, [edge.tokens for _, edge in edges])
+                    _write(file, header, [edge.kept.read() for _, edge in edges])
                     file.close()
                     Path(file.name).replace(target)
                 finally:
@@ -161,26 +162,39 @@ def _read(file: IO[bytes], path: Path, key: PromptKey) -> list[tuple[int, Edge]]
         sizes = _checked_sizes(edges, key.vocab_size)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise damaged from None
-    if header != key.header():
+    layout = _saved_layout(header, key)
+    if layout is None:
         raise FileFormatError(
             f"{str(path)!r} was made with another model or another onnxruntime: delete it, or "
             "choose another name"
         )
-    layout = key.layout
-    if size != len(start) + length + sum(sizes) * layout.token_bytes + _DIGEST_BYTES:
+    if size != len(start) + length + sum(sizes) * layout.stored_bytes + _DIGEST_BYTES:
         raise damaged
-    payload = np.fromfile(file, np.uint8, sum(sizes) * layout.token_bytes)
+    payload = np.fromfile(file, np.uint8, sum(sizes) * layout.stored_bytes)
     digest = hashlib.sha256(start + text)
     digest.update(payload.data)
     if file.read(_DIGEST_BYTES) != digest.digest():
         raise damaged
-    bounds = np.cumsum([0, *sizes]) * layout.token_bytes
+    bounds = np.cumsum([0, *sizes]) * layout.stored_bytes
     found = []
     for (parent, ids), (first, last) in zip(edges, pairwise(bounds), strict=True):
-        shape = (layout.n_layer, 2, layout.n_head, len(ids), layout.head_dim)
+        shape = (layout.n_layer, 2, layout.n_head, len(ids), layout.stored_dim)
         tokens = payload[first:last].copy().view(layout.dtype).reshape(shape)
-        found.append((parent, Edge(tuple(ids), tokens)))
+        kept = KeptArray(tokens.astype(key.layout.dtype, copy=False))
+        found.append((parent, Edge(tuple(ids), kept)))
     return found
+
+
+def _saved_layout(header: dict[str, Any], key: PromptKey) -> CacheLayout | None:
+    """Return the layout of a file's tokens, or None where it belongs to another model.
+
+    float32 and float16 are read as either: with and without the kernels of gpt2edge.
+    """
+    layouts = [key.layout]
+    if key.layout.dtype in _FLOATS:
+        layouts += [replace(key.layout, dtype=dtype) for dtype in _FLOATS]
+    matching = (each for each in layouts if replace(key, layout=each).header() == header)
+    return next(matching, None)
 
 
 def _checked_sizes(edges: Any, vocab_size: int) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge.graph import names
-from gpt2edge.runtime.cache.kv_cache import CacheLayout, KVCache
+from gpt2edge.runtime.cache.kv_cache import CacheLayout, ContiguousCache
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.ort.session import Session
 
@@ -29,8 +29,8 @@ class _Live:
     stored: int
 
 
-class ConcatCache(KVCache):
-    """A KVCache that leaves the newest tokens on the device until ``data`` is read.
+class ConcatCache(ContiguousCache):
+    """A cache that leaves the newest tokens on the device until ``data`` is read.
 
     A step passes the last ``present`` back as ``past_key_values``, without a copy through Python,
     as long as the same rows continue. Reading ``data`` copies all tokens to it first.
@@ -144,7 +144,7 @@ def decoder_over(session: Session, rows: int, max_length: int, prefill_chunk: in
     """
     session.lifetime.check()
     if session.in_place:
-        cache = KVCache(rows, max_length, session.cache_layout, session.spare)
+        cache = session.new_cache(rows, max_length)
         return Decoder(session, cache, prefill_chunk=prefill_chunk)
     concat_cache = ConcatCache(rows, max_length, session.cache_layout, session)
     return ConcatDecoder(session, concat_cache, prefill_chunk=prefill_chunk)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gpt2edge.graph import names
 from gpt2edge.runtime.cache.kv_cache import KVCache
+from gpt2edge.runtime.decoding.cache_inputs import inputs_of
 from gpt2edge.runtime.ort.session import Binding, Session
 
 _TILE: Final = 16
@@ -21,47 +22,6 @@ class _BoundStep(NamedTuple):
     binding: Binding
     logits: NDArray[np.float32]
     """[rows, n_logits]; each run overwrites it."""
-
-
-class _Lengths:
-    """Length arrays [rows] int32 that a loaded graph reads in place of a mask (``graph_edits``)."""
-
-    def __init__(self, cache: KVCache) -> None:
-        self._cache = cache
-        self._last = np.zeros(cache.rows, np.int32)
-        self._room = np.array(cache.max_length, np.int32)
-
-    def bind(self, binding: Binding, rows: slice) -> None:
-        """Bind the length arrays of these rows as graph inputs."""
-        binding.input(names.SEQLENS_K, self._last[rows])
-        binding.input(names.TOTAL_SEQUENCE_LENGTH, self._room)
-
-    def read(self, first: int, count: int) -> None:
-        """Update the lengths of ``count`` rows; call after ``advance`` and before the run."""
-        if count == 1:
-            self._last[first] = int(self._cache.lengths[first]) - 1
-        else:
-            rows = slice(first, first + count)
-            np.subtract(self._cache.lengths[rows], 1, out=self._last[rows], casting="same_kind")
-
-
-class _Mask:
-    """A mask [rows, max_length] int64 with a one per token, for graphs that count a mask's ones."""
-
-    def __init__(self, cache: KVCache) -> None:
-        self._cache = cache
-        self._positions = np.arange(cache.max_length)
-        self._mask = np.zeros((cache.rows, cache.max_length), np.int64)
-
-    def bind(self, binding: Binding, rows: slice) -> None:
-        """Bind the length arrays of these rows as graph inputs."""
-        binding.input(names.ATTENTION_MASK, self._mask[rows])
-
-    def read(self, first: int, count: int) -> None:
-        """Update the lengths of ``count`` rows; call after ``advance`` and before the run."""
-        rows = slice(first, first + count)
-        # [max_length] < [count, 1] -> [count, max_length]
-        self._mask[rows] = self._positions < self._cache.lengths[rows, None]
 
 
 class Decoder:
@@ -81,7 +41,7 @@ class Decoder:
         self._row_bindings: dict[int, Binding] = {}
         self._steps: dict[int, _BoundStep] = {}
         rows = cache.rows
-        self._lengths = _Lengths(cache) if session.takes_lengths else _Mask(cache)
+        self._inputs = inputs_of(cache, takes_lengths=session.takes_lengths)
         self._input_ids = np.zeros((rows, 1), np.int64)
         self._position_ids = np.zeros((rows, 1), np.int64)
         self._logits_to_keep = np.zeros((rows, 1), np.int64)
@@ -165,7 +125,7 @@ class Decoder:
 
     def _run(self, binding: Binding, first: int, count: int, tokens: int) -> None:
         """Run the graph; where that fails, remove the ``tokens`` just added to the rows."""
-        self._lengths.read(first, count)
+        self._inputs.read(first, count)
         try:
             binding.run()
         except Exception:
@@ -185,10 +145,5 @@ class Decoder:
 
     def _bind_cache(self, first: int, count: int) -> Binding:
         binding = self._session.binding()
-        rows = slice(first, first + count)
-        self._lengths.bind(binding, rows)
-        for layer, (key, value) in enumerate(self.cache.data[:, :, rows]):  # [n_layer, 2, ...]
-            for part, array in ((names.KEY, key), (names.VALUE, value)):
-                past, present = names.past(layer, part), names.present(layer, part)
-                binding.in_place(past, present, array)  # [count, n_head, max_length, head_dim]
+        self._inputs.bind(binding, slice(first, first + count))
         return binding

@@ -73,7 +73,7 @@ class CachedForward:
         reused = prefixes.restore(cache, row, token_ids[:-2]) // _TILE * _TILE
         cache.truncate(row, reused)
         logits = yield from self._decoder.prefill_by_chunks(row, token_ids[reused:])
-        if len(token_ids) * cache.layout.token_bytes <= prefixes.max_bytes:
+        if len(token_ids) * cache.layout.stored_bytes <= prefixes.max_bytes:
             prefixes.store(cache, row, token_ids)
         return logits, reused
 

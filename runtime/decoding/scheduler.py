@@ -269,7 +269,7 @@ class Scheduler:
         self._owners += [None] * len(begun)
         if found:
             ((samples.logits, begun[0].reused_tokens),) = found
-            cache.fork(row, [first])  # rows before it may have been freed during the prefill
+            self._move(row, first)  # rows before it may have been freed during the prefill
             forked, source = begun[1:], first
         if begun[0].token_ids:
             return  # a paused generation: its last token enters at the next step
@@ -289,7 +289,7 @@ class Scheduler:
         """Give a search the rows after those in use, and let it take its first step."""
         rows = range(len(self._rows), len(self._rows) + len(found))
         for index, target in enumerate(rows):
-            self.decoder.cache.fork(row + index, [target])
+            self._move(row + index, target)
         self._rows += [None] * len(found)
         self._owners += [search] * len(found)
         self._searches.append(search)
@@ -384,6 +384,14 @@ class Scheduler:
             last, owner = rows.pop(), owners.pop()
             if row < len(rows):
                 rows[row], owners[row] = last, owner
-                self.decoder.cache.fork(len(rows), [row])
+                self._move(len(rows), row)
+            else:
+                self.decoder.cache.truncate(row, 0)
         if removed:
             removed.clear()
+
+    def _move(self, row: int, target: int) -> None:
+        """Move a row of the cache to ``target``, and leave nothing behind."""
+        if row != target:
+            self.decoder.cache.fork(row, [target])
+            self.decoder.cache.truncate(row, 0)

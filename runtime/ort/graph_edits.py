@@ -17,14 +17,18 @@ others are idle. onnxruntime sorts the nodes before it runs them; only the graph
 sorted.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from gpt2edge.graph import names
 from gpt2edge.graph.protobuf import Field, field, fields, number
+from gpt2edge.runtime.cache.block_layout import BlockLayout
+from gpt2edge.runtime.ort.attention_edits import DOMAIN, paged_layout, with_paged_attention
+from gpt2edge.runtime.ort.product_edits import has_other_products, with_products
 
 # numbers of fields in onnx.proto
-_GRAPH: Final = 7  # of ModelProto
+_GRAPH, _OPSET = 7, 8  # of ModelProto
+_OPSET_DOMAIN, _OPSET_VERSION = 1, 2  # of OperatorSetIdProto
 _NODE, _GRAPH_INPUT = 1, 11  # of GraphProto
 _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7  # of NodeProto
 _ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 1, 6, 11  # of AttributeProto
@@ -37,22 +41,61 @@ _MASK: Final = names.ATTENTION_MASK.encode()
 _CHOICE: Final = names.KEPT.encode()
 
 
+class EditedGraph(NamedTuple):
+    """A serialized graph as onnxruntime gets it."""
+
+    model: bytes
+    cache: BlockLayout | None = None
+    """The layout of the paged cache, None where onnxruntime's attention stays."""
+    uses_kernels: bool = False
+    """Whether an operator is ours."""
+    batch_invariant: bool = False
+    """Whether a row's bits do not depend on the rows beside it: all products are ours."""
+
+
 def edit_for_engine(model: bytes) -> bytes:
     """Return ``model``, a serialized graph of profile cpu, edited for the engine.
 
     Parts that differ from the exporter's output are not changed. Bytes that are not a model are
     returned as they are, for onnxruntime to report.
     """
+    return _edit(model, lambda graph: (graph, None)).model
+
+
+def edit_for_kernels(model: bytes, cache: str) -> EditedGraph:
+    """Edit ``model`` for the engine and the kernels of gpt2edge, with a paged cache.
+
+    ``cache`` is the type of its elements, "float32", "float16" or "int8". Attention and products
+    that are not as the exporter and ``quant`` write them are left to onnxruntime.
+    """
+
+    def kernels(graph: list[Field]) -> tuple[list[Field], BlockLayout | None]:
+        layout = paged_layout(graph, cache)
+        if layout is not None:
+            graph = with_paged_attention(graph, layout)
+        return with_products(graph), layout
+
+    return _edit(model, kernels)
+
+
+def _edit(
+    model: bytes, kernels: Callable[[list[Field]], tuple[list[Field], BlockLayout | None]]
+) -> EditedGraph:
     try:
         parts = list(fields(model))
         ((index, graph),) = [pair for pair in enumerate(parts) if pair[1].number == _GRAPH]
-        inner = list(fields(graph.content))
-        inner = _head_first(_always_choosing(_taking_lengths(inner)))
+        plain = _head_first(_always_choosing(_taking_lengths(list(fields(graph.content)))))
+        inner, layout = kernels(plain)
+        ours = inner is not plain
+        invariant = ours and not has_other_products(inner)
     except ValueError:
-        return model
+        return EditedGraph(model)
     encoded = [part.whole for part in parts]
     encoded[index] = field(_GRAPH, *(part.whole for part in inner))
-    return b"".join(encoded)
+    if ours:
+        domain = field(_OPSET_DOMAIN, DOMAIN.encode())
+        encoded.append(field(_OPSET, domain, number(_OPSET_VERSION, 1)))
+    return EditedGraph(b"".join(encoded), layout, ours, invariant)
 
 
 def calls_itself(model: bytes) -> bool:

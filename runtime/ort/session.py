@@ -13,10 +13,13 @@ from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.graph import names
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
+from gpt2edge.native.library import library
+from gpt2edge.runtime.cache.block_layout import BlockLayout
 from gpt2edge.runtime.cache.buffer_pool import BufferPool
-from gpt2edge.runtime.cache.kv_cache import CacheLayout
+from gpt2edge.runtime.cache.kv_cache import CacheLayout, ContiguousCache, KVCache
+from gpt2edge.runtime.cache.paged_cache import BlockPools
 from gpt2edge.runtime.options import RuntimeOptions
-from gpt2edge.runtime.ort.graph_edits import calls_itself, edit_for_engine
+from gpt2edge.runtime.ort.graph_edits import calls_itself, edit_for_engine, edit_for_kernels
 from gpt2edge.runtime.ort.library import ort
 from gpt2edge.runtime.ort.providers import CPU, MEMORY, check_active, requested
 from gpt2edge.runtime.ort.session_guard import SessionGuard
@@ -67,6 +70,11 @@ class Session:
                 f"{model.path} is of profile cpu, whose operators are those of onnxruntime's CPU: "
                 f"for {first.name}, export it with the profile portable"
             )
+        self._blocks: BlockLayout | None = None
+        """The layout of the cache where the kernels of gpt2edge attend, else None."""
+        self._pools: BlockPools | None = None
+        self.batch_invariant = False
+        """True where a row's logits are the same bits in any batch and any chunk of a prompt."""
         self._session, self._weights = self._open(model, options)
         self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
@@ -82,6 +90,9 @@ class Session:
             raise ModelDirError(
                 f"{model.graph_path} is not the graph of this config.json: {error}"
             ) from None
+        if self._blocks is not None:
+            budget = options.cache_bytes + options.prompt_cache_bytes
+            self._pools = BlockPools(self._blocks, budget)
 
     def _read_signature(self, config: ModelConfig, task: str) -> None:
         """Read the shapes of logits and cache from the graph, and compare them with ``config``."""
@@ -89,25 +100,27 @@ class Session:
         self.n_logits: int = outputs[names.LOGITS][-1]
         if task == "text-generation" and self.n_logits != config.vocab_size:
             raise ValueError(f"{self.n_logits} logits for a vocab_size of {config.vocab_size}")
-        keys = [tensor for tensor in self._session.get_inputs() if names.is_past_key(tensor.name)]
-        if len(keys) != config.n_layer:
-            raise ValueError(f"{len(keys)} caches for an n_layer of {config.n_layer}")
-        if keys[0].type not in _DTYPES:
-            raise ValueError(f"a cache of {keys[0].type}; it must be one of {', '.join(_DTYPES)}")
-        _, n_head, _, head_dim = keys[0].shape
+        layout = self._blocks or self._declared_layout()
+        if layout.n_layer != config.n_layer:
+            raise ValueError(f"{layout.n_layer} caches for an n_layer of {config.n_layer}")
         padded = -(-config.head_dim // 8) * 8  # GroupQueryAttention needs a multiple of 8
-        if (n_head, head_dim) not in (
+        if (layout.n_head, layout.head_dim) not in (
             (config.n_head, width) for width in (config.head_dim, padded)
         ):
             raise ValueError(
-                f"a cache of {n_head} x {head_dim} for heads of {config.n_head} x {config.head_dim}"
+                f"a cache of {layout.n_head} x {layout.head_dim} for heads of "
+                f"{config.n_head} x {config.head_dim}"
             )
-        self.cache_layout = CacheLayout(
-            n_layer=len(keys),
-            n_head=n_head,
-            head_dim=head_dim,
-            dtype=np.dtype(_DTYPES[keys[0].type]),
-        )
+        self.cache_layout: CacheLayout = layout
+
+    def _declared_layout(self) -> CacheLayout:
+        """Return the layout of the caches among the graph's inputs."""
+        keys = [tensor for tensor in self._session.get_inputs() if names.is_past_key(tensor.name)]
+        if keys[0].type not in _DTYPES:
+            raise ValueError(f"a cache of {keys[0].type}; it must be one of {', '.join(_DTYPES)}")
+        _, n_head, _, head_dim = keys[0].shape
+        dtype = np.dtype(_DTYPES[keys[0].type])
+        return CacheLayout(n_layer=len(keys), n_head=n_head, head_dim=head_dim, dtype=dtype)
 
     def _open(self, model: ModelDir, options: RuntimeOptions) -> tuple[Any, MappedWeights | None]:
         """Return an onnxruntime session over ``model``, and the mapping of its weights if any."""
@@ -123,7 +136,7 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    source = edit_for_engine(model.graph_path.read_bytes())
+                    source = self._edited(model, session_options)
                 if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
                     raise ValueError("a function in it calls itself")
                 session = ort.InferenceSession(
@@ -141,6 +154,24 @@ class Session:
             raise kind(reason) from None
         check_active(self.providers, session.get_providers())
         return session, weights
+
+    def _edited(self, model: ModelDir, session_options: Any) -> bytes:
+        """Return the graph as onnxruntime gets it; with our kernels where there are any."""
+        graph = model.graph_path.read_bytes()
+        kernels = library()
+        if kernels is None:
+            return edit_for_engine(graph)
+        edited = edit_for_kernels(graph, _cache_dtype(model))
+        self._blocks, self.batch_invariant = edited.cache, edited.batch_invariant
+        if edited.uses_kernels:
+            session_options.register_custom_ops_library(str(kernels.path))
+        return edited.model
+
+    def new_cache(self, rows: int, max_length: int) -> KVCache:
+        """Return an empty cache for ``rows`` sequences of up to ``max_length`` tokens."""
+        if self._pools is None:
+            return ContiguousCache(rows, max_length, self.cache_layout, self.spare)
+        return self._pools.cache(rows, max_length)
 
     def settle(self) -> None:
         """Move the weights to huge pages, once, in the background; call it as decoding begins."""
@@ -163,6 +194,8 @@ class Session:
         self.lifetime.close()
         self._session = self._weights = None
         self.spare.clear()
+        if self._pools is not None:
+            self._pools.clear()
         memory.give_back()  # else the heap grows in a program that loads models repeatedly
 
     def grow(
@@ -265,6 +298,14 @@ def runtime_facts() -> dict[str, Any]:
     }
 
 
+def _cache_dtype(model: ModelDir) -> str:
+    """Return the type of the cache's elements: exact for a float32 model, as the file says int8."""
+    recipe = model.manifest.recipe
+    if not recipe:
+        return "float32"
+    return "int8" if recipe.get("kv_cache") == "int8" else "float16"
+
+
 def _is_in_place(session: Any) -> bool:
     """Return whether the graph is of profile cpu, which has an optional ``logits_to_keep``."""
     return any(item.name == names.LOGITS_TO_KEEP for item in session.get_overridable_initializers())
@@ -278,7 +319,7 @@ def _check_inputs(model: ModelDir, inputs: set[str]) -> None:
             "chosen by use_cache_branch and onnxruntime optimizes neither. Export the checkpoint "
             "again, with 'gpt2edge export' or a present optimum-onnx"
         )
-    if names.past(0, names.KEY) not in inputs:
+    if not inputs & {names.past(0, names.KEY), names.KV_CACHE}:
         raise ModelDirError(
             f"{model.graph_path} has no key/value cache among its inputs: export it with the task "
             "text-generation-with-past"

@@ -1,5 +1,9 @@
-"""The int8 KV cache: what it holds, what it costs, that rows stay independent, every way in."""
+"""The int8 cache of onnxruntime's operator: what it holds, what it costs, and every way in.
 
+That of our own kernels is in ``tests/native/test_paged_cache.py``.
+"""
+
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +29,7 @@ from gpt2edge.quant.calibration import kv_cache_scales as kv_cache
 from gpt2edge.quant.calibration.equalization import EqualizedTensors
 from gpt2edge.quant.calibration.kv_cache_scales import expected_range, measure_cache_scales
 from gpt2edge.runtime.cache.prefix_tree import PrefixTree
+from gpt2edge.runtime.ort import session
 from gpt2edge.runtime.ort.library import ort
 
 pytestmark = pytest.mark.usefixtures("int8_cache")
@@ -34,6 +39,14 @@ RECIPE = replace(INT8_BLOCK, kv_cache="int8")
 HEAD_AND_CACHE = QuantRecipe(
     name="cache", bits=8, embedding=32, equalize=False, exclude=("h.",), kv_cache="int8"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _onnxruntime_alone() -> Iterator[None]:
+    """Engines opened in this module run on onnxruntime's operators."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "library", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +179,7 @@ def test_every_way_into_the_cache_gives_the_same_logits(engine: gpt2edge.Engine)
     parked.store(decoder.cache, 2, TOKENS[:-1])
     decoder.cache.select([0, 1, 2, 1])
     assert parked.restore(decoder.cache, 2, TOKENS) == len(TOKENS) - 1
-    assert decoder.cache.data.dtype == np.int8
+    assert decoder.cache.layout.dtype == np.int8
     logits = decoder.decode([TOKENS[-1]] * 4)
     assert np.array_equal(logits, np.repeat(expected, 4, axis=0))
 

@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2edge.runtime.cache.kv_cache import CacheLayout, KVCache
+from gpt2edge.runtime.cache.kv_cache import CacheLayout, ContiguousCache
 from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 
 LAYOUT = CacheLayout(n_layer=1, n_head=1, head_dim=2)
 TEXTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=12)
 
 
-def fill(cache: KVCache, text: list[int]) -> None:
+def fill(cache: ContiguousCache, text: list[int]) -> None:
     """Row 0 as if ``text`` were in it: a token's entry depends on all that came before."""
     cache.truncate(0, 0)
     for at in range(len(text)):
@@ -22,7 +22,7 @@ def fill(cache: KVCache, text: list[int]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(texts=TEXTS, room=st.one_of(st.none(), st.integers(4, 12)))
 def test_what_comes_back_is_what_was_stored(texts: list[list[int]], room: int | None) -> None:
-    cache = KVCache(2, 8, LAYOUT)
+    cache = ContiguousCache(2, 8, LAYOUT)
     token_bytes = LAYOUT.token_bytes
     prefixes = PrefixTree(1 << 20 if room is None else room * token_bytes)
     known: set[tuple[int, ...]] = set()

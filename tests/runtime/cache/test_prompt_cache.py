@@ -81,7 +81,7 @@ def test_a_smaller_budget_forgets_what_is_longest_unused(caching: Engine, tmp_pa
     for text in ("the hen", "well well well", "hell hid"):
         caching.generate(text, max_new_tokens=1)
     saved(caching).save(tmp_path / "prompts")
-    budget = len(caching.encode("hell hid")) * caching._session.cache_layout.token_bytes
+    budget = len(caching.encode("hell hid")) * caching._session.cache_layout.stored_bytes
     small = Engine(caching.model.path, RuntimeOptions(prompt_cache_bytes=budget))
     saved(small).load(tmp_path / "prompts")
     assert saved(small).nbytes <= budget

@@ -58,6 +58,7 @@ def test_the_head_comes_first_and_the_others_stay_in_order() -> None:
     ]
 
 
+@pytest.mark.usefixtures("without_kernels")
 def test_the_logits_are_the_file_s_to_the_bit(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

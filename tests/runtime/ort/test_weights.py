@@ -35,6 +35,7 @@ class Kernel:
         return self.answer
 
 
+@pytest.mark.usefixtures("without_kernels")
 def test_logits_are_the_same_bits_from_our_mapping_and_from_a_path(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

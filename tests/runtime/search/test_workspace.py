@@ -108,7 +108,7 @@ def test_a_search_needs_a_tokenizer(tmp_path: Path) -> None:
 def test_prefixes_come_back_to_the_bit_and_each_token_is_kept_once(engine: Engine) -> None:
     rng = np.random.default_rng(3)
     decoder = engine.decoder(rows=2, max_length=64)
-    token_bytes = decoder.cache.layout.token_bytes
+    token_bytes = decoder.cache.layout.stored_bytes
     prefixes = PrefixTree(1 << 30)
     stem = rng.integers(0, 250, 20).tolist()
     texts = [[*stem, 252 + at, *rng.integers(0, 250, 14)] for at in range(4)] + [
@@ -160,7 +160,7 @@ def test_an_edge_is_split_where_its_child_begins_with_the_new_token(engine: Engi
     for text, row in zip(texts, rows, strict=True):
         assert prefixes.restore(decoder.cache, 1, text) == len(text)
         assert np.allclose(decoder.cache.read(1, 0, len(text)), row, atol=1e-5)
-    assert prefixes.nbytes == 10 * decoder.cache.layout.token_bytes
+    assert prefixes.nbytes == 10 * decoder.cache.layout.stored_bytes
 
 
 def test_seconds_are_those_since_it_began(engine: Engine) -> None:
