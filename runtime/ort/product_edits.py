@@ -214,9 +214,7 @@ def _norm_before(x: str, graph: _Graph) -> Node | None:
     return norm if graph.constants.keys() >= vectors else None
 
 
-def _activation_behind(
-    output: str, graph: _Graph, taken: list[Node]
-) -> tuple[int, float, str]:
+def _activation_behind(output: str, graph: _Graph, taken: list[Node]) -> tuple[int, float, str]:
     """Return number and alpha of the activation of ``output``, and the name of its result."""
     node = graph.only_user(output)
     number = _ACTIVATIONS.get(node.operator, 0) if node is not None else 0
