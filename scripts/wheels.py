@@ -1,8 +1,9 @@
 """Build the wheels of every platform on this machine, and check them: ``python -m scripts.wheels``.
 
-zig builds the library for all of them. A wheel must be smaller than 30 MB, have its platform's tag and
-a library of its format and processor that exports what is called. What a wheel does when it runs is
-shown where its processor is: ``.ci/run`` installs this machine's into an empty environment.
+zig builds the library for all of them. A wheel must be smaller than 30 MB, have its platform's tag
+and a library of its format and processor that exports what is called. What a wheel does when it
+runs is shown where its processor is: ``.ci/run`` installs this machine's, ``.ci/processors`` runs
+that of Linux on ARM. Those of macOS and Windows are not run.
 """
 
 import argparse
