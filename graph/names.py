@@ -73,6 +73,8 @@ LN_1: Final = "ln_1"
 LN_2: Final = "ln_2"
 
 _QKV: Final = "/attn/qkv"
+_ATTENTION_RESIDUAL: Final = "/attn/residual"
+_MLP_RESIDUAL: Final = "/mlp/residual"
 _ATTENTION_ROWS: Final = "/attn/2d"
 
 
@@ -109,7 +111,7 @@ class Block:
     @property
     def attention_residual(self) -> str:
         """Name the sum of the block's input and its attention."""
-        return f"{self}/attn/residual"
+        return f"{self}{_ATTENTION_RESIDUAL}"
 
     @property
     def mlp(self) -> str:
@@ -124,7 +126,7 @@ class Block:
     @property
     def mlp_residual(self) -> str:
         """Name the sum after the MLP: the block's output."""
-        return f"{self}/mlp/residual"
+        return f"{self}{_MLP_RESIDUAL}"
 
 
 def weight(part: str) -> str:
@@ -158,6 +160,11 @@ def in_block(name: str) -> bool:
 def is_reshape_for_gemm(name: str) -> bool:
     """Return whether a node only reshapes between [rows, width] and [batch, sequence, width]."""
     return name == EMBEDDING_ROWS or name.endswith((_QKV, _ATTENTION_ROWS))
+
+
+def is_residual(name: str) -> bool:
+    """Return whether a node adds a block's attention or MLP to what went into it."""
+    return in_block(name) and name.endswith((_ATTENTION_RESIDUAL, _MLP_RESIDUAL))
 
 
 def past(layer: Layer, part: str) -> str:

@@ -144,8 +144,8 @@ OrtStatus* create(const OrtKernelInfo* info, bool columns, void** made) {
   auto* kernel = static_cast<Kernel*>(calloc(1, sizeof(Kernel)));
   if (!kernel) return api().status(kFail, "no memory for a product");
   OrtStatus* error = read_attributes(info, kernel);
+  if (!error) error = pack(info, columns, kernel);  // first: it knows that n and k are no larger
   if (!error) error = read_vectors(info, kernel);
-  if (!error) error = pack(info, columns, kernel);
   if (error) {
     destroy(kernel);
   } else {

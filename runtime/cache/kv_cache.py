@@ -5,7 +5,7 @@ whose rows may share memory, is for the kernels of gpt2edge.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -53,9 +53,11 @@ class CacheLayout:
 class Kept(Protocol):
     """Tokens of a row that outlive it: a copy, or blocks that are held. They never change."""
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory, at most."""
+    def memory(self) -> Sequence[tuple[Hashable, int]]:
+        """Return the pieces of memory that hold them, each by a name and with its bytes.
+
+        Others that share a piece give it the same name.
+        """
         ...
 
     def read(self) -> NDArray[Any]:
@@ -75,10 +77,9 @@ class KeptArray:
     def __init__(self, tokens: NDArray[Any]) -> None:
         self._tokens = tokens
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the array."""
-        return self._tokens.nbytes
+    def memory(self) -> Sequence[tuple[Hashable, int]]:
+        """Return the array alone."""
+        return [(id(self), self._tokens.nbytes)]
 
     def read(self) -> NDArray[Any]:
         """Return the array itself."""
@@ -189,7 +190,7 @@ class KVCache(ABC):
         Raises ValueError where the row has no room for them.
         """
 
-    def keep(self, row: int, start: int, stop: int) -> Kept:
+    def kept(self, row: int, start: int, stop: int) -> Kept:
         """Return tokens ``start`` to ``stop`` of ``row`` in a form that outlives the row."""
         return KeptArray(self.read(row, start, stop))
 

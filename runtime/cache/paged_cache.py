@@ -7,7 +7,7 @@ idea is PagedAttention's: Kwon et al. 2023, "vLLM", arXiv 2309.06180.)
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,10 @@ class KeptBlocks:
     def __del__(self) -> None:
         self.pool.drop(self.blocks)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the blocks, some of which others may hold as well."""
-        return len(self.blocks) * self.pool.layout.block_bytes
+    def memory(self) -> Sequence[tuple[Hashable, int]]:
+        """Return the blocks."""
+        size = self.pool.layout.block_bytes
+        return [((id(self.pool), block), size) for block in self.blocks]
 
     def read(self) -> NDArray[Any]:
         """Return a copy of the tokens, [n_layer, 2, n_head, tokens, stored_dim]."""
@@ -122,10 +122,10 @@ class PagedCache(KVCache):
         self.lengths[row] = length
         self._writable[row] = length
 
-    def keep(self, row: int, start: int, stop: int) -> Kept:
+    def kept(self, row: int, start: int, stop: int) -> Kept:
         """Return tokens ``start`` to ``stop`` of ``row``: its blocks, held; nothing is copied."""
         if not 0 <= start <= stop <= self.lengths[row]:
-            return super().keep(row, start, stop)  # which raises the error
+            return super().kept(row, start, stop)  # which raises the error
         self._writable[row] = self.lengths[row]
         blocks = self.blocks(row)[start // BLOCK_TOKENS : self.layout.blocks_for(stop)]
         return KeptBlocks(self.pool, blocks.tolist(), start, stop)
@@ -153,8 +153,12 @@ class PagedCache(KVCache):
         start, pool, held = int(self.lengths[row]), self.pool, self._held
         last = start // BLOCK_TOKENS
         if start % BLOCK_TOKENS and pool.is_shared(block := int(self.table[row, last])):
-            self.table[row, last] = pool.copy(block)
-            pool.drop([block])
+            try:
+                self.table[row, last] = pool.copy(block)
+                pool.drop([block])
+            except MemoryError:  # for want of a block a tree may have let go of this one
+                if pool.is_shared(block):
+                    raise
         while held[row] * BLOCK_TOKENS < start + tokens:
             self.table[row, held[row]] = pool.take()
             held[row] += 1

@@ -8,7 +8,8 @@ new tokens.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from operator import eq
@@ -38,6 +39,9 @@ class PrefixTree:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.nbytes = 0
+        """Bytes of memory of all edges; what several share counts once."""
+        self._shares: Counter[Hashable] = Counter()
+        """How many edges have a part in each piece of memory."""
         self._roots: dict[int, Edge] = {}
         self._clock = 0
         self._lock = threading.RLock()
@@ -65,24 +69,24 @@ class PrefixTree:
             children, known = self._roots, 0
             for edge, count in list(self._walk(token_ids)):  # a list: the loop splits edges
                 if count < len(edge.token_ids):
-                    self.nbytes += _split(edge, count)
+                    self._split(edge, count)
                 edge.used = self._clock
                 children, known = edge.children, known + count
             if known < len(token_ids):
-                kept = cache.keep(row, known, len(token_ids))
+                kept = cache.kept(row, known, len(token_ids))
                 suffix = tuple(token_ids[known:])
                 children[suffix[0]] = Edge(suffix, kept, used=self._clock)
-                self.nbytes += kept.nbytes
+                self._count(kept)
                 if isinstance(kept, KeptBlocks):
                     kept.pool.ask_when_full(self)
-            self._evict(self.max_bytes)
+            self._evict()
 
     def shed(self, pool: BlockPool) -> bool:
         """Evict the least recently used tokens, where any hold blocks of ``pool``."""
         with self._lock:
             before = pool.used
             self._clock += 1  # no sequence is spared
-            while pool.used == before and self._evict(self.nbytes - 1):
+            while pool.used == before and self._evict_one():
                 pass
             return pool.used < before
 
@@ -105,15 +109,15 @@ class PrefixTree:
     def fill(self, edges: Sequence[tuple[int, Edge]]) -> None:
         """Replace the tree by ``edges``, in the form that ``edges()`` returns, and evict."""
         with self._lock:
-            self._roots, self.nbytes = {}, 0
+            self._roots, self.nbytes, self._shares = {}, 0, Counter()
             for parent, edge in edges:
                 siblings = edges[parent][1].children if parent >= 0 else self._roots
                 siblings[edge.token_ids[0]] = edge
                 self._clock += 1
                 edge.used = self._clock
-                self.nbytes += edge.kept.nbytes
+                self._count(edge.kept)
             self._clock += 1
-            self._evict(self.max_bytes)
+            self._evict()
 
     def _walk(self, token_ids: Sequence[int]) -> Iterator[tuple[Edge, int]]:
         """Yield the edges along ``token_ids``, each with the number of its tokens that match."""
@@ -126,39 +130,47 @@ class PrefixTree:
             if count < len(edge.token_ids):
                 return
 
-    def _evict(self, most: int) -> bool:
-        """Evict leaves, least recently used first, until at most ``most`` bytes are left.
+    def _split(self, edge: Edge, count: int) -> None:
+        """Cut ``edge`` after ``count`` tokens, and make the rest its only child."""
+        whole = edge.kept
+        edge.kept, kept = whole.cut(count)
+        rest = Edge(edge.token_ids[count:], kept, edge.children, edge.used)
+        edge.token_ids, edge.children = edge.token_ids[:count], {rest.token_ids[0]: rest}
+        for part in (edge.kept, kept):
+            self._count(part)
+        self._discount(whole)
 
-        No tokens of the last sequence stored. Returns whether any were evicted.
-        """
-        evicted = False
-        while self.nbytes > most:
-            leaves = [leaf for leaf in _leaves(self._roots) if leaf[1].used < self._clock]
-            if not leaves:
-                break
-            for siblings, edge in sorted(leaves, key=lambda leaf: leaf[1].used):
-                if self.nbytes > most:
-                    del siblings[edge.token_ids[0]]
-                    self.nbytes -= edge.kept.nbytes
-                    evicted = True
-        return evicted
+    def _count(self, kept: Kept) -> None:
+        for piece, nbytes in kept.memory():
+            if not self._shares[piece]:
+                self.nbytes += nbytes
+            self._shares[piece] += 1
+
+    def _discount(self, kept: Kept) -> None:
+        for piece, nbytes in kept.memory():
+            self._shares[piece] -= 1
+            if not self._shares[piece]:
+                del self._shares[piece]
+                self.nbytes -= nbytes
+
+    def _evict(self) -> None:
+        """Evict leaves, least recently used first, but no tokens of the last sequence stored."""
+        while self.nbytes > self.max_bytes and self._evict_one():
+            pass
+
+    def _evict_one(self) -> bool:
+        """Evict the least recently used leaf that is older than the last sequence stored."""
+        leaves = [leaf for leaf in _leaves(self._roots) if leaf[1].used < self._clock]
+        if not leaves:
+            return False
+        siblings, edge = min(leaves, key=lambda leaf: leaf[1].used)
+        del siblings[edge.token_ids[0]]
+        self._discount(edge.kept)
+        return True
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(bool, map(eq, first, second)))
-
-
-def _split(edge: Edge, count: int) -> int:
-    """Cut ``edge`` after ``count`` tokens, and make the rest its only child.
-
-    Returns the bytes that both together take more than ``edge`` did.
-    """
-    before = edge.kept.nbytes
-    first, kept = edge.kept.cut(count)
-    rest = Edge(edge.token_ids[count:], kept, edge.children, edge.used)
-    edge.token_ids, edge.kept = edge.token_ids[:count], first
-    edge.children = {rest.token_ids[0]: rest}
-    return first.nbytes + kept.nbytes - before
 
 
 def _leaves(children: dict[int, Edge]) -> Iterator[tuple[dict[int, Edge], Edge]]:

@@ -12,8 +12,9 @@ from gpt2edge.runtime.decoding.cache_inputs import inputs_of
 from gpt2edge.runtime.ort.session import Binding, Session
 
 _TILE: Final = 16
-"""Kernels process tokens in tiles of this or a multiple, and round a single token that is left over
-as they do in a decode step. No chunk leaves a single one, so that chunking changes no bit."""
+"""onnxruntime's kernels process tokens in tiles of this or a multiple, and round a single token
+that is left over as in a decode step. No chunk leaves a single one, so chunking changes no bit.
+With our kernels chunks may end anywhere."""
 
 
 class _BoundStep(NamedTuple):
@@ -36,6 +37,8 @@ class Decoder:
         self.cache = cache
         self.on_prefill: Callable[[int, int], None] | None = None
         """Called after each chunk of ``prefill`` with the number of tokens done and the total."""
+        self.batch_invariant = session.batch_invariant
+        """True where a row's logits are the same bits in any batch and any chunk of a prompt."""
         self._session = session
         self._prefill_chunk = prefill_chunk
         self._row_bindings: dict[int, Binding] = {}
@@ -102,7 +105,8 @@ class Decoder:
         self.cache.check_room(row, 1, len(ids))
         while len(ids):
             size = min(self._prefill_chunk, len(ids))
-            if size > _TILE and (size % _TILE == 1 or len(ids) == size + 1):
+            tiled = not self.batch_invariant and size > _TILE
+            if tiled and (size % _TILE == 1 or len(ids) == size + 1):
                 size -= 3 if size % 2 else 4
             yield ids[:size]
             ids = ids[size:]

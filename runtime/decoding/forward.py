@@ -52,9 +52,9 @@ class SpeculationSource(Protocol):
 class CachedForward:
     """The forward calls of a decoder, reusing the known prefixes of prompts from ``prefixes``.
 
-    Kernels compute tokens in tiles, and round the tokens left over in another way. So a reused
-    prefix ends at a tile's end and leaves more than one token to compute: reuse changes no bit of
-    the logits.
+    onnxruntime's kernels compute tokens in tiles, and round the tokens left over in another way. So
+    there a reused prefix ends at a tile's end and leaves more than one token to compute: reuse
+    changes no bit of the logits. Where the decoder is batch-invariant, it may end anywhere.
     """
 
     def __init__(self, decoder: Decoder, prefixes: PrefixTree | None = None) -> None:
@@ -70,8 +70,11 @@ class CachedForward:
         if prefixes is None or len(token_ids) < 2:
             logits = yield from self._decoder.prefill_by_chunks(row, token_ids)
             return logits, 0
-        reused = prefixes.restore(cache, row, token_ids[:-2]) // _TILE * _TILE
-        cache.truncate(row, reused)
+        if self._decoder.batch_invariant:
+            reused = prefixes.restore(cache, row, token_ids[:-1])
+        else:
+            reused = prefixes.restore(cache, row, token_ids[:-2]) // _TILE * _TILE
+            cache.truncate(row, reused)
         logits = yield from self._decoder.prefill_by_chunks(row, token_ids[reused:])
         if len(token_ids) * cache.layout.stored_bytes <= prefixes.max_bytes:
             prefixes.store(cache, row, token_ids)

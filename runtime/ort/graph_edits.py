@@ -50,7 +50,7 @@ class EditedGraph(NamedTuple):
     uses_kernels: bool = False
     """Whether an operator is ours."""
     batch_invariant: bool = False
-    """Whether a row's bits do not depend on the rows beside it: all products are ours."""
+    """Whether a row's bits depend on no other row: attention and all products are ours."""
 
 
 def edit_for_engine(model: bytes) -> bytes:
@@ -87,7 +87,7 @@ def _edit(
         plain = _head_first(_always_choosing(_taking_lengths(list(fields(graph.content)))))
         inner, layout = kernels(plain)
         ours = inner is not plain
-        invariant = ours and not has_other_products(inner)
+        invariant = layout is not None and not has_other_products(inner)
     except ValueError:
         return EditedGraph(model)
     encoded = [part.whole for part in parts]

@@ -31,7 +31,6 @@ _ACTIVATIONS: Final = {
     "com.microsoft.Gelu": 4,
 }
 """``Activation`` of ``native/src/products.h``."""
-_RESIDUALS: Final = ("/attn/residual", "/mlp/residual")
 _EPSILON: Final = 1e-5  # of LayerNormalization that does not say
 
 
@@ -227,10 +226,10 @@ def _activation_behind(output: str, graph: _Graph, taken: list[Node]) -> tuple[i
 def _residual_behind(output: str, graph: _Graph, taken: list[Node]) -> tuple[str, str]:
     """Return what is added to ``output`` as a block's residual, and the name of the sum."""
     node = graph.only_user(output)
-    if node is None or node.operator != "Add" or not node.outputs[0].endswith(_RESIDUALS):
+    if node is None or node.operator != "Add" or not names.is_residual(node.outputs[0]):
         return "", output
     others = [name for name in node.inputs if name != output]
-    if len(others) != 1 or others[0] in graph.constants or not names.in_block(node.outputs[0]):
+    if len(others) != 1 or others[0] in graph.constants:
         return "", output
     taken.append(node)
     return others[0], node.outputs[0]

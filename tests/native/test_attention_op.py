@@ -13,7 +13,8 @@ from gpt2edge.model_dir import ModelDir
 from gpt2edge.native.library import Library
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.cache.block_layout import BlockLayout
-from gpt2edge.runtime.ort.graph_edits import edit_for_engine, edit_for_kernels
+from gpt2edge.runtime.ort import graph_edits
+from gpt2edge.runtime.ort.graph_edits import EditedGraph, edit_for_engine, edit_for_kernels
 from gpt2edge.runtime.ort.library import ort
 
 LAYOUT: Final = BlockLayout(n_layer=2, n_head=2, head_dim=16)
@@ -26,10 +27,17 @@ def graph(request: pytest.FixtureRequest, tiny_model: ModelDir) -> bytes:
     return (Path(folder) / "model.onnx").read_bytes()
 
 
+def _with_our_attention(graph: bytes) -> EditedGraph:
+    """A graph as it is loaded, with onnxruntime's products."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_edits, "with_products", lambda fields: fields)
+        return edit_for_kernels(graph, "float16")
+
+
 def test_every_layer_gets_our_attention_and_nothing_else_changes(graph: bytes) -> None:
     before = onnx.load_from_string(edit_for_engine(graph))
-    edited, layout = edit_for_kernels(graph, "float16")
-    after = onnx.load_from_string(edited)
+    edited = _with_our_attention(graph)
+    layout, after = edited.cache, onnx.load_from_string(edited.model)
     old = [node for node in before.graph.node if node.op_type == "GroupQueryAttention"]
     new = [node for node in after.graph.node if node.domain == "gpt2edge"]
     assert layout is not None
@@ -90,14 +98,14 @@ KINDS: Final = (
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_that_we_do_not_know_stays_in_every_layer(graph: bytes, kind: str) -> None:
     changed = _changed(graph, kind)
-    edited, layout = edit_for_kernels(changed, "float16")
-    assert layout is None
-    assert edited == edit_for_engine(changed)
+    edited = _with_our_attention(changed)
+    assert (edited.cache, edited.uses_kernels, edited.batch_invariant) == (None, False, False)
+    assert edited.model == edit_for_engine(changed)
 
 
 def test_what_is_no_model_stays_as_it_is() -> None:
     for damaged in (b"", b"no model", b"\xff" * 99):
-        assert edit_for_kernels(damaged, "float16") == (damaged, None)
+        assert edit_for_kernels(damaged, "float16") == (damaged, None, False, False)
 
 
 def _session(kernels: Library, **attributes: Any) -> Any:

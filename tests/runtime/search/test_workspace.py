@@ -108,7 +108,6 @@ def test_a_search_needs_a_tokenizer(tmp_path: Path) -> None:
 def test_prefixes_come_back_to_the_bit_and_each_token_is_kept_once(engine: Engine) -> None:
     rng = np.random.default_rng(3)
     decoder = engine.decoder(rows=2, max_length=64)
-    token_bytes = decoder.cache.layout.stored_bytes
     prefixes = PrefixTree(1 << 30)
     stem = rng.integers(0, 250, 20).tolist()
     texts = [[*stem, 252 + at, *rng.integers(0, 250, 14)] for at in range(4)] + [
@@ -121,18 +120,19 @@ def test_prefixes_come_back_to_the_bit_and_each_token_is_kept_once(engine: Engin
         decoder.prefill(0, text)
         prefixes.store(decoder.cache, 0, text)
         rows.append(decoder.cache.read(0, 0, len(text)))
-    assert prefixes.nbytes == (20 + 4 * 15) * token_bytes
+    assert sum(len(edge.token_ids) for _, edge in prefixes.edges()) == 20 + 4 * 15
     for text, row in zip(texts, rows, strict=True):
         assert prefixes.restore(decoder.cache, 1, [*text, 251]) == len(text)
         assert np.allclose(decoder.cache.read(1, 0, len(text)), row, atol=1e-5)
     assert prefixes.matched([251, *stem]) == 0
     assert prefixes.matched(stem[:9]) == 9
-    small = PrefixTree(40 * token_bytes)
+    budget = decoder.cache.layout.row_bytes(64)
+    small = PrefixTree(budget)
     for text in texts[:4]:
         decoder.cache.truncate(0, 0)
         decoder.prefill(0, text)
         small.store(decoder.cache, 0, text)
-        assert small.nbytes <= 40 * token_bytes
+        assert small.nbytes <= budget
         assert small.matched(text) == len(text)
     assert small.matched(texts[0]) == 20
 
@@ -160,7 +160,7 @@ def test_an_edge_is_split_where_its_child_begins_with_the_new_token(engine: Engi
     for text, row in zip(texts, rows, strict=True):
         assert prefixes.restore(decoder.cache, 1, text) == len(text)
         assert np.allclose(decoder.cache.read(1, 0, len(text)), row, atol=1e-5)
-    assert prefixes.nbytes == 10 * decoder.cache.layout.stored_bytes
+    assert sum(len(edge.token_ids) for _, edge in prefixes.edges()) == 10
 
 
 def test_seconds_are_those_since_it_began(engine: Engine) -> None:
