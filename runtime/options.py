@@ -13,6 +13,7 @@ from typing import TypedDict
 
 from gpt2edge._checks import (
     MODEL,
+    argument_error,
     check_bool,
     check_int,
     check_list,
@@ -23,6 +24,8 @@ from gpt2edge._checks import (
 from gpt2edge.errors import Argument, ArgumentError
 
 _WIDEST = 15
+KV_CACHES = ("float32", "float16", "int8")
+"""Types of the elements of a KV cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,7 @@ class RuntimeArguments(TypedDict, total=False):
     spinning: bool
     prefill_chunk: int
     cache_bytes: int
+    kv_cache: str | None
     huge_pages: bool
     verify: bool
     prompt_cache_bytes: int
@@ -119,7 +123,10 @@ class RuntimeOptions:
     by Optimum. ``threads`` None uses all cores that CPU affinity and cgroup allow. With
     ``spinning`` the threads wait for the next operator in a busy loop for half a millisecond
     before they sleep. Prefill processes a prompt in chunks of ``prefill_chunk`` tokens.
-    ``cache_bytes`` limits the KV cache of one batched call, in bytes. ``huge_pages`` moves the
+    ``cache_bytes`` limits the KV cache of one batched call, in bytes. ``kv_cache`` is the type of
+    its elements where the kernels of gpt2edge attend: "float32", "float16" or "int8"; None takes
+    int8 where the model's folder asks for it, else float16 for a quantized model and float32 for
+    one in float32. ``huge_pages`` moves the
     weights to huge pages when decoding begins, where the system allows it (Linux). With
     ``verify`` the checksum of every file is compared with the manifest while the model loads,
     unless an earlier start found the file intact and it has not changed since
@@ -137,6 +144,7 @@ class RuntimeOptions:
     spinning: bool = True
     prefill_chunk: int = 256
     cache_bytes: int = 1 << 30
+    kv_cache: str | None = None
     huge_pages: bool = True
     verify: bool = True
     prompt_cache_bytes: int = 0
@@ -153,6 +161,9 @@ class RuntimeOptions:
                 Provider.of(provider)
         check_int("prefill_chunk", self.prefill_chunk, 1, 2**31)
         check_int("cache_bytes", self.cache_bytes, 1, 2**63)
+        if self.kv_cache is not None and self.kv_cache not in KV_CACHES:
+            allowed = f"{', '.join(map(repr, KV_CACHES))} or None"
+            raise argument_error("kv_cache", self.kv_cache, allowed)
         check_int("prompt_cache_bytes", self.prompt_cache_bytes, 0, 2**63)
         for name in ("spinning", "huge_pages", "verify"):
             check_bool(name, getattr(self, name))

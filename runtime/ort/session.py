@@ -90,6 +90,12 @@ class Session:
             raise ModelDirError(
                 f"{model.graph_path} is not the graph of this config.json: {error}"
             ) from None
+        held = self.cache_layout.dtype.name
+        if options.kv_cache not in (None, held):
+            raise ProviderError(
+                f"{model.path} has a KV cache of {held} here; kv_cache={options.kv_cache!r} needs "
+                "the kernels of gpt2edge, a model of profile cpu and the CPU: see 'gpt2edge doctor'"
+            )
         if self._blocks is not None:
             budget = options.cache_bytes + options.prompt_cache_bytes
             self._pools = BlockPools(self._blocks, budget)
@@ -136,7 +142,7 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    source = self._edited(model, session_options)
+                    source = self._edited(model, options, session_options)
                 if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
                     raise ValueError("a function in it calls itself")
                 session = ort.InferenceSession(
@@ -155,13 +161,13 @@ class Session:
         check_active(self.providers, session.get_providers())
         return session, weights
 
-    def _edited(self, model: ModelDir, session_options: Any) -> bytes:
+    def _edited(self, model: ModelDir, options: RuntimeOptions, session_options: Any) -> bytes:
         """Return the graph as onnxruntime gets it; with our kernels where there are any."""
         graph = model.graph_path.read_bytes()
         kernels = library()
         if kernels is None:
             return edit_for_engine(graph)
-        edited = edit_for_kernels(graph, _cache_dtype(model))
+        edited = edit_for_kernels(graph, options.kv_cache or _cache_dtype(model))
         self._blocks, self.batch_invariant = edited.cache, edited.batch_invariant
         if edited.uses_kernels:
             session_options.register_custom_ops_library(str(kernels.path))

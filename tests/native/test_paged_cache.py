@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import gpt2edge
 from gpt2edge import GREEDY, Engine, RuntimeOptions, SamplingParams
-from gpt2edge.errors import FileFormatError, ModelDirError
+from gpt2edge.errors import FileFormatError, ModelDirError, ProviderError
 from gpt2edge.native.library import Library
 from gpt2edge.runtime.cache.block_layout import BlockLayout
 from gpt2edge.runtime.cache.block_pool import BlockPool
@@ -161,9 +161,8 @@ def engine(
 ) -> Engine:
     """A float32 model over a cache of each type."""
     del kernels
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "_cache_dtype", lambda _: request.param)
-        return make_engine(tmp_path_factory.mktemp("paged"))
+    options = RuntimeOptions(kv_cache=request.param)
+    return make_engine(tmp_path_factory.mktemp("paged"), options=options)
 
 
 def _decoder(engine: Engine, rows: int = 1, length: int = 400) -> Decoder:
@@ -227,19 +226,16 @@ def test_rows_of_a_batch_are_what_they_are_alone(engine: Engine) -> None:
     assert [done.logprobs for done in together] == [done.logprobs for done in alone]
 
 
-def test_threads_change_no_bit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    dtype = engine._session.cache_layout.dtype.name
-    monkeypatch.setattr(session, "_cache_dtype", lambda _: dtype)
+def test_threads_change_no_bit(engine: Engine) -> None:
     expected = engine.logits(IDS)
     for threads in (1, 3, 8):
-        host = Engine(engine.model.path, RuntimeOptions(threads=threads))
+        host = Engine(engine.model.path, replace(engine.options, threads=threads))
         assert np.array_equal(host.logits(IDS), expected)
 
 
 def test_a_prompt_saved_without_the_kernels_is_read_with_them(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dtype = engine._session.cache_layout.dtype.name
     options = RuntimeOptions(prompt_cache_bytes=1 << 24)
     with monkeypatch.context() as patch:
         patch.setattr(session, "library", lambda: None)
@@ -247,10 +243,9 @@ def test_a_prompt_saved_without_the_kernels_is_read_with_them(
         first = before.generate(IDS[:100], max_new_tokens=4)
         assert before.prompt_cache is not None
         before.prompt_cache.save(tmp_path / "prompts")
-    monkeypatch.setattr(session, "_cache_dtype", lambda _: dtype)
-    after = Engine(engine.model.path, options)
+    after = Engine(engine.model.path, replace(options, kv_cache=engine.options.kv_cache))
     assert after.prompt_cache is not None
-    if dtype == "int8":
+    if engine.options.kv_cache == "int8":
         with pytest.raises(FileFormatError, match="another model"):
             after.prompt_cache.load(tmp_path / "prompts")
         return
@@ -271,6 +266,56 @@ def test_a_quantized_model_has_a_float16_cache_and_int8_where_its_file_says_so()
     assert session._cache_dtype(replace(engine.model, manifest=exact)) == "float32"
 
 
+def test_a_cache_that_only_the_kernels_have_is_an_error_without_them(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "library", lambda: None)
+    if engine.options.kv_cache == "float32":
+        assert Engine(engine.model.path, engine.options).logits([1]).shape[0] == 1
+        return
+    with pytest.raises(ProviderError, match="needs the kernels of gpt2edge"):
+        Engine(engine.model.path, engine.options)
+
+
+def test_kv_cache_must_be_a_type() -> None:
+    with pytest.raises(ValueError, match="kv_cache is 'int4'; it must be 'float32', 'float16'"):
+        RuntimeOptions(kv_cache="int4")
+
+
+def test_a_known_prefix_is_shared_not_copied(engine: Engine) -> None:
+    """A prompt's blocks stay in the pool; the next one that begins so holds them, too."""
+    host = Engine(engine.model.path, replace(engine.options, prompt_cache_bytes=1 << 24))
+    plain = host.generate(IDS[:200], max_new_tokens=4, logprobs=0)
+    pools = host._session._pools
+    assert pools is not None
+    assert pools._shared is not None
+    gc.collect()
+    held = pools._shared.used
+    assert held == 13
+    decoder = _decoder(host)
+    assert host.prompt_cache is not None
+    assert host.prompt_cache.restore(decoder.cache, 0, IDS[:199]) == 199
+    assert pools._shared.used == held
+    decoder.prefill(0, IDS[199:200])
+    assert pools._shared.used == held + 1  # the last block, which the tree holds as well
+    again = host.generate(IDS[:200], max_new_tokens=4, logprobs=0)
+    assert (again.token_ids, again.logprobs) == (plain.token_ids, plain.logprobs)
+
+
+def test_a_full_pool_asks_the_trees_for_blocks() -> None:
+    layout, rng = _layout(), np.random.default_rng(0)
+    cache = PagedCache(1, 64, BlockPool(4, layout))
+    tree = PrefixTree(1 << 30)
+    for start in range(0, 300, 60):
+        token_ids = list(range(start, start + 60))
+        cache.truncate(0, 0)
+        cache.append(0, _tokens(rng, layout, 60))
+        tree.store(cache, 0, token_ids)
+        assert tree.matched(token_ids) == 60
+    cache.append(0, _tokens(rng, layout, 4))  # no block is left to copy the last one to
+    assert (cache.lengths[0], tree.nbytes) == (64, 0)
+
+
 def test_a_table_outside_the_pool_is_onnxruntime_s_error(engine: Engine) -> None:
     decoder = _decoder(engine)
     cache = decoder.cache
@@ -284,3 +329,29 @@ def test_a_table_outside_the_pool_is_onnxruntime_s_error(engine: Engine) -> None
     cache.table[:] = good
     assert cache.lengths.tolist() == [20]
     assert decoder.decode([1]).shape == (1, engine.config.vocab_size)
+
+
+def test_where_all_products_are_ours_no_bit_depends_on_batch_chunk_or_prefix(
+    kernels: Library,
+) -> None:
+    """The bundled model: prompts cut anywhere, a batch, a known prefix, one token at a time."""
+    del kernels
+    with gpt2edge.load(prompt_cache_bytes=1 << 24) as host:
+        assert host._session.batch_invariant
+        expected = host.logits(IDS[:90])
+        decoder = _decoder(host, rows=5)
+        at = 0
+        for cut in (1, 2, 17, 33, 34, 70, 90):
+            pieces = list(decoder.prefill_all(0, IDS[at:cut]))
+            assert np.array_equal(np.concatenate(pieces), expected[at:cut])
+            at = cut
+        decoder.cache.truncate(0, 60)
+        decoder.cache.fork(0, range(1, 5))
+        for place in range(60, 90):
+            logits = decoder.decode([IDS[place]] * 5)
+            assert np.array_equal(logits, np.repeat(expected[place : place + 1], 5, axis=0))
+        for length in (90, 61, 90, 89):
+            done = host.generate(IDS[:length], max_new_tokens=3, logprobs=0, sampling=GREEDY)
+            with gpt2edge.load() as plain:
+                alone = plain.generate(IDS[:length], max_new_tokens=3, logprobs=0, sampling=GREEDY)
+            assert (done.token_ids, done.logprobs) == (alone.token_ids, alone.logprobs)

@@ -435,6 +435,7 @@ def test_load_takes_every_option(engine: Engine, monkeypatch: pytest.MonkeyPatch
         "spinning": False,
         "prefill_chunk": 7,
         "cache_bytes": 1 << 20,
+        "kv_cache": "float32",
         "huge_pages": False,
         "verify": False,
         "prompt_cache_bytes": 1 << 16,
