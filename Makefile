@@ -11,9 +11,9 @@ FUZZ_TARGETS ?= safetensors safetensors_header config manifest generation_config
 	prompt options
 
 # the lower bounds of pyproject.toml, for Python 3.11
-OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*'
+OLDEST  := 'click==8.2.*' 'huggingface-hub==0.30.*' 'numpy==1.26.*' 'onnx==1.21.*' 'onnxruntime==1.24.*' 'pyarrow==17.*' 'rich==13.0.*' 'safetensors==0.5.*' 'tokenizers==0.21.*' 'zstandard==0.22.*'
 
-ROOMS   := src cli evaluate export graph native quant runtime
+ROOMS   := src batches cli evaluate export graph inside native quant runtime
 KERNELS := pyproject.toml setup.py scripts/build_backend.py native/compile.py $(wildcard native/src/*)
 SOURCES := $(KERNELS) $(shell find $(ROOMS) -type f ! -name '*.pyc' ! -path 'native/*kernels.*' ! -name built.json 2>/dev/null)
 PIP     := -m pip --disable-pip-version-check --quiet
@@ -21,7 +21,7 @@ PYTEST  := -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev test test-all coverage site oldest interop fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle wheels sanitize clean
+.PHONY: help demo dev test test-all coverage site oldest interop interop-peers interop-inside fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle wheels sanitize clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -42,6 +42,10 @@ oldest: .venv-oldest/installed ## Run the tests on the oldest versions that pypr
 
 interop: .venv-interop/installed ## Compare with PyTorch and transformers
 	OMP_NUM_THREADS=1 .venv-interop/bin/python $(PYTEST) -m interop
+
+interop-inside: .venv-lens/installed ## Compare the values inside with TransformerLens
+	.venv-lens/bin/python -c 'import transformer_lens'
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-lens/bin/python -m pytest -m interop tests/inside
 
 fuzz: .venv-fuzz/installed ## Feed every parser bad bytes, FUZZ_MINUTES each (Python 3.11 to 3.13)
 	set -e; for target in $(FUZZ_TARGETS); do \
@@ -158,6 +162,12 @@ $(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/pytho
 	$(call upgrade-pip,.venv-peers)
 	.venv-peers/bin/python $(PIP) install '$(TORCH)' || .venv-peers/bin/python $(PIP) install torch
 	$(call install-groups,.venv-peers,--editable '.[optimum]',test peers)
+	@touch $@
+
+.venv-lens/installed: .venv-lens/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-lens)
+	.venv-lens/bin/python $(PIP) install '$(TORCH)' || .venv-lens/bin/python $(PIP) install torch
+	$(call install-groups,.venv-lens,--editable '.[all]',test lens)
 	@touch $@
 
 # onnxruntime-openvino takes onnxruntime's place: the two share one module

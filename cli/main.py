@@ -9,7 +9,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-from gpt2edge.cli.names import INTERRUPTED, is_interrupt, os_error_line
+from gpt2edge.cli.names import INTERRUPTED, is_interrupt, os_error_line, with_command
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
 """Modules hold 25,000 objects and hardly any garbage; looking for it took a start 10 ms."""
@@ -96,7 +96,7 @@ def _run() -> int:
     """Run the command that the arguments name; return its exit code."""
     from gpt2edge.cli.preload import begin
 
-    begin(sys.argv[1:])
+    begin(with_command(sys.argv[1:]))
     from gpt2edge.cli.app import cli  # and click with it, while the model loads
 
     try:

@@ -27,7 +27,7 @@ _COMMANDS: Final = ("generate", "solve", "branch", "score", "perplexity")
 _READ: Final = {"-m": "model", "--model": "model", "-t": "threads", "--threads": "threads"}
 _ADD_BOS: Final = {"--add-bos": True, "--no-add-bos": False}
 _UNREAD: Final = (
-    *("-h", "--help", "--no-verify", "--provider"),
+    *("-h", "--help", "--help-all", "--no-verify", "--provider"),
     *("--prompt-cache", "--prompt-lookup", "--draft-model"),
 )
 """Options with which a command loads nothing, or something else."""

@@ -1,38 +1,26 @@
 """Comparison of two models, such as a quantized one with its original, under teacher forcing."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpt2edge._checks import check_callable, check_int, check_list, check_type
 from gpt2edge._progress import Progress, silent
-from gpt2edge.evaluate.divergence import paired_logits, token_divergences
+from gpt2edge.evaluate.estimates import Array, Estimate, mean_of
+from gpt2edge.evaluate.predictions import predict
 from gpt2edge.evaluate.probe import Probe
 from gpt2edge.graph.names import Block
 from gpt2edge.model_dir import ModelDir
-from gpt2edge.runtime.arrays import FloatArray
+from gpt2edge.runtime.decoding.scoring import Window
 from gpt2edge.runtime.engine import Engine
-from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 from gpt2edge.runtime.sampling.params import GREEDY
-
-Array = NDArray[np.float64]
 
 _LAYER_TOKENS: Final = 256
 _PROMPTS: Final = 8
 _PROMPT_LENGTH: Final = 32
 _GREEDY_LENGTH: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over tokens and its standard error."""
-
-    value: float
-    standard_error: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +61,19 @@ def compare(
     check_callable("progress", progress)
     tell = progress or silent
     _check(a, b, token_ids, context)
-    rows, done = [], 0
-    for logits_a, logits_b, targets in _paired(a, b, token_ids, context):
-        tell("comparing", done, len(token_ids))
-        rows.append(_row(logits_a, logits_b, targets))
-        done += len(targets)
+    decoders = [engine.decoder(rows=1, max_length=context) for engine in (a, b)]
+    _, found = predict(decoders, token_ids, Window(context, context), tell)
     tell("completing prompts with both", 0, 0)
-    nll_a, nll_b, kl, same = (np.concatenate(column) for column in zip(*rows, strict=True))
     agreed, length = _greedy_agreement(a, b, token_ids, context)
-    increase = _estimate(nll_b - nll_a)
-    ratio = math.exp(increase.value)
     return Comparison(
-        tokens=len(nll_a),
+        tokens=len(found.losses),
         context=context,
-        perplexity_a=_perplexity(nll_a),
-        perplexity_b=_perplexity(nll_b),
-        perplexity_increase=Estimate(ratio - 1, ratio * increase.standard_error),
-        kl=_estimate(kl),
-        top1_agreement=_estimate(same),
-        greedy_agreement=_estimate(agreed),
+        perplexity_a=found.reference_perplexity,
+        perplexity_b=found.perplexity,
+        perplexity_increase=found.perplexity_increase,
+        kl=found.kl,
+        top1_agreement=found.top1_agreement,
+        greedy_agreement=mean_of(agreed),
         greedy_length=length,
     )
 
@@ -147,35 +129,6 @@ def _check(a: Engine, b: Engine, token_ids: Sequence[int], context: int) -> None
         )
 
 
-def _paired(
-    a: Engine, b: Engine, token_ids: Sequence[int], context: int
-) -> Iterator[tuple[FloatArray, FloatArray, NDArray[np.int64]]]:
-    """Yield chunks: logits [chunk, vocab_size] of both models, and the next tokens [chunk]."""
-    ids = np.asarray(token_ids, np.int64)
-    decoders = [engine.decoder(rows=1, max_length=context) for engine in (a, b)]
-    for start in range(0, len(ids) - 1, context):
-        window, done = ids[start : start + context], 0
-        if len(window) < 2:
-            return
-        for la, lb in paired_logits(decoders, window[:-1].tolist()):
-            yield la, lb, window[done + 1 : done + 1 + len(la)]
-            done += len(la)
-
-
-def _row(
-    logits_a: FloatArray, logits_b: FloatArray, targets: NDArray[np.int64]
-) -> tuple[Array, Array, Array, Array]:
-    """Return per position [n]: both losses, KL(A || B), and 1 if the top token is the same.
-
-    Logits are [n, vocab_size], targets [n].
-    """
-    a, b = log_softmax_float32(logits_a), log_softmax_float32(logits_b)
-    rows = np.arange(len(targets))
-    same = (a.argmax(axis=-1) == b.argmax(axis=-1)).astype(np.float64)
-    losses_a, losses_b = (-each[rows, targets].astype(np.float64) for each in (a, b))
-    return losses_a, losses_b, token_divergences(a, b), same
-
-
 def _greedy_agreement(
     a: Engine, b: Engine, token_ids: Sequence[int], context: int
 ) -> tuple[Array, int]:
@@ -201,14 +154,3 @@ def _common_prefix(x: Sequence[int], y: Sequence[int], length: int) -> int:
     if x == y:
         return length
     return next((i for i, pair in enumerate(zip(x, y, strict=False)) if pair[0] != pair[1]), 0)
-
-
-def _perplexity(nll: Array) -> Estimate:
-    mean = _estimate(nll)
-    value = math.exp(min(mean.value, 700.0))
-    return Estimate(value, value * mean.standard_error)
-
-
-def _estimate(values: Array) -> Estimate:
-    spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    return Estimate(float(values.mean()), spread / math.sqrt(len(values)))

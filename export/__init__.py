@@ -1,4 +1,4 @@
-"""Export: turn a Hugging Face GPT-2 folder into a model folder, without torch."""
+"""Export: turn a GPT-2 of any form that is read into a model folder, without torch."""
 
 from typing import TYPE_CHECKING
 
@@ -7,11 +7,16 @@ from gpt2edge._lazy import lazy_names
 
 if TYPE_CHECKING:
     from gpt2edge.export.exporter import export_checkpoint
+    from gpt2edge.export.inspection import SourceFacts, inspect_source
     from gpt2edge.export.optimum import export_with_optimum
+    from gpt2edge.export.options import SourceOptions
 
 __all__ = [
+    "SourceFacts",
+    "SourceOptions",
     "export_checkpoint",
     "export_with_optimum",
+    "inspect_source",
 ]
 
 for _package in (
@@ -24,7 +29,10 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "SourceFacts": "gpt2edge.export.inspection",
+            "SourceOptions": "gpt2edge.export.options",
             "export_checkpoint": "gpt2edge.export.exporter",
             "export_with_optimum": "gpt2edge.export.optimum",
+            "inspect_source": "gpt2edge.export.inspection",
         },
     )

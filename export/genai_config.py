@@ -37,7 +37,7 @@ def genai_config(checkpoint: Checkpoint) -> dict[str, Any]:
         "head_size": padded_head_dim(config),
         "hidden_size": config.n_embd,
         "num_attention_heads": config.n_head,
-        "num_key_value_heads": config.n_head,
+        "num_key_value_heads": config.n_kv_head,
         "num_hidden_layers": config.n_layer,
         "inputs": _INPUTS,
         "outputs": _OUTPUTS,

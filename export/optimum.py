@@ -12,6 +12,7 @@ from gpt2edge.export.exporter import manifest_of
 from gpt2edge.export.generation_config import FILE as GENERATION_FILE
 from gpt2edge.export.generation_config import check_generation_config
 from gpt2edge.export.sources.checkpoint import Checkpoint
+from gpt2edge.export.sources.hugging_face import FORM as SAFETENSORS
 from gpt2edge.export.sources.json_files import read_source_json
 from gpt2edge.export.verify.parity import verify_graph
 from gpt2edge.model_dir import GRAPH_FILE, ModelDir, staged_folder, write_manifest
@@ -36,6 +37,11 @@ def export_with_optimum(
     main_export = require("optimum", "optimum.exporters.onnx").main_export
     check_path("source", source)
     checkpoint = Checkpoint.open(source)
+    if checkpoint.source.form != SAFETENSORS:
+        raise ExportError(
+            f"{checkpoint.source.path} is a {checkpoint.source.form}: Optimum reads Hugging Face "
+            "folders with safetensors; export it without Optimum"
+        )
     if checkpoint.head.task != "text-generation":
         raise ExportError(
             f"Optimum's graph of a model of task {checkpoint.head.task} cannot be run here: export "

@@ -15,6 +15,8 @@ ATTENTION_MASK: Final = "attention_mask"
 POSITION_IDS: Final = "position_ids"
 LOGITS_TO_KEEP: Final = "logits_to_keep"
 LOGITS: Final = "logits"
+HIDDEN_STATES: Final = "hidden_states"
+"""The optional output of what the head reads: the last norm's output at the kept positions."""
 
 _PAST: Final = "past_key_values"
 _PRESENT: Final = "present"
@@ -59,6 +61,8 @@ MASK_COUNTING: Final[Mapping[str, str]] = {
 KEPT_SIZE: Final = "kept/size"
 KEPT_FED: Final = "kept/fed"
 KEPT: Final = "kept"
+HEAD_INPUTS: Final = (LN_F, KEPT)
+"""The value that the head reads: the first of these that the graph has; GPT-1 has no last norm."""
 POSITION_CHOICE: Final[Mapping[str, str]] = {KEPT_SIZE: "Size", KEPT_FED: "Cast", KEPT: "If"}
 """The nodes that test whether ``logits_to_keep`` is fed, and their operators.
 

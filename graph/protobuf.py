@@ -6,8 +6,9 @@ https://protobuf.dev/programming-guides/encoding
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FIXED: Final = {_FIXED32: 4, _FIXED64: 8}
+VARINT, _FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+"""Wire types: a number in base 128, and contents of a stated length or of four bytes."""
+_FIXED: Final = {FIXED32: 4, _FIXED64: 8}
 
 
 class Field(NamedTuple):
@@ -21,6 +22,12 @@ class Field(NamedTuple):
         """Return the contents of all fields of that number in the message inside this field."""
         return [part.content for part in fields(self.content) if part.number == number]
 
+    def of_type(self, wire_type: int) -> bytes:
+        """Return the content. Raises ValueError unless the field has this wire type."""
+        if self.whole[0] & 7 != wire_type:
+            raise ValueError(f"field {self.number} has wire type {self.whole[0] & 7}")
+        return self.content
+
 
 def fields(message: bytes) -> Iterator[Field]:
     """Yield the fields of ``message``. Raises ValueError if it is not a valid message."""
@@ -28,9 +35,9 @@ def fields(message: bytes) -> Iterator[Field]:
     while start < len(message):
         tag, content = _varint(message, start)
         kind = tag & 7
-        if kind == _VARINT:
+        if kind == VARINT:
             _, end = _varint(message, content)
-        elif kind == _BYTES:
+        elif kind == BYTES:
             length, content = _varint(message, content)
             end = content + length
         elif kind in _FIXED:
@@ -46,12 +53,17 @@ def fields(message: bytes) -> Iterator[Field]:
 def field(index: int, *parts: bytes) -> bytes:
     """Encode field number ``index``: a string, or a message of the fields ``parts``."""
     content = b"".join(parts)
-    return _digits(index << 3 | _BYTES) + _digits(len(content)) + content
+    return _digits(index << 3 | BYTES) + _digits(len(content)) + content
 
 
 def number(index: int, value: int) -> bytes:
     """Encode field number ``index``: a whole number of 0 or more."""
-    return _digits(index << 3 | _VARINT) + _digits(value)
+    return _digits(index << 3 | VARINT) + _digits(value)
+
+
+def varint(content: bytes) -> int:
+    """Decode the content of a field of the type ``VARINT``."""
+    return _varint(content, 0)[0]
 
 
 def _varint(message: bytes, start: int) -> tuple[int, int]:

@@ -5,7 +5,6 @@ Two variables choose: GPT2EDGE_NATIVE=0 uses none of it, GPT2EDGE_ISA=avx2 that 
 
 import ctypes
 import json
-import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -51,6 +50,8 @@ def library() -> Library | None:
     try:
         functions = _declared(ctypes.CDLL(str(path)))
     except (OSError, AttributeError) as error:
+        import logging  # slow to load, and needed only for a warning
+
         logging.getLogger("gpt2edge").warning("runs without its kernels: %s", error)
         return None
     return Library(path, functions, _chosen(functions))

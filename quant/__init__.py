@@ -6,7 +6,8 @@ from gpt2edge._extras import require
 from gpt2edge._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from gpt2edge.evaluate.compare import Comparison, Estimate, compare, layer_errors
+    from gpt2edge.evaluate.compare import Comparison, compare, layer_errors
+    from gpt2edge.evaluate.estimates import Estimate
     from gpt2edge.quant.auto import Choice, MeasuredRecipe, Speed, quantize_auto
     from gpt2edge.quant.by_name import quantize_by_name
     from gpt2edge.quant.calibration.calibration import Calibration
@@ -60,7 +61,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Calibration": "gpt2edge.quant.calibration.calibration",
             "Choice": "gpt2edge.quant.auto",
             "Comparison": "gpt2edge.evaluate.compare",
-            "Estimate": "gpt2edge.evaluate.compare",
+            "Estimate": "gpt2edge.evaluate.estimates",
             "INT4": "gpt2edge.quant.recipes",
             "INT4_DECODE": "gpt2edge.quant.recipes",
             "INT8": "gpt2edge.quant.recipes",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpt2edge.runtime.decoding.context_window import Overflow, Policy
+    from gpt2edge.runtime.context_window import Overflow, Policy
     from gpt2edge.runtime.sampling.params import SamplingParams
     from gpt2edge.runtime.sampling.processors import LogitsProcessor
     from gpt2edge.runtime.text.stopping import StopParams
@@ -44,13 +44,14 @@ class SamplingArguments(TypedDict, total=False):
 class GenerateArguments(SamplingArguments, total=False):
     """Arguments of ``Engine.generate``, ``stream``, their batches and ``request`` after a prompt.
 
-    ``max_new_tokens`` is the token limit. ``sampling`` replaces the model's default parameters;
-    each argument of ``SamplingArguments`` overrides one of them. ``stop`` ends the completion at a
-    stop string. ``logprobs`` adds the log-probability of each token, and of that many most likely
-    tokens at each step. ``processors`` change the logits before each token is chosen. ``overflow``
-    is the policy where prompt and completion do not fit the context. The text omits special tokens
-    unless ``skip_special_tokens`` is False. Arguments left out, or None, take the model's defaults
-    from ``generation_config.json``; without that file, decoding is greedy.
+    ``max_new_tokens`` is the token limit; -1 generates until the text or the context ends, and with
+    the overflow policy ``slide`` until the text ends. ``sampling`` replaces the model's default
+    parameters; each argument of ``SamplingArguments`` overrides one of them. ``stop`` ends the
+    completion at a stop string. ``logprobs`` adds the log-probability of each token, and of that
+    many most likely tokens at each step. ``processors`` change the logits before each token is
+    chosen. ``overflow`` is the policy where prompt and completion do not fit the context. The text
+    omits special tokens unless ``skip_special_tokens`` is False. Arguments left out, or None, take
+    the model's defaults from ``generation_config.json``; without that file, decoding is greedy.
     """
 
     max_new_tokens: int | None

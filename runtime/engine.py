@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge._checks import MODEL, check_callable, check_int, check_optional, check_path
+from gpt2edge._checks import (
+    MODEL,
+    check_bool,
+    check_callable,
+    check_int,
+    check_optional,
+    check_path,
+)
 from gpt2edge.errors import ContextLengthError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import GenerateArguments, check_names, shows_arguments
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.context_window import Overflow
 from gpt2edge.runtime.decoding.concat_decoder import decoder_over
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
@@ -34,22 +42,41 @@ from gpt2edge.runtime.system.cpu import warn_of_saturation
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from gpt2edge.inside.scope import Inside
     from gpt2edge.runtime.cache.prompt_cache import PromptCache
     from gpt2edge.runtime.speculative.speculation import Speculator
 
 
 @shows_arguments(RuntimeArguments, asdict(RuntimeOptions()))
 def load(
-    model: str | os.PathLike[str] | None = None, **options: "Unpack[RuntimeArguments]"
+    model: str | os.PathLike[str] | None = None,
+    *,
+    pull: bool = False,
+    **options: "Unpack[RuntimeArguments]",
 ) -> "Engine":
-    """Load a model folder, or the bundled storyteller model where none is given.
+    """Load a model folder, a stored model by its name, or the bundled storyteller model.
 
-    ``RuntimeOptions`` describes the options. Raises ModelDirError where the folder is none of ours
-    or damaged, ProviderError where the device or a provider cannot be used, TypeError for an
-    unknown option, ValueError for a wrong value.
+    With ``pull``, a model that is not there is fetched from the Hugging Face Hub, exported and
+    stored, as by ``gpt2edge pull``; ``owner/name:recipe`` quantizes it. ``RuntimeOptions``
+    describes the options. Raises ModelNotFoundError or another ModelDirError, HubError where the
+    model cannot be fetched, ProviderError where the device or a provider cannot be used, TypeError
+    for an unknown option, ValueError for a wrong value.
     """
     check_names("load", options, RuntimeArguments)
+    check_bool("pull", pull)
+    if pull and model is not None:
+        check_path("model", model, MODEL)
+        model = _fetched(Path(model)) or model
     return Engine(BUNDLED_MODEL if model is None else model, RuntimeOptions(**options))
+
+
+def _fetched(model: Path) -> Path | None:
+    """Return the folder of a model fetched from the Hub; None if it is on disk or stored."""
+    from gpt2edge import pull  # through the face: it exports and quantizes, and both use engines
+    from gpt2edge.store import to_fetch
+
+    wanted = to_fetch(model.as_posix())
+    return None if wanted is None else pull(wanted[0], recipe=wanted[1]).path
 
 
 class Engine:
@@ -73,7 +100,11 @@ class Engine:
         with self.model.verified() if model.verifies else nullcontext():
             self._take_over(model)
         self.load_s = perf_counter() - model.started
-        self._builder = RequestBuilder(self.model, self.tokenizer, self.defaults, self.load_s)
+        overflow = Overflow.of(self.options.overflow)
+        self._builder = RequestBuilder(
+            self.model, self.tokenizer, self.defaults, self.load_s, overflow
+        )
+        self._inside: Inside | None = None
 
     def _take_over(self, opening: BackgroundLoad) -> None:
         """Read the folder's other files while the session is made."""
@@ -118,6 +149,8 @@ class Engine:
     def close(self) -> None:
         """Free the memory. Later calls, and streams that still run, raise Gpt2EdgeError."""
         self._session.close()
+        if self._inside is not None:
+            self._inside.close()
         self.prompt_cache = self._speculator = None
 
     @shows_arguments(GenerateArguments)
@@ -241,6 +274,18 @@ class Engine:
         token_ids = self._builder.encode(prompt, ends=True)
         decoder = self.decoder(rows=1, max_length=len(token_ids))
         return np.concatenate(list(decoder.prefill_all(0, token_ids)))
+
+    def inside(self) -> "Inside":
+        """Return the values inside the model, to read and to change; the same at every call.
+
+        Loaded on first use. Raises InsideError for a graph that gpt2edge did not write.
+        """
+        from gpt2edge.inside.scope import Inside
+
+        self._session.lifetime.check()
+        if self._inside is None:
+            self._inside = Inside(self.model, self.options, self._builder)
+        return self._inside
 
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of a prompt; an empty one becomes the begin-of-text token.

@@ -21,7 +21,9 @@ from gpt2edge._checks import (
     check_text,
     check_type,
 )
+from gpt2edge._repr import changed_fields
 from gpt2edge.errors import Argument, ArgumentError
+from gpt2edge.runtime.context_window import Overflow, Policy
 
 _WIDEST = 15
 KV_CACHES = ("float32", "float16", "int8")
@@ -110,6 +112,7 @@ class RuntimeArguments(TypedDict, total=False):
     verify: bool
     prompt_cache_bytes: int
     speculation: PromptLookup | DraftModel | None
+    overflow: Overflow | Policy
     add_special_tokens: bool | None
 
 
@@ -133,9 +136,11 @@ class RuntimeOptions:
     (``ModelDir.damaged_files`` always hashes every file). ``prompt_cache_bytes`` is the size of a
     cache of prompts' keys and values: a prompt that shares a prefix with an earlier one computes
     only its new tokens. ``speculation`` guesses tokens of a generation that is decoded alone.
-    ``add_special_tokens`` sets whether each text prompt begins with the begin-of-text token; None
-    follows the template in ``tokenizer.json``, as in transformers. Tokens that the template puts
-    after a text are used by classifiers only, because a prompt is to be continued.
+    ``overflow`` is the policy where a prompt and its completion do not fit the context, for calls
+    that give none. ``add_special_tokens`` sets whether each text prompt begins with the
+    begin-of-text token; None follows the template in ``tokenizer.json``, as in transformers. Tokens
+    that the template puts after a text are used by classifiers only, because a prompt is to be
+    continued.
     """
 
     device: str = "cpu"
@@ -149,7 +154,11 @@ class RuntimeOptions:
     verify: bool = True
     prompt_cache_bytes: int = 0
     speculation: PromptLookup | DraftModel | None = None
+    overflow: Overflow | Policy = "error"
     add_special_tokens: bool | None = None
+
+    def __repr__(self) -> str:
+        return changed_fields(self)
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -170,5 +179,6 @@ class RuntimeOptions:
         if self.speculation is not None:
             kinds = "PromptLookup, DraftModel or None"
             check_type("speculation", self.speculation, (PromptLookup, DraftModel), kinds)
+        Overflow.of(self.overflow)
         if self.add_special_tokens is not None:
             check_bool("add_special_tokens", self.add_special_tokens)

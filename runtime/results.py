@@ -1,11 +1,13 @@
 """Results of generation and scoring."""
 
 import math
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gpt2edge._checks import shown
 
 _LARGEST_EXPONENT: Final = 700.0
 
@@ -67,6 +69,10 @@ class Timing:
         """Tokens per second after the first token; 0 where there is only one."""
         return 1e3 / self.tpot_ms if self.tpot_ms else 0.0
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, ``tpot_ms`` and ``decode_tps``."""
+        return {**asdict(self), "tpot_ms": self.tpot_ms, "decode_tps": self.decode_tps}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
@@ -89,6 +95,36 @@ class Completion:
     score: float | None = None
     logprobs: tuple[float, ...] = ()
     top_logprobs: tuple[tuple[TokenLogprob, ...], ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        tokens, seed = len(self.token_ids), "" if self.seed is None else f", seed={self.seed}"
+        return (
+            f"Completion({shown(self.text)}, tokens={tokens}, "
+            f"finish_reason={self.finish_reason!r}{seed})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as lists, dictionaries, texts and numbers, to store as JSON.
+
+        ``timing`` is ``Timing.to_dict()``. JSON has no infinity, which the log-probability of a
+        token may be.
+        """
+        return {
+            "prompt": self.prompt,
+            "text": self.text,
+            "token_ids": list(self.token_ids),
+            "finish_reason": self.finish_reason,
+            "truncated": self.truncated,
+            "index": self.index,
+            "seed": self.seed,
+            "score": self.score,
+            "logprobs": list(self.logprobs),
+            "top_logprobs": [[asdict(top) for top in tops] for tops in self.top_logprobs],
+            "timing": self.timing.to_dict(),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -274,6 +274,39 @@ CALLEES: Final[Mapping[str, Callee]] = {
             "progress": (1, "a"),
         },
     ),
+    "inspect_source": Callee(
+        lambda _: export.inspect_source,
+        lambda world: {"source": world.checkpoint},
+        {"source": (None, *PATHS)},
+    ),
+    "batch": Callee(
+        lambda _: gpt2edge.batch,
+        lambda world: {
+            "source": world.checkpoint / "config.json",
+            "target": world.out,
+            "model": world.model.path,
+        },
+        {
+            "source": (None, *PATHS),
+            "target": (None, *PATHS),
+            "model": PATHS,
+            "task": TEXTS,
+            "n": (None, *WHOLE),
+            "rows": (None, *WHOLE),
+            "replicas": (None, *WHOLE),
+            "limit": WHOLE,
+            "result_field": TEXTS,
+        },
+    ),
+    "SourceOptions": record(
+        export.SourceOptions,
+        {
+            **dict.fromkeys(("tokenizer", "base"), PATHS),
+            "heads": WHOLE,
+            "activation": TEXTS[1:],
+            "lowercase": FLAGS[1:],
+        },
+    ),
     "named_recipe": record(quant.named_recipe, {"name": TEXTS}),
     "Calibration": record(
         quant.Calibration,
@@ -322,6 +355,52 @@ CALLEES: Final[Mapping[str, Callee]] = {
         {"a": (None, "gpt2", 1), "b": (None, "gpt2", 1), "token_ids": LISTS}
         | {"progress": (1, "a")},
     ),
+    "Questions": record(
+        evaluate.Questions,
+        {
+            "text": (1, b"a"),
+            "text_name": TEXTS,
+            "context": WHOLE,
+            "stride": WHOLE,
+            "passages": LISTS[1:],
+            "pairs": LISTS[1:],
+            "speed": (1, "fast"),
+        },
+        text="a",
+    ),
+    "SpeedPlan": record(
+        evaluate.SpeedPlan,
+        {"repetitions": (None, *WHOLE)} | dict.fromkeys(("prefill", "prompt", "decode"), WHOLE),
+    ),
+    "evaluate": Callee(
+        lambda _: evaluate.evaluate,
+        lambda world: {"models": [world.model.path], "questions": evaluate.Questions(text="ab")},
+        {
+            "models": LISTS,
+            "questions": (None, "a"),
+            "options": (1, "a"),
+            "progress": (1, "a"),
+        },
+    ),
+    "measure_quality": Callee(
+        lambda _: evaluate.measure_quality,
+        lambda world: {"engines": [world.engine], "text": "abc", "context": 4},
+        {
+            "engines": (*LISTS, [1]),
+            "text": TEXTS,
+            "context": WHOLE,
+            "stride": WHOLE,
+            "progress": (1, "a"),
+        },
+    ),
+    "pool": record(evaluate.pool, {"evaluations": (*LISTS, [1])}),
+    "read_lambada": record(
+        evaluate.read_lambada, {"path": (None, 1), "limit": WHOLE}, path="absent"
+    ),
+    "read_blimp": record(evaluate.read_blimp, {"path": (None, 1), "limit": WHOLE}, path="absent"),
+    "markdown_table": record(evaluate.markdown_table, {"evaluation": (None, "a")}),
+    "csv_table": record(evaluate.csv_table, {"evaluation": (None, "a")}),
+    "svg_plot": record(evaluate.svg_plot, {"evaluation": (None, "a")}),
     "BenchmarkTest": record(
         benchmark.BenchmarkTest,
         dict.fromkeys(("n_prompt", "n_gen", "n_depth", "batch"), (None, *WHOLE)),
@@ -564,6 +643,9 @@ UNCHECKED: Final = {
     *("Chunk", "Completion", "Score", "Timing", "GREEDY", "__version__"),
     *("Perplexity", "TokenLogprob", "FinishReason", "Prompt", "Manifest", "FileRecord", "errors"),
     *("GenerateArguments", "SamplingArguments", "RuntimeArguments", "LogitsProcessor"),  # types
+    *("BatchReport", "SourceFacts"),  # what we return
+    "pull",  # fetches; tests of the command give it what is wrong
+    *("EvaluatedModel", "Evaluation", "Machine", "Quality", "Spread"),  # what we return
     *("Figures", "ModelFigures", "Sample", "Speed", "TreeEdge"),  # what we return
     *("GenerationDefaults", "ModelConfig", "PromptCache", "Tokenizer", "Ids"),  # read from files
     *("CacheLayout", "Decoder", "KVCache", "StreamDecoder"),  # called for every token

@@ -16,6 +16,8 @@ from tests.test_faces import FACES
 
 DOCS = ROOT / "docs"
 PAGES = ["tutorial.md", "guides/terminal.md", "guides/embedding.md", "guides/research.md"]
+ON_THE_BUNDLED_MODEL = ["guides/inside.md"]
+"""Pages that speak of what the bundled model does; a tiny one in its place has other words."""
 STEP = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SETUP = ("python -m venv ", ". .venv/", "pip install ")
 """Beginnings of commands that make an environment: the tests run in one."""
@@ -46,6 +48,19 @@ def run_command(line: str) -> None:
 @pytest.mark.usefixtures("checkout")
 @pytest.mark.parametrize("page", PAGES)
 def test_every_step_of_a_page_runs_in_its_order(page: str) -> None:
+    run_steps(page)
+
+
+@pytest.mark.parametrize("page", ON_THE_BUNDLED_MODEL)
+def test_every_step_runs_on_the_bundled_model(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_steps(page)
+
+
+def run_steps(page: str) -> None:
+    """Run the commands and programs of a page, in one namespace."""
     steps = STEP.findall((DOCS / page).read_text(encoding="utf-8"))
     assert steps
     names: dict[str, object] = {}

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.conftest import ROOT
 
-ROOMS: Final = ("src/gpt2edge", "graph", "export", "quant", "evaluate", "runtime", "cli")
+ROOMS: Final = ("src/gpt2edge", "graph", "export", "quant", "evaluate", "inside", "runtime", "cli")
 BANNED: Final = {
     *("judge", "critic", "picker", "flavour", "flavor", "ensemble", "preset", "ppl"),
 }

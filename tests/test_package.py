@@ -40,11 +40,13 @@ def test_entry_points_name_what_exists(project: dict[str, Any], group: str) -> N
 
 def test_every_folder_of_modules_is_a_package() -> None:
     for room in (
+        "batches",
         "runtime",
         "evaluate",
         "graph",
-        "native",
         "export",
+        "inside",
+        "native",
         "quant",
         "cli",
         "src/gpt2edge",

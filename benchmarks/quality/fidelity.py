@@ -2,9 +2,7 @@
 
 import json
 import subprocess
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +12,8 @@ from numpy.typing import NDArray
 import gpt2edge
 from benchmarks.common.fingerprint import ROOT
 from benchmarks.common.systems import installed_environment, worker_command
-from gpt2edge.evaluate.divergence import token_divergences
+from gpt2edge.evaluate.estimates import mean_of
+from gpt2edge.evaluate.predictions import Predictions
 from gpt2edge.runtime.sampling.log_probs import log_softmax_float32
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]
@@ -85,41 +84,20 @@ class Peer:
         return np.frombuffer(data, "<f4").reshape(len(token_ids), -1)
 
 
-@dataclass(slots=True)
-class Fidelity:
-    """Sums up windows: losses of both models [tokens], KL and agreement."""
-
-    reference: list[NDArray[np.float64]] = field(default_factory=list)
-    found: list[NDArray[np.float64]] = field(default_factory=list)
-    kl: list[NDArray[np.float64]] = field(default_factory=list)
-    same: list[NDArray[np.float64]] = field(default_factory=list)
-
-    def add(
-        self, expected: NDArray[np.float32], logits: NDArray[np.float32], targets: Sequence[int]
-    ) -> None:
-        """One window: log-probabilities of the reference, logits, the tokens that follow."""
-        found, rows = log_softmax_float32(logits), np.arange(len(targets))
-        self.reference.append(-expected[rows, targets].astype(np.float64))
-        self.found.append(-found[rows, targets].astype(np.float64))
-        self.kl.append(token_divergences(expected, found))
-        self.same.append((expected.argmax(-1) == found.argmax(-1)).astype(np.float64))
-
-    def figures(self) -> dict[str, Any]:
-        """Means with their standard errors, over tokens."""
-        reference, found = np.concatenate(self.reference), np.concatenate(self.found)
-        increase, error = mean_and_error(found - reference)
-        ratio = float(np.exp(increase))
-        return {
-            "tokens": len(found),
-            "perplexity_fp32": float(np.exp(reference.mean())),
-            "perplexity": float(np.exp(found.mean())),
-            "perplexity_se": float(np.exp(found.mean())) * mean_and_error(found)[1],
-            "increase": ratio - 1,
-            "increase_se": ratio * error,
-            "kl": mean_and_error(np.concatenate(self.kl))[0],
-            "kl_se": mean_and_error(np.concatenate(self.kl))[1],
-            "top1": mean_and_error(np.concatenate(self.same))[0],
-        }
+def figures(found: Predictions) -> dict[str, Any]:
+    """Means with their standard errors, over tokens."""
+    perplexity, increase = found.perplexity, found.perplexity_increase
+    return {
+        "tokens": len(found.losses),
+        "perplexity_fp32": found.reference_perplexity.value,
+        "perplexity": perplexity.value,
+        "perplexity_se": perplexity.standard_error,
+        "increase": increase.value,
+        "increase_se": increase.standard_error,
+        "kl": found.kl.value,
+        "kl_se": found.kl.standard_error,
+        "top1": found.top1_agreement.value,
+    }
 
 
 def windows(token_ids: Sequence[int], context: int) -> Iterator[Window]:
@@ -137,11 +115,13 @@ class Reference:
 
     def compare(self, logits: Logits) -> dict[str, Any]:
         """The figures of another model on the same tokens."""
-        fidelity = Fidelity()
+        found = Predictions()
         targets = (window[first:] for window, first in self._windows)
-        for row in zip(self._expected, self._scored(logits), targets, strict=True):
-            fidelity.add(*row)
-        return fidelity.figures()
+        for expected, own, tokens in zip(
+            self._expected, self._scored(logits), targets, strict=True
+        ):
+            found.add(expected, log_softmax_float32(own), tokens)
+        return figures(found)
 
     def _scored(self, logits: Logits) -> Iterator[NDArray[np.float32]]:
         for window, first in self._windows:
@@ -184,17 +164,7 @@ class MinimalPairs:
         return np.array([good > bad for good, bad in found], np.float64)
 
 
-def read_blimp(archive: Path, pairs: int) -> list[tuple[str, str]]:
-    """The first ``pairs`` (good, bad) sentences of each paradigm of BLiMP's archive."""
-    chosen = []
-    with zipfile.ZipFile(archive) as file:
-        for name in sorted(file.namelist()):
-            if name.endswith(".jsonl") and "__MACOSX" not in name and "/." not in name:
-                rows = map(json.loads, file.read(name).splitlines()[:pairs])
-                chosen += [(row["sentence_good"], row["sentence_bad"]) for row in rows]
-    return chosen
-
-
 def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
     """A mean and its standard error."""
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+    found = mean_of(values)
+    return found.value, found.standard_error

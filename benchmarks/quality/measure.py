@@ -36,10 +36,10 @@ from benchmarks.quality.fidelity import (
     Peer,
     Reference,
     engine_logits,
-    read_blimp,
     windows,
 )
 from benchmarks.search.exam import Solved, Writer, engine_writer, exam_of, logits_writer
+from gpt2edge.evaluate import read_blimp
 from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
 from gpt2edge.quant import MIXED, RECIPES, quantize

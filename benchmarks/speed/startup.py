@@ -69,7 +69,7 @@ def llama_command(llama_cli: str, system: System, threads: int) -> list[str]:
     arguments = ["--variant", variant, "--threads", str(threads), "--prepare", "--words"]
     subprocess.run([python, "-m", module, checkpoint, *arguments], cwd=ROOT, check=True)
     command = [llama_cli, "-m", str(Path(checkpoint) / f"model-{variant}-words.gguf")]
-    command += ["-p", LETTERS, "-n", "1", "--temp", "0", "-t", str(threads)]
+    command += ["-p", LETTERS, "-n", "1", "--temperature", "0", "-t", str(threads)]
     return [*command, "--ignore-eos", "--no-display-prompt", "-no-cnv"]
 
 

@@ -9,7 +9,9 @@ import click
 
 from gpt2edge.cli.display.bench import Form, print_figures
 from gpt2edge.cli.display.progress import counted, watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import bundled, json_option, threads_option
+from gpt2edge.cli.options.names import MODEL
 
 if TYPE_CHECKING:
     from gpt2edge.evaluate.speed import BenchmarkTest
@@ -112,8 +114,8 @@ FORM_OPTIONS: Final = (
 )
 
 
-@click.command()
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
+@command()
+@click.argument("models", nargs=-1, type=MODEL, metavar="[MODEL]...")
 @click.option("--compare", is_flag=True, help="Print the speed ratios of two or more models.")
 @bundled("plan", Plan, *PLAN_OPTIONS)
 @threads_option

@@ -10,6 +10,7 @@ from gpt2edge.cli.display.branch_session import BranchSession, spent
 from gpt2edge.cli.display.output import note, print_json
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.display.tree import html_option, save_page, show_tree
+from gpt2edge.cli.help import BASIC, OUTPUT, command, section
 from gpt2edge.cli.names import INTERRUPTED
 from gpt2edge.cli.options.common import Source, Target, bundled, json_option
 from gpt2edge.cli.options.sampling import SAMPLING_OPTIONS, EndFlags, SamplingFlags
@@ -41,48 +42,55 @@ class BranchView:
 
 
 _FILE: Final[Any] = click.Path(dir_okay=False, path_type=Path)
+_growth = section(BASIC)
+_output = section(OUTPUT)
 GROWTH_OPTIONS: Final = (
-    click.option("--load", type=_FILE, metavar="FILE", help="Continue a saved tree."),
-    click.option(
+    _growth("--load", type=_FILE, metavar="FILE", common=True, help="Continue a saved tree."),
+    _growth(
         "--at", type=click.IntRange(0), metavar="ID", help="Branch this node.  [default: the root]"
     ),
-    click.option(
+    _growth(
         "--samples",
         "n",
         type=click.IntRange(1, 1024),
         default=3,
-        show_default=True,
         metavar="N",
+        common=True,
         help="Generate N continuations of each node.",
     ),
-    click.option(
+    _growth(
         "--depth",
         type=click.IntRange(1, 64),
         metavar="D",
+        common=True,
         help="Grow D levels.  [default: 1; 0 with --load alone]",
     ),
-    click.option(
+    _growth(
         "-n",
         "--max-new-tokens",
         "tokens",
         type=click.IntRange(1),
         default=16,
-        show_default=True,
         metavar="N",
+        common=True,
         help="Generate at most N new tokens per continuation.",
     ),
-    click.option(
-        "-i", "--interactive", is_flag=True, help="Navigate the tree: choose, branch, go back."
+    _growth(
+        "-i",
+        "--interactive",
+        is_flag=True,
+        common=True,
+        help="Navigate the tree: choose, branch, go back.",
     ),
 )
 VIEW_OPTIONS: Final = (
-    click.option("--save", type=_FILE, metavar="FILE", help="Save the tree as JSON."),
+    _output("--save", type=_FILE, metavar="FILE", common=True, help="Save the tree as JSON."),
     html_option,
     json_option,
 )
 
 
-@click.command()
+@command()
 @Source.options()
 @Target.options()
 @bundled("growth", Growth, *GROWTH_OPTIONS)
@@ -91,7 +99,7 @@ VIEW_OPTIONS: Final = (
 def branch(
     source: Source, target: Target, growth: Growth, sampling: SamplingFlags, view: BranchView
 ) -> None:
-    """Grow a tree of completions of PROMPT, branch by branch.
+    """Grow a tree of completions of PROMPT.
 
     Each node shows p, its share of its siblings' probability, and its value, the geometric mean
     probability of its tokens. The cost is printed on stderr. With --interactive you choose the
@@ -129,8 +137,7 @@ def _loaded(source: Source, growth: Growth) -> "Tree | None":
         return None
     from gpt2edge.runtime.search import Tree
 
-    if source.given is not None:
-        raise click.UsageError("give either PROMPT or --load.")
+    source.check_absent("--load")
     return Tree.load(growth.load)
 
 

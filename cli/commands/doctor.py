@@ -4,9 +4,8 @@ import platform
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
 from gpt2edge.cli.display.output import print_facts, print_json
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import json_option
 from gpt2edge.errors import ModelDirError
 
@@ -24,10 +23,10 @@ _PACKAGES: Final = (
 )
 
 
-@click.command()
+@command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Show what this machine offers, and check the installation.
+    """Show what this machine offers; check the installation.
 
     Shows the processor and its features, the variant of the kernels that runs and why no better
     one, the number of threads and its reason, execution providers, versions, telemetry switches,

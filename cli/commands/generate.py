@@ -4,18 +4,20 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gpt2edge.cli.display.completion import CompletionView, Printer
-from gpt2edge.cli.display.output import aligned, counted, note, print_json
+from gpt2edge.cli.display.completion_report import explain, report
+from gpt2edge.cli.display.output import counted, note, print_json
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import BASIC, OUTPUT, command, section
 from gpt2edge.cli.names import INTERRUPTED
 from gpt2edge.cli.options.common import Source, Target, bundled, json_option
+from gpt2edge.cli.options.json_lines import Asked, read_prompts
 from gpt2edge.cli.options.sampling import (
     END_OPTIONS,
     EXTENT_OPTIONS,
@@ -28,48 +30,56 @@ from gpt2edge.cli.options.settings import Settings, resolve
 from gpt2edge.cli.options.speculation import SHORTCUT_OPTIONS, Shortcuts
 
 if TYPE_CHECKING:
-    from gpt2edge.runtime.decoding.request import Prompt
     from gpt2edge.runtime.decoding.stream import Stream
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.results import Chunk, Completion
 
-
-VIEW_OPTIONS = (
-    click.option(
+_output = section(OUTPUT)
+VIEW_OPTIONS: Final = (
+    section(BASIC)(
+        "--prompts",
+        metavar="FILE",
+        help='Complete each line of FILE, a JSON object with "prompt" and maybe "id"; - is stdin.',
+    ),
+    _output(
         "--samples",
         "n",
         type=click.IntRange(1, 1024),
         default=1,
         metavar="N",
-        help="Generate N completions in one batch.",
+        common=True,
+        help="Generate N completions of a prompt.",
     ),
-    click.option(
+    _output(
         "--logprobs",
         type=int,
         metavar="N",
         help="Show each token's log-probability and the N most likely alternatives.",
     ),
     json_option,
-    click.option(
+    _output(
         "--stream/--no-stream",
         default=True,
-        help="Print tokens as they arrive, or the whole text at the end.  [default: stream]",
+        help="Print tokens as they arrive, or the whole text at the end.",
     ),
-    click.option(
+    _output(
         "--echo/--no-echo",
         default=None,
-        help="Print the prompt before the completion.  [default: on a terminal]",
+        common=True,
+        help="Print the prompt, too.  [default: echo on a terminal]",
     ),
-    click.option(
-        "--special", is_flag=True, help="Show special tokens, such as the end-of-text token."
-    ),
-    click.option(
-        "-v", "--verbose", is_flag=True, help="Show settings, their origins and timing on stderr."
+    _output("--special", is_flag=True, help="Show special tokens, such as the end-of-text token."),
+    _output(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        common=True,
+        help="Explain the settings and the timing on stderr.",
     ),
 )
 
 
-@click.command()
+@command()
 @Source.options()
 @Target.options()
 @bundled("ending", EndFlags, *END_OPTIONS)
@@ -86,38 +96,65 @@ def generate(
     shortcuts: Shortcuts,
     view: CompletionView,
 ) -> None:
-    """Complete PROMPT and print the text as it is generated.
-
-    PROMPT is an argument; "-", or no PROMPT in a pipe, reads stdin. An empty prompt starts from the
-    begin-of-text token. Unset options use the model's generation_config.json. Ctrl-C stops the
-    completion (exit code 130); a second Ctrl-C ends the process.
-
-    With --json: text, token_ids, finish_reason ("eos", "stop", "length", "time", "cancelled"),
-    truncated (tokens were dropped to fit the context), score (of beam search), logprobs,
-    top_logprobs, timing, seed, prompt and settings; with --samples above 1, a list
-    "completions".
+    """Complete PROMPT, printing the text as it is generated.
 
     \b
     Examples:
-      gpt2edge generate "Once upon a time"
-      gpt2edge generate -n 60 --temperature 0.8 --top-p 0.95 --seed 7 "Once upon a time"
+      gpt2edge "Once upon a time"
+      gpt2edge generate -n 60 --temperature 0.7 --seed 7 "Once upon a time"
+      gpt2edge generate -m models/gpt2 -n -1 --stop $'\\n\\n' -f draft.txt
+
+    PROMPT is an argument; "-", or no PROMPT in a pipe, reads stdin. Ctrl-C stops the completion.
+
+    ---
+    An empty prompt starts from the begin-of-text token. A model whose generation_config.json does
+    not say how to decode samples on a terminal (temperature 0.8, top-p 0.95), and anywhere with
+    --samples or an option that only sampling uses; else it decodes greedily. After Ctrl-C the exit
+    code is 130; a second Ctrl-C ends the process.
+
+    With --json: prompt, text, token_ids, finish_reason ("eos", "stop", "length", "time",
+    "cancelled"), truncated (tokens were dropped to fit the context), index, seed, score (of beam
+    search), logprobs, top_logprobs, timing and settings; with --samples above 1, a list
+    "completions". With --prompts, one line for each prompt, with its "id" if it has one.
+
+    \b
+    More examples:
       gpt2edge generate -m models/gpt2 --temperature 0 --json "The capital of France is"
-      cat draft.txt | gpt2edge generate --stop $'\\n\\n' --verbose
+      cat draft.txt | gpt2edge generate --verbose
+      gpt2edge generate --prompts prompts.jsonl --json > completions.jsonl
       gpt2edge generate --num-beams 4 --no-repeat-ngram-size 3 "The king"
       gpt2edge generate --overflow slide --keep 8 -n 3000 "Once upon a time"
       gpt2edge generate --prompt-cache rules.cache --prompt-lookup "$(cat rules.txt) $QUESTION"
       gpt2edge generate -m models/sorter --token-ids "2 0 1" -n 3
     """
-    prompt = source.prompt()
+    prompts = read_prompts(source, view.prompts)
     engine = shortcuts.load(target)
-    settings = resolve(sampling, ending, engine, extent)
+    settings = resolve(sampling, ending, engine, extent, sample=view.reason_to_sample)
+    stream = _started(engine, prompts, settings, view)
+    with _cancelled_by_interrupt(stream):
+        view.announce(settings)
+        if view.prompts is None and view.n == 1:
+            completions = _show_single(engine, prompts[0], stream, view, settings)
+        else:
+            completions = _show_batch(engine, prompts, stream, view, settings)
+    shortcuts.save(engine, completions)
+    if view.verbose and completions:
+        note(explain(completions))
+    if any(completion.finish_reason == "cancelled" for completion in stream.completions):
+        click.get_current_context().exit(INTERRUPTED)
+
+
+def _started(
+    engine: "Engine", prompts: Sequence[Asked], settings: Settings, view: CompletionView
+) -> "Stream[list[Completion]]":
+    """Return the stream of all completions. Raises ValueError if they would all be the same."""
     if view.n > 1 and settings.sampling.num_beams == 1 and settings.sampling.is_greedy:
         raise ValueError(
             f"{view.n} greedy completions would all be the same: pass --temperature, such as 0.8, "
             "or --num-beams"
         )
-    stream = engine.stream_batch(
-        [prompt],
+    return engine.stream_batch(
+        [asked.prompt for asked in prompts],
         n=view.n,
         max_new_tokens=settings.max_new_tokens,
         sampling=settings.sampling,
@@ -126,48 +163,84 @@ def generate(
         overflow=settings.overflow,
         skip_special_tokens=not view.special,
     )
-    with _cancelled_by_interrupt(stream):
-        view.announce(settings)
-        show = _show_batch if view.n > 1 else _show_single
-        completions = show(engine, prompt, stream, view)
-    if view.as_json:
-        print_json(_report(completions, settings))
-    shortcuts.save(engine, completions[0].timing)
-    if view.verbose:
-        note(_timing(completions))
-    if any(completion.finish_reason == "cancelled" for completion in completions):
-        click.get_current_context().exit(INTERRUPTED)
 
 
 def _show_single(
-    engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: CompletionView
+    engine: "Engine", asked: Asked, stream: "Stream[Any]", view: CompletionView, settings: Settings
 ) -> "list[Completion]":
     """Show one completion, token by token if the view streams."""
     printer = Printer(engine, view)
     shown = view.stream and not view.as_json
     first = _awaited(stream, 1 if shown else None)  # the wait is shown where the prompt will be
     if not view.as_json and view.logprobs is None:
-        printer.prompt(prompt)
+        printer.prompt(asked.prompt)
     for chunk in chain(first, stream):
         if shown:
             printer.chunk(chunk)
-    if not view.as_json:
+    if view.as_json:
+        print_json(report(stream.completions, settings))
+    else:
         printer.finish(stream.completion)
     return stream.completions
 
 
 def _show_batch(
-    engine: "Engine", prompt: "Prompt", stream: "Stream[Any]", view: CompletionView
+    engine: "Engine",
+    prompts: Sequence[Asked],
+    stream: "Stream[Any]",
+    view: CompletionView,
+    settings: Settings,
 ) -> "list[Completion]":
-    """Show several completions under numbered headings once all have ended."""
-    _awaited(stream)
-    for completion in () if view.as_json else stream.completions:
-        click.secho(f"--- {completion.index + 1} of {view.n} ---", bold=True)
+    """Show the completions of each prompt, in the order of the prompts, as soon as all have ended.
+
+    Prompts that Ctrl-C left without a token are counted, not shown.
+    """
+    left = deque(zip(prompts, stream.requests, strict=True))
+    found: list[Completion] = []
+
+    def show() -> None:
+        asked, request = left.popleft()
+        completions = request.completions
+        found.extend(completions)
+        if view.as_json:
+            named = {} if asked.id is None else {"id": asked.id}
+            print_json({**named, **report(completions, settings)})
+        else:
+            _show_texts(engine, asked, completions, view, (len(prompts) - len(left), len(prompts)))
+
+    with watched("reading the prompts") as progress:
+        if progress is not None:
+            stream.on_prefill(partial(progress, "reading the prompts"))
+        for count, chunk in enumerate(stream, 1):
+            if progress is not None:
+                progress(f"writing, {count:,} tokens so far", 0, 0)
+            while chunk.finish_reason and left and left[0][1].is_finished:
+                show()
+    while left and (left[0][1].has_begun or len(prompts) == 1):
+        show()
+    if left:
+        note(f"{counted(len(left), 'prompt')} of {len(prompts):,} not reached")
+    return found
+
+
+def _show_texts(
+    engine: "Engine",
+    asked: Asked,
+    completions: "Sequence[Completion]",
+    view: CompletionView,
+    place: tuple[int, int],
+) -> None:
+    """Print each text under a heading with its number."""
+    for completion in completions:
+        number = f"{completion.index + 1} of {view.n}"
+        if view.prompts is not None:
+            prompt = f"prompt {place[0]:,} of {place[1]:,}"
+            number = prompt if view.n == 1 else f"{prompt}, sample {number}"
+        click.secho(f"--- {number} ---", bold=True)
         printer = Printer(engine, view)
         if view.logprobs is None:
-            printer.prompt(prompt)
+            printer.prompt(asked.prompt)
         printer.finish(completion)
-    return stream.completions
 
 
 def _awaited(stream: "Stream[Any]", most: int | None = None) -> "Sequence[Chunk]":
@@ -200,52 +273,3 @@ def _cancelled_by_interrupt(stream: "Stream[Any]") -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _report(completions: "Sequence[Completion]", settings: Settings) -> dict[str, Any]:
-    first = completions[0]
-    values = {**settings.values, "seed": first.seed}
-    shared = {"prompt": first.prompt, "seed": first.seed, "settings": values}
-    if len(completions) == 1:
-        return {**_fields(first), **shared}
-    return {"completions": [_fields(completion) for completion in completions], **shared}
-
-
-def _fields(completion: "Completion") -> dict[str, Any]:
-    timing = completion.timing
-    return {
-        "text": completion.text,
-        "token_ids": completion.token_ids,
-        "finish_reason": completion.finish_reason,
-        "truncated": completion.truncated,
-        "score": completion.score,
-        "logprobs": completion.logprobs,
-        "top_logprobs": [[asdict(top) for top in tops] for tops in completion.top_logprobs],
-        "timing": {
-            **asdict(timing),
-            "tpot_ms": timing.tpot_ms,
-            "decode_tps": timing.decode_tps,
-        },
-    }
-
-
-def _timing(completions: "Sequence[Completion]") -> str:
-    timing = completions[0].timing
-    tokens = sum(completion.timing.completion_tokens for completion in completions)
-    seconds = max(item.timing.ttft_s + item.timing.decode_s for item in completions)
-    speed = tokens / seconds if seconds else 0.0  # none where Ctrl-C came before the first token
-    cut = ", truncated" if any(completion.truncated for completion in completions) else ""
-    facts = [
-        ("seed", "none" if completions[0].seed is None else completions[0].seed),
-        ("finish", ", ".join(completion.finish_reason for completion in completions) + cut),
-        ("load", f"{timing.load_s:.3f} s"),
-        (
-            "prompt",
-            f"{counted(timing.prompt_tokens, 'token')}, {timing.reused_tokens} of them known",
-        ),
-        ("guesses", f"{timing.accepted_tokens} of {timing.guessed_tokens} right"),
-        ("TTFT", f"{1e3 * timing.ttft_s:.1f} ms"),
-        ("TPOT", f"{timing.tpot_ms:.2f} ms, {timing.decode_tps:.1f} tokens/s"),
-        ("total", f"{counted(tokens, 'token')} in {seconds:.3f} s, {speed:.1f} tokens/s"),
-    ]
-    return "\n".join(aligned(facts))

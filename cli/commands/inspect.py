@@ -8,7 +8,11 @@ import click
 
 from gpt2edge.cli.display.output import note, print_facts, print_json, print_table, size
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.display.source import is_source, show_source
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import json_option
+from gpt2edge.cli.options.names import MODEL
+from gpt2edge.cli.options.sources import SourceArguments
 from gpt2edge.cli.preload import open_model
 from gpt2edge.errors import MissingExtraError, ModelDirError
 from gpt2edge.graph.facts import GraphFacts, read_graph
@@ -18,11 +22,12 @@ if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path), required=False)
+@command()
+@click.argument("model", type=MODEL, required=False)
 @json_option
-def inspect(model: Path | None, as_json: bool) -> None:
-    """Show what MODEL holds, and check its files.
+@SourceArguments.decorator()
+def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
+    """Show what MODEL holds, and check its files; or what a checkpoint is, before its export.
 
     Shows the files with their sizes and checksums, the model's shape, the precision of each layer's
     weights, and the graph's operators, inputs and outputs. Without MODEL, the bundled model. The
@@ -30,15 +35,25 @@ def inspect(model: Path | None, as_json: bool) -> None:
     since an earlier check, as recorded in verified.json in GPT2EDGE_CACHE (by default gpt2edge in
     XDG_CACHE_HOME or ~/.cache). Reading the graph needs the export extra.
 
+    Of a checkpoint of any form that export reads, a folder or a file: its form, its architecture
+    and its size. The exit code is 1, with the reason, if it cannot be exported.
+
     With --json: path, task, variant, profile, source, recipe, config, parameters, bytes, files,
-    graph (null without onnx), kernels.
+    graph (null without onnx), kernels; of a checkpoint path, form, architecture, task, config,
+    parameters, bytes, stored_as, tokenizer, exports.
 
     \b
     Examples:
       gpt2edge inspect
       gpt2edge inspect models/gpt2-int4
       gpt2edge inspect models/gpt2 --json
+      gpt2edge inspect nanoGPT/out/ckpt.pt
     """
+    if model is not None and is_source(model):
+        show_source(model, about, as_json=as_json)
+        return
+    if about.is_given:
+        raise click.UsageError("options about a checkpoint need the path of one.")
     opened = open_model(model)
     with watched("hashing every file"):
         damaged = opened.damaged_files()
@@ -84,6 +99,7 @@ def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> 
         "source": manifest.source or "-",
         "recipe": manifest.recipe.get("name", "-") if manifest.recipe else "-",
         "parameters": f"{parameters(opened, graph):,}",
+        "architecture": config.architecture,
         "shape": f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}",
         "context": f"{config.n_positions:,} tokens, vocabulary {config.vocab_size:,}",
         "activation": config.activation_function,
@@ -136,10 +152,12 @@ def parameters(opened: "ModelDir", graph: GraphFacts | None = None) -> int:
 def transformer_parameters(config: "ModelConfig") -> int:
     """Weights of the transformer without a head."""
     width, inner = config.n_embd, config.n_inner
-    attention = 4 * width * width + 4 * width
+    qkv = width + 2 * config.n_kv_head * config.head_dim
+    attention = (width + 1) * (qkv + width)
     mlp = 2 * width * inner + inner + width
     block = attention + mlp + 4 * width
-    return config.n_layer * block + (config.vocab_size + config.n_positions) * width + 2 * width
+    last_norm = 0 if config.norms_after else 2 * width
+    return config.n_layer * block + (config.vocab_size + config.n_positions) * width + last_norm
 
 
 def _labels(opened: "ModelDir") -> int:

@@ -7,16 +7,18 @@ import click
 
 from gpt2edge.cli.commands.inspect import inspect
 from gpt2edge.cli.display.output import note, print_json, print_table, size
+from gpt2edge.cli.help import Group
 from gpt2edge.cli.options.common import json_option
+from gpt2edge.cli.options.names import STORED
 
 if TYPE_CHECKING:
     from gpt2edge.store import StoredModel
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> None:
-    """List, show and remove the models that pull has fetched.
+    """List, show and remove fetched models.
 
     Models are stored in GPT2EDGE_STORE, by default gpt2edge/models in the user's data folder
     (XDG_DATA_HOME or ~/.local/share). A model is called NAME, or NAME:VARIANT if it has several
@@ -58,7 +60,7 @@ def list_models(as_json: bool = False) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=STORED)
 @json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
@@ -74,7 +76,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", type=STORED, metavar="NAME...", nargs=-1, required=True)
 def rm(names: tuple[str, ...]) -> None:
     """Remove the models NAME from the store, not from the Hub's own cache.
 
@@ -90,7 +92,7 @@ def rm(names: tuple[str, ...]) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=STORED)
 def path(name: str) -> None:
     """Print the folder of the model NAME.
 

@@ -6,10 +6,11 @@ import click
 
 from gpt2edge.cli.display.output import estimate, print_facts, print_json
 from gpt2edge.cli.display.progress import counted, watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import Target, json_option, read_file
 
 
-@click.command()
+@command()
 @click.option(
     "--text", "path", required=True, metavar="FILE", help="UTF-8 text to measure on; - is stdin."
 )

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt2edge.cli.commands.compare import context_option, measure, models_of, print_report, report
+from gpt2edge.cli.display.comparison import measure, models_of, print_report, report
 from gpt2edge.cli.display.output import aligned, named, note, print_json, size
 from gpt2edge.cli.display.progress import watched
-from gpt2edge.cli.options.common import Decorator, bundled, json_option, read_file
+from gpt2edge.cli.help import Decorator, command
+from gpt2edge.cli.options.common import bundled, json_option, read_file
+from gpt2edge.cli.options.measuring import context_option
+from gpt2edge.cli.options.names import MODEL, RECIPE
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
@@ -83,6 +86,7 @@ class QuantizeWork:
         """Return the decorator for a command that takes ``wanted``."""
         recipe = click.option(
             "--recipe",
+            type=RECIPE,
             default="int8",
             show_default=True,
             metavar="NAME",
@@ -135,8 +139,8 @@ class QuantizeWork:
         return Calibration(token_ids=token_ids)
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@command()
+@click.argument("model", type=MODEL)
 @click.argument("out", type=click.Path(path_type=Path))
 @QuantizeWork.options()
 @Judging.options()

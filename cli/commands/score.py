@@ -6,10 +6,11 @@ import click
 
 from gpt2edge.cli.display.output import print_json, print_table, quoted
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import Source, Target, json_option, read_texts
 
 
-@click.command()
+@command()
 @Source.options(required=True)
 @click.argument("completions", nargs=-1, required=True, metavar="COMPLETION...")
 @Target.options()

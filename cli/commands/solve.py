@@ -1,15 +1,15 @@
 """``gpt2edge solve``."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from gpt2edge.cli.display.output import aligned, counted, note, print_json, quoted
 from gpt2edge.cli.display.progress import watched
 from gpt2edge.cli.display.tree import html_option, save_page, show_tree
+from gpt2edge.cli.help import BASIC, OUTPUT, SEARCH, command, section
 from gpt2edge.cli.names import INTERRUPTED
 from gpt2edge.cli.options.common import Source, Target, bundled, checked, json_option
 from gpt2edge.cli.options.problems import Harvester, Problem, read_problems
@@ -55,16 +55,14 @@ class HarvestFlags:
     accept: float | None
 
 
-def _option(*names: str, **settings: Any) -> Callable[..., Any]:
-    return click.option(*names, **settings)
-
-
+_option = section(SEARCH)
+_output = section(OUTPUT)
 SEARCH_OPTIONS: Final = (
     _option(
         "--method",
         type=click.Choice(METHODS),
         default="majority",
-        show_default=True,
+        common=True,
         help="Search method; docs/search.md explains each.",
     ),
     _option(
@@ -72,8 +70,8 @@ SEARCH_OPTIONS: Final = (
         "n",
         type=click.IntRange(1, 65536),
         default=8,
-        show_default=True,
         metavar="N",
+        common=True,
         help="Candidates to generate (adaptive: at most); tot: states kept per level; mcts: "
         "simulations.",
     ),
@@ -81,13 +79,13 @@ SEARCH_OPTIONS: Final = (
         "--width",
         type=click.IntRange(1, 1024),
         default=4,
-        show_default=True,
         metavar="M",
         help="Samples per step, for beam, dvts, tot and mcts.",
     ),
     _option(
         "--verifier",
         metavar="SPEC",
+        common=True,
         help="Verifier: a model FOLDER with a scalar head, FILE.py:FUNCTION(prompt, completion), "
         '"likelihood", or "yes" to ask the model itself.',
     ),
@@ -107,12 +105,12 @@ SEARCH_OPTIONS: Final = (
         "--choose",
         type=click.Choice(["best", "weighted", "majority"]),
         default="best",
-        show_default=True,
         help="Choose the best scored candidate, or the answer that wins a vote.",
     ),
     _option(
         "--step",
         default="\n\n",
+        show_default=False,
         metavar="TEXT",
         help="End each step at TEXT.  [default: blank line]",
     ),
@@ -127,24 +125,25 @@ SEARCH_OPTIONS: Final = (
         "--budget-tokens",
         type=click.IntRange(1),
         metavar="N",
-        help="Stop after N generated tokens.",
+        help="Stop after N generated tokens.  [default: none]",
     ),
     _option(
         "--budget-seconds",
         type=click.FloatRange(0, min_open=True),
         metavar="S",
-        help="Stop after S seconds.",
+        common=True,
+        help="Stop after S seconds.  [default: none]",
     ),
 )
 HARVEST_OPTIONS: Final = (
-    _option(
+    _output(
         "--harvest",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Append correct solutions to FILE as JSON lines for training; skip problems that "
         "already have one there.",
     ),
-    _option(
+    _output(
         "--accept",
         type=float,
         metavar="SCORE",
@@ -152,25 +151,27 @@ HARVEST_OPTIONS: Final = (
     ),
 )
 VIEW_OPTIONS: Final = (
-    _option(
+    section(BASIC)(
         "--problems",
         metavar="FILE",
+        common=True,
         help='Read problems from JSON lines with "prompt" and optionally "answer"; "-" is stdin.',
     ),
-    _option(
-        "--tree",
+    _output(
+        "--save",
+        "tree",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Save the tree of tot or mcts as JSON.",
     ),
     html_option,
-    _option("--show-tree", is_flag=True, help="Show the tree of tot or mcts on stderr."),
+    _output("--show-tree", is_flag=True, help="Show the tree of tot or mcts on stderr."),
     json_option,
-    _option("-v", "--verbose", is_flag=True, help="Show settings, candidates and cost on stderr."),
+    _output("-v", "--verbose", is_flag=True, common=True, help="Explain the search on stderr."),
 )
 
 
-@click.command()
+@command()
 @Source.options()
 @Target.options()
 @bundled("search", SearchFlags, *SEARCH_OPTIONS)
@@ -187,7 +188,9 @@ def solve(
     keep: HarvestFlags,
     view: SolveView,
 ) -> None:
-    """Search for the best completion of PROMPT: sample many, then vote or ask a verifier.
+    """Search for the best of many completions of PROMPT.
+
+    Candidates are sampled; a vote or a verifier chooses one.
 
     Prints the best completion. With --problems it prints the answer to each problem, and how many
     are right on stderr. The answer is the text after "####" or "answer is", the content of
@@ -216,12 +219,14 @@ def solve(
     verifier = open_verifier(search, engine, target)
     solver = Solver(search, engine, settings, verifier, early_stop=harvest is None)
     if view.verbose:
-        note("\n".join(aligned(settings.lines())))
+        note("\n".join(settings.lines()))
     right = 0
     for done, problem in enumerate(problems if harvest is None else harvest.unsolved()):
         with watched(_stage(done, len(problems))):
             outcome = solver(problem.prompt)
         right += _show(outcome, problem, view)
+        if search.votes and not view.problems:
+            _warn_of_no_answer(outcome)
         if harvest is not None:
             harvest.add(outcome.candidates, problem)
         if outcome.stopped == "interrupted":
@@ -245,13 +250,13 @@ def _check(search: SearchFlags, keep: HarvestFlags, view: SolveView) -> None:
     if search.policy and search.method != "adaptive":
         raise click.UsageError("--policy is for --method adaptive.")
     if search.method not in TREES and (view.tree or view.html or view.show_tree):
-        raise click.UsageError("--tree, --html and --show-tree need --method tot or mcts.")
+        raise click.UsageError("--save, --html and --show-tree need --method tot or mcts.")
     if keep.harvest and search.method in TREES:
         raise click.UsageError(f"--method {search.method} has no candidates to harvest.")
     if keep.accept is not None and (keep.harvest is None or search.verifier is None):
         raise click.UsageError("--accept needs --harvest and --verifier.")
     if view.problems and (view.tree or view.html):
-        raise click.UsageError("--tree and --html save one tree: give one PROMPT, not --problems.")
+        raise click.UsageError("--save and --html save one tree: give one PROMPT, not --problems.")
 
 
 def _show(outcome: "Outcome", problem: Problem, view: SolveView) -> bool:
@@ -270,6 +275,16 @@ def _show(outcome: "Outcome", problem: Problem, view: SolveView) -> bool:
     if view.verbose:
         note("\n".join(_lines(outcome)))
     return right
+
+
+def _warn_of_no_answer(outcome: "Outcome") -> None:
+    """Say that a vote had nothing to count."""
+    count = len(outcome.candidates)
+    if all(candidate.answer is None for candidate in outcome.candidates):
+        note(
+            f"no vote was possible: of {counted(count, 'candidate')}, none has an answer (the text "
+            'after "####" or "answer is", the content of \\boxed{}, or a number); this is the first'
+        )
 
 
 def _keep(found: "TreeResult", view: SolveView) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from gpt2edge.cli.display.output import counted, note, print_json, print_table, quoted
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import (
     add_bos_option,
     checked,
@@ -15,13 +16,13 @@ from gpt2edge.cli.options.common import (
 from gpt2edge.cli.preload import open_model
 
 
-@click.command()
+@command()
 @click.argument("text")
 @model_option
 @add_bos_option
 @json_option
 def tokenize(text: str, model: Path | None, add_bos: bool | None, as_json: bool) -> None:
-    """Show the tokens of TEXT: their ids and their pieces of text.
+    """Show the tokens of TEXT: ids and pieces of text.
 
     TEXT "-" is read from stdin. TEXT is tokenized as a prompt, with the special tokens that the
     tokenizer's template adds. A piece that is part of a character shows as U+FFFD.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpt2edge.cli.display.output import aligned, is_terminal, note, quoted
+from gpt2edge.cli.display.output import is_terminal, note, quoted
 from gpt2edge.cli.options.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class CompletionView:
     """Options for showing completions."""
 
+    prompts: str | None
     n: int
     logprobs: int | None
     as_json: bool
@@ -33,10 +34,19 @@ class CompletionView:
         """Tell whether the prompt is printed before its completion."""
         return is_terminal(sys.stdout) if self.echo is None else self.echo
 
+    @property
+    def reason_to_sample(self) -> str:
+        """Why to sample where nobody says how to decode; empty for no reason."""
+        if self.n > 1:
+            return "implied by --samples"
+        return "for a terminal" if is_terminal(sys.stdout) and not self.as_json else ""
+
     def announce(self, settings: Settings) -> None:
-        """Print the effective settings if requested."""
+        """Explain the effective settings if requested; tell a person of greedy decoding."""
         if self.verbose:
-            note("\n".join(aligned(settings.lines())))
+            note("\n".join(settings.lines()))
+        elif settings.is_unchosen and is_terminal(sys.stderr):
+            note("greedy: the model's config does not say how to decode; --temperature 0.8 samples")
 
 
 class Printer:

@@ -7,11 +7,12 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from gpt2edge.cli.display.output import is_terminal
+from gpt2edge.cli.help import OUTPUT, section
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.search import Node, Tree
 
-html_option = click.option(
+html_option = section(OUTPUT)(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",

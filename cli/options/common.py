@@ -13,14 +13,13 @@ import click
 from gpt2edge._text import text_of
 from gpt2edge.cli.display.output import is_terminal
 from gpt2edge.cli.display.progress import watched
+from gpt2edge.cli.help import BASIC, OUTPUT, SPEED, AnyFunction, Decorator, section
+from gpt2edge.cli.options.names import MODEL, PROVIDER
 from gpt2edge.cli.preload import Loading, Preload, take
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.options import RuntimeOptions
-
-Command = Callable[..., Any]
-Decorator = Callable[[Command], Command]
 
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 _ESCAPE: Final = re.compile(r"\\([nrt\\])")
@@ -29,58 +28,76 @@ LARGEST_PROMPT: Final = 1 << 24
 LARGEST_TEXT: Final = 1 << 28
 """Bytes of a text to measure; more is hours of work."""
 
-model_option: Final = click.option(
+_basic = section(BASIC)
+_speed = section(SPEED)
+
+model_option: Final = _basic(
     "-m",
     "--model",
-    type=click.Path(path_type=Path),
+    type=MODEL,
     metavar="MODEL",
-    help="Model folder from export or quantize, or the name of a pulled model.  "
-    "[default: the bundled model]",
+    common=True,
+    help="Model folder, or name of a pulled model.  [default: the bundled storyteller]",
 )
-threads_option: Final = click.option(
+threads_option: Final = _speed(
     "-t",
     "--threads",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Number of threads.  [default: physical cores, within affinity and cgroup quota]",
+    common=True,
+    help="Number of threads.  [default: physical cores]",
 )
-verify_option: Final = click.option(
+verify_option: Final = _basic(
     "--verify/--no-verify",
     default=True,
-    help="Check the files' checksums while loading, except files unchanged since an earlier "
-    "check.  [default: verify]",
+    help="Check the files' checksums while loading, except files unchanged since an earlier check.",
 )
-provider_option: Final = click.option(
+provider_option: Final = _speed(
     "--provider",
     "providers",
     multiple=True,
+    type=PROVIDER,
     metavar="NAME[:KEY=VALUE,...]",
     help="ONNX Runtime execution provider, such as openvino or cuda:device_id=0, for models of "
     "profile portable. Repeatable, in order of preference.  [default: cpu]",
 )
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-add_bos_option: Final = click.option(
+json_option: Final = section(OUTPUT)(
+    "--json", "as_json", is_flag=True, common=True, help="Print one JSON object."
+)
+add_bos_option: Final = _basic(
     "--add-bos/--no-add-bos",
     default=None,
     help="Prepend the begin-of-text token to texts, not to token ids.  [default: as the "
     "tokenizer's template says]",
 )
-ids_option: Final = click.option(
+ids_option: Final = _basic(
     "--token-ids", is_flag=True, help='Read texts as token ids, such as "1 2 3".'
 )
 
 
+file_option: Final = _basic(
+    "-f",
+    "--file",
+    metavar="FILE",
+    common=True,
+    help="Read the prompt from FILE; - is stdin.",
+)
+
+
 def bundled(name: str, record: type[Any], *options: Decorator) -> Decorator:
-    """Give a command one argument ``name``: a ``record`` whose fields are those ``options``."""
+    """Give a command one argument ``name``: a ``record`` whose fields are those ``options``.
+
+    A field without an option keeps its default.
+    """
     names = [field.name for field in fields(record)]
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: AnyFunction) -> AnyFunction:
         @wraps(command)
         def with_record(**values: Any) -> Any:
-            values[name] = record(**{key: values.pop(key) for key in names})
+            values[name] = record(**{key: values.pop(key) for key in names if key in values})
             return command(**values)
 
-        decorated: Command = with_record
+        decorated: AnyFunction = with_record
         for option in reversed(options):
             decorated = option(decorated)
         return decorated
@@ -90,30 +107,48 @@ def bundled(name: str, record: type[Any], *options: Decorator) -> Decorator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The prompt: an argument or stdin, a text or token ids."""
+    """The prompt: an argument, a file or stdin; a text or token ids."""
 
     given: str | None
+    file: str | None = None
     token_ids: bool
 
     def prompt(self) -> str | list[int]:
-        """Return the argument, or stdin if it is ``-`` or absent in a pipe.
+        """Return the argument, the file, or stdin if it is ``-`` or absent in a pipe.
 
-        One newline at the end of stdin is not part of the prompt.
+        One newline at the end of a file or of stdin is not part of the prompt.
         """
+        text = self._text()
+        return parse_ids(text) if self.token_ids else text
+
+    def check_absent(self, other: str) -> None:
+        """Raise UsageError where a prompt is given beside the option ``other``."""
+        if self.given is not None or self.file is not None:
+            raise click.UsageError(f"give either PROMPT or {other}.")
+
+    def _text(self) -> str:
+        if self.file is not None:
+            if self.given is not None:
+                raise click.UsageError("give either PROMPT or --file.")
+            return read_file(self.file, LARGEST_PROMPT).removesuffix("\n")
         if self.given is None and (sys.stdin is None or is_terminal(sys.stdin)):
             raise click.UsageError(
                 "Missing argument 'PROMPT': give a text, '' for an empty prompt, or pipe one in."
             )
-        piped = self.given is None or self.given == "-"
-        text = read_stdin().removesuffix("\n") if piped else checked(self.given or "")
-        return parse_ids(text) if self.token_ids else text
+        if self.given is None or self.given == "-":
+            return read_stdin().removesuffix("\n")
+        return checked(self.given)
 
     @staticmethod
     def options(*, required: bool = False) -> Decorator:
-        """Return the decorator for a command that takes ``source``."""
+        """Return the decorator for a command that takes ``source``.
+
+        Where a prompt is ``required``, it is an argument.
+        """
         metavar = "PROMPT" if required else "[PROMPT]"
         argument = click.argument("given", metavar=metavar, required=required)
-        return bundled("source", Source, argument, ids_option)
+        file = () if required else (file_option,)
+        return bundled("source", Source, argument, *file, ids_option)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +184,13 @@ def read_stdin() -> str:
     return _read(_stdin(), "stdin", LARGEST_PROMPT)
 
 
-def read_file(path: str) -> str:
-    """Read a text file, or stdin for ``-``."""
+def read_file(path: str, limit: int | None = None) -> str:
+    """Read a text file of at most ``limit`` bytes, or stdin for ``-``."""
+    limit = limit or LARGEST_TEXT
     if path == "-":
-        return _read(_stdin(), "stdin", LARGEST_TEXT)
+        return _read(_stdin(), "stdin", limit)
     with Path(path).open("rb") as file:
-        return _read(file, path, LARGEST_TEXT)
+        return _read(file, path, limit)
 
 
 def _stdin() -> BinaryIO:

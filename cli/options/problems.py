@@ -1,14 +1,12 @@
 """Problems for ``gpt2edge solve``, and the solutions harvested from them."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from gpt2edge.cli.options.common import Source, read_file
+from gpt2edge.cli.options.common import Source
+from gpt2edge.cli.options.json_lines import json_lines
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.decoding.request import Prompt
@@ -28,28 +26,14 @@ def read_problems(source: Source, path: str | None) -> list[Problem]:
     """Return the prompt as the only problem, or the problems of the file."""
     if path is None:
         return [Problem(prompt=source.prompt())]
-    if source.given is not None:
-        raise click.UsageError("give either PROMPT or --problems.")
-    problems = []
-    for number, line in enumerate(read_file(path).split("\n"), 1):
-        if line.strip():
-            problems.append(_problem(line, f"{path}, line {number}"))
-    if not problems:
-        raise ValueError(f"{path} holds no problems")
-    return problems
-
-
-def _problem(line: str, place: str) -> Problem:
+    source.check_absent("--problems")
     from gpt2edge.runtime.search import canonical
 
-    try:
-        keys = json.loads(line)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{place}: not a JSON object") from None
-    if not isinstance(keys, dict) or not isinstance(keys.get("prompt"), str):
-        raise ValueError(f'{place}: not a JSON object with a text "prompt"')
-    answer = canonical(str(keys["answer"])) if "answer" in keys else None
-    return Problem(prompt=keys["prompt"], answer=answer, place=place)
+    problems = []
+    for place, keys in json_lines(path, "problems"):
+        answer = canonical(str(keys["answer"])) if "answer" in keys else None
+        problems.append(Problem(prompt=keys["prompt"], answer=answer, place=place))
+    return problems
 
 
 class Harvester:

@@ -5,6 +5,12 @@ from typing import Final
 
 import click
 
+from gpt2edge.cli.help import BASIC, BEAMS, SAMPLING, section
+
+_basic = section(BASIC)
+_sampling = section(SAMPLING)
+_beams = section(BEAMS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingFlags:
@@ -49,147 +55,161 @@ class ExtentFlags:
 
 
 SAMPLING_OPTIONS: Final = (
-    click.option(
+    _sampling(
         "--temperature",
-        "--temp",
         type=float,
         metavar="T",
-        help="Sampling temperature; 0 is greedy. If the model's default is greedy, --top-k, "
-        "--top-p, --min-p, --typical-p and --seed imply 1.",
+        common=True,
+        help="Sampling temperature; 0 takes the most likely token.  [default: 0.8; generate in a "
+        "pipe: 0]",
     ),
-    click.option(
-        "--top-k", type=int, metavar="K", help="Sample from the K most likely tokens; 0 is off."
+    _sampling(
+        "--top-k",
+        type=int,
+        metavar="K",
+        common=True,
+        help="Sample from the K most likely tokens; 0 is off.  [default: 0]",
     ),
-    click.option(
+    _sampling(
         "--top-p",
         type=float,
         metavar="P",
-        help="Nucleus sampling: the smallest set of tokens with total probability P.",
+        common=True,
+        help="Sample from the fewest tokens of total probability P.  [default: 1; generate without "
+        "--temperature: 0.95]",
     ),
-    click.option(
+    _sampling(
         "--min-p",
         type=float,
         metavar="P",
-        help="Drop tokens less likely than P times the most likely one.",
+        help="Drop tokens less likely than P times the most likely one.  [default: 0]",
     ),
-    click.option(
+    _sampling(
         "--typical-p",
-        "--typical",
-        "typical_p",
         type=float,
         metavar="P",
-        help="Locally typical sampling with total probability P.",
+        help="Locally typical sampling with total probability P.  [default: 1]",
     ),
-    click.option(
-        "--repeat-penalty",
+    _sampling(
         "--repetition-penalty",
-        "repetition_penalty",
         type=float,
         metavar="X",
-        help="Scale down the logits of tokens already in the text by X; 1 is off.",
+        common=True,
+        help="Make tokens of the text less likely, by the factor X; 1 is off.  [default: 1]",
     ),
-    click.option(
+    _sampling(
         "--presence-penalty",
         type=float,
         metavar="X",
-        help="Subtract X from the logit of every token generated so far.",
+        help="Subtract X from the logit of every token generated so far.  [default: 0]",
     ),
-    click.option(
+    _sampling(
         "--frequency-penalty",
         type=float,
         metavar="X",
-        help="Subtract X from a token's logit for each time it was generated.",
+        help="Subtract X from a token's logit for each time it was generated.  [default: 0]",
     ),
-    click.option(
+    _sampling(
         "--no-repeat-ngram-size",
         type=int,
         metavar="N",
-        help="Never repeat a sequence of N tokens.",
+        help="Never repeat a sequence of N tokens; 0 is off.  [default: 0]",
     ),
-    click.option(
+    _sampling(
         "--bad-word",
         multiple=True,
         metavar="TEXT",
         help="Never generate the tokens of TEXT; ' word' and 'word' differ. Repeatable.",
     ),
-    click.option(
+    _sampling(
         "--bad-words-ids",
         multiple=True,
         metavar="IDS",
         help='Never generate these token ids, such as "13 262". Repeatable.',
     ),
-    click.option(
+    _sampling(
         "-l",
         "--logit-bias",
         multiple=True,
         metavar="ID+X",
         help="Add X to a token's logit: 13+2.5, or 13-inf to forbid it. Repeatable.",
     ),
-    click.option(
+    _sampling(
         "-s",
         "--seed",
         type=int,
         metavar="N",
-        help="Random seed; the same command and seed give the same text.",
+        common=True,
+        help="Random seed: same command, same seed, same text.  [default: random]",
     ),
 )
 
 END_OPTIONS: Final = (
-    click.option(
-        "-n", "--max-new-tokens", type=int, metavar="N", help="Generate at most N new tokens."
+    _basic(
+        "-n",
+        "--max-new-tokens",
+        type=int,
+        metavar="N",
+        common=True,
+        help="At most N new tokens; -1: until the text or the context ends.  [default: the "
+        "model's, else 128]",
     ),
-    click.option(
+    _basic(
         "--min-new-tokens",
         type=int,
         metavar="N",
-        help="Generate at least N new tokens.",
+        help="Generate at least N new tokens.  [default: the model's, else 0]",
     ),
-    click.option(
+    _basic(
         "--stop",
         multiple=True,
         metavar="TEXT",
-        help="Stop before TEXT. Repeatable.",
+        common=True,
+        help="End before TEXT. Repeatable.",
     ),
-    click.option(
+    _basic(
         "--escape",
         is_flag=True,
         help=r"Interpret \n, \r, \t and \\ in every option's TEXT.",
     ),
-    click.option("--ignore-eos", is_flag=True, help="Continue past the end-of-text token."),
+    _basic("--ignore-eos", is_flag=True, help="Continue past the end-of-text token."),
 )
 
 EXTENT_OPTIONS: Final = (
-    click.option(
+    _beams(
         "--num-beams",
         type=int,
         metavar="N",
-        help="Beam search of width N; 1 is off. --samples prints the best N beams.",
+        help="Beam search of width N; 1 is off. --samples prints the best N beams.  [default: the "
+        "model's, else 1]",
     ),
-    click.option(
+    _beams(
         "--length-penalty",
         type=float,
         metavar="X",
-        help="Rank beams by log-probability / length ** X; X above 0 favours longer ones.",
+        help="Rank beams by log-probability / length ** X; X above 0 favours longer ones.  "
+        "[default: the model's, else 1]",
     ),
-    click.option(
+    _beams(
         "--early-stopping",
         type=click.Choice(["true", "false", "never"]),
         help="Stop beam search once N beams have ended (true), by an estimate (false), or only "
-        "when no beam can win (never).",
+        "when no beam can win (never).  [default: the model's, else false]",
     ),
-    click.option("--max-time", type=float, metavar="SECONDS", help="Stop after this time."),
-    click.option(
+    _basic(
+        "--max-time",
+        type=float,
+        metavar="SECONDS",
+        help="Stop after this time.  [default: the model's, else none]",
+    ),
+    _basic(
         "--overflow",
         type=click.Choice(["error", "truncate-left", "slide"]),
         default="error",
-        show_default=True,
         help="When the text exceeds the context: fail, drop the prompt's oldest tokens, or "
         "continue from the newer half.",
     ),
-    click.option(
-        "--context-shift", "overflow", flag_value="slide", help="Same as --overflow slide."
-    ),
-    click.option(
+    _basic(
         "--keep",
         type=int,
         default=0,

@@ -38,6 +38,12 @@ class SearchFlags:
     budget_tokens: int | None
     budget_seconds: float | None
 
+    @property
+    def votes(self) -> bool:
+        """Tell whether the answers are counted, and not the candidates scored."""
+        counted = self.choose != "best" if self.verifier else self.method != "greedy"
+        return counted and self.method not in TREES
+
 
 class Solver:
     """Runs the search that the options name on one engine."""

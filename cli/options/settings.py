@@ -9,12 +9,18 @@ from gpt2edge.cli.options.common import checked, parse_ids
 from gpt2edge.cli.options.sampling import EndFlags, ExtentFlags, SamplingFlags
 
 if TYPE_CHECKING:
-    from gpt2edge.runtime.decoding.context_window import Overflow
+    from gpt2edge.runtime.context_window import Overflow
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.sampling.params import SamplingParams
     from gpt2edge.runtime.text.stopping import StopParams
 
 _EARLY_STOPPING: Final = {"true": True, "false": False, "never": "never"}
+
+
+_USUAL: Final = {"temperature": 0.8, "top_p": 0.95}
+"""Sampling of ``generate`` where the model's config chooses none."""
+_IN_A_SEARCH: Final = {"temperature": 0.8}
+"""As ``runtime/search/candidates.py`` has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +33,18 @@ class Settings:
     max_new_tokens: int | None
     values: Mapping[str, Any]
     origins: Mapping[str, str]
+    is_unchosen: bool
+    """Whether greedy decoding is nobody's choice: neither an option's nor the model's."""
 
-    def lines(self) -> list[tuple[str, str, str]]:
-        """Name, value and origin of every setting."""
-        return [(name, str(value), self.origins[name]) for name, value in self.values.items()]
+    def lines(self) -> list[str]:
+        """Explain the settings, by where they come from; those at their defaults are counted."""
+        found: dict[str, list[str]] = {}
+        for name, value in self.values.items():
+            found.setdefault(self.origins[name], []).append(f"{name} {value}")
+        usual = len(found.pop("default", ()))
+        head = {"flag": "by your options", "generation_config.json": "by the model's config"}
+        lines = [f"{head.get(origin, origin)}: {', '.join(of)}" for origin, of in found.items()]
+        return [*lines, f"at their defaults: {usual} other settings, which --json lists"]
 
 
 def resolve(
@@ -38,16 +52,19 @@ def resolve(
     ending: EndFlags,
     engine: "Engine",
     extent: ExtentFlags | None = None,
+    *,
+    sample: str = "",
 ) -> Settings:
     """Resolve the settings: flags, then the model's generation_config.json, then our defaults.
 
-    A command without beams and overflow gives no ``extent``.
+    A command without beams and overflow gives no ``extent``. ``sample`` is the reason to sample
+    where neither the flags nor the model say how to decode.
     """
-    from gpt2edge.runtime.decoding.context_window import Overflow
+    from gpt2edge.runtime.context_window import Overflow
 
     read = partial(checked, escape=ending.escape)
     given = _given(sampling, extent, engine, read)
-    params, origins = _merged(given, engine, beams=extent is not None)
+    params, origins = _merged(given, engine, beams=extent is not None, sample=sample)
     values = {name: getattr(params, name) for name in origins}
     stop = _stop(ending, extent, engine, read)
     ends, end_origins = _ends(stop, ending, extent, engine)
@@ -67,6 +84,7 @@ def resolve(
         max_new_tokens=ending.max_new_tokens,
         values=values,
         origins=origins,
+        is_unchosen=_is_silent(engine) and params.is_greedy and origins["temperature"] == "default",
     )
 
 
@@ -140,7 +158,7 @@ def _given(
 
 
 def _merged(
-    given: Mapping[str, Any], engine: "Engine", *, beams: bool
+    given: Mapping[str, Any], engine: "Engine", *, beams: bool, sample: str
 ) -> "tuple[SamplingParams, dict[str, str]]":
     """Merge the given fields over the model's sampling; return it with every field's origin."""
     from gpt2edge.runtime.decoding.defaults import READ_ALWAYS, READ_TO_SAMPLE
@@ -149,11 +167,37 @@ def _merged(
     keys = engine.model.generation_config
     read = [*READ_ALWAYS, *(READ_TO_SAMPLE if keys.get("do_sample") else ())]
     defaults = engine.defaults.sampling
-    params, implied = merge_sampling(defaults if beams else replace(defaults, num_beams=1), given)
+    defaults = defaults if beams else replace(defaults, num_beams=1)
+    usual, reason = _usual(given, engine, beams=beams, sample=sample)
+    params, implied = merge_sampling(defaults, {**usual, **given})
     names = [field.name for field in fields(params)]
     origins = {name: _origin(name, read, keys, given.get(name)) for name in names}
-    causes = {name: cause.replace("_", "-") for name, cause in implied.items()}
-    return params, origins | {name: f"implied by --{cause}" for name, cause in causes.items()}
+    causes = {name: f"implied by {_option(cause)}" for name, cause in implied.items()}
+    return params, origins | causes | dict.fromkeys(usual, reason)
+
+
+def _usual(
+    given: Mapping[str, Any], engine: "Engine", *, beams: bool, sample: str
+) -> tuple[dict[str, Any], str]:
+    """Return the sampling to use where the model chooses none, and the reason to sample."""
+    from gpt2edge.runtime.sampling.merge import ONLY_TO_SAMPLE
+
+    cause = next((name for name in ONLY_TO_SAMPLE if name in given), None)
+    reason = f"implied by {_option(cause)}" if cause else sample
+    if not reason or not _is_silent(engine) or {"temperature", "num_beams"} & given.keys():
+        return {}, ""
+    usual = _USUAL if beams else _IN_A_SEARCH
+    return {name: value for name, value in usual.items() if name not in given}, reason
+
+
+def _is_silent(engine: "Engine") -> bool:
+    """Tell whether the model's generation_config.json does not say how to decode."""
+    no_beams = engine.defaults.sampling.num_beams == 1
+    return no_beams and engine.model.generation_config.get("do_sample") is None
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _origin(name: str, read: Container[str], keys: Mapping[str, Any], given: object) -> str:

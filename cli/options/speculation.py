@@ -1,40 +1,44 @@
 """Options that save work and change no text: a prompt cache, speculative decoding."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from gpt2edge.cli.help import SPEED, section
 from gpt2edge.cli.options.common import Target
+from gpt2edge.cli.options.names import MODEL
 
 if TYPE_CHECKING:
     from gpt2edge.runtime.engine import Engine
     from gpt2edge.runtime.options import RuntimeOptions
-    from gpt2edge.runtime.results import Timing
+    from gpt2edge.runtime.results import Completion
 
+_speed = section(SPEED)
 _CACHE_BYTES: Final = 1 << 28
 _KNOWN: Final = 8
 """Of a prompt that is known, fewer tokens than this are computed again."""
 
 SHORTCUT_OPTIONS: Final = (
-    click.option(
+    _speed(
         "--prompt-cache",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Store the KV cache of prompts in FILE (at most 256 MiB) and reuse it for prompts "
         "with the same beginning.",
     ),
-    click.option(
+    _speed(
         "--prompt-lookup",
         is_flag=True,
         help="Speculative decoding with tokens copied from the text so far; for texts that repeat "
         "their prompt.",
     ),
-    click.option(
+    _speed(
         "--draft-model",
-        type=click.Path(path_type=Path),
-        metavar="FOLDER",
+        type=MODEL,
+        metavar="MODEL",
         help="Speculative decoding with this smaller model of the same tokenizer.",
     ),
 )
@@ -62,9 +66,11 @@ class Shortcuts:
             engine.prompt_cache.load(path)
         return engine
 
-    def save(self, engine: "Engine", timing: "Timing") -> None:
-        """Write the file if the prompt of ``timing`` was mostly new."""
-        if self.prompt_cache is not None and timing.prompt_tokens - timing.reused_tokens >= _KNOWN:
+    def save(self, engine: "Engine", completions: "Iterable[Completion]") -> None:
+        """Write the file if a prompt of ``completions`` was mostly new."""
+        timings = [completion.timing for completion in completions]
+        new = max((item.prompt_tokens - item.reused_tokens for item in timings), default=0)
+        if self.prompt_cache is not None and new >= _KNOWN:
             assert engine.prompt_cache is not None
             engine.prompt_cache.save(self.prompt_cache)
 

@@ -1,16 +1,20 @@
 """GPT-2's forward pass as an ONNX graph of profile ``cpu``, in the order in which it computes.
 
+GPT-Neo, GPT-BigCode, OPT and BioGPT have the same, with the numbers of their ``ModelConfig``: the
+scale of the scores, layers that see a window of tokens, one head of keys and values for all
+queries.
+
 Nothing is traced: each line appends one operator, a fused one where ONNX Runtime has it. The
 key/value cache is updated in place when past and present are bound to the same buffer.
 
     input_ids       int64 [batch, sequence]
     attention_mask  int64 [batch, total]; a row's length is its sum
     position_ids    int64 [batch, sequence]
-    past_key_values.{i}.key|value  float [batch, n_head, past, head_dim]
+    past_key_values.{i}.key|value  float [batch, n_kv_head, past, head_dim]
     logits_to_keep  int64 [batch, n], optional: the positions of the logits to return
 
     logits          float [batch, n or sequence, vocab_size or labels]
-    present.{i}.key|value          float [batch, n_head, past + sequence, head_dim]
+    present.{i}.key|value          float [batch, n_kv_head, past + sequence, head_dim]
 
 Between the products activations are [rows, width], rows = batch * sequence, so that ``Gemm``
 carries the bias.
@@ -20,7 +24,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from gpt2edge.config import ModelConfig
 from gpt2edge.export.architectures.activations import activation
@@ -32,24 +36,35 @@ from gpt2edge.graph.builder import MICROSOFT, integers
 from gpt2edge.graph.names import Block
 from gpt2edge.graph.weights_file import WeightsFile
 
+_HIDDEN_SHAPE = f"{names.HIDDEN_STATES}/shape"
+
 Attend: TypeAlias = Callable[[ModelGraph, str, Block], str]
-"""Appends attention of queries, keys and values [rows, 3 * width] -> [batch, sequence, ...]."""
+"""Appends attention of queries, keys and values, side by side: [rows, width + 2 * cache width] ->
+[batch, sequence, ...]. The cache's width is that of queries where both have as many heads."""
 
 
-def gpt2(config: ModelConfig, head: Head, weights: Weights, store: WeightsFile) -> ModelProto:
+def gpt2(
+    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile, *, hidden_states: bool
+) -> ModelProto:
     """Build the graph of profile cpu; its weights go to ``store`` as they are read."""
     padded, head_dim = pad_heads(config, weights), padded_head_dim(config)
-    g = ModelGraph(config, head, padded, store, head_dim=head_dim)
+    g = ModelGraph(config, head, padded, store, head_dim=head_dim, hidden_states=hidden_states)
     count_mask(g)
     x = embed(g)  # [rows, n_embd]
-    for layer in range(config.n_layer):
-        x = attention(g, x, Block(layer), attend=attend_in_place)
-        x = mlp(g, x, Block(layer))
+    for block in map(Block, range(config.n_layer)):
+        mixed = attention(g, layer_norm(g, x, block.part(names.LN_1)), block, attend_in_place)
+        x = add(g, x, mixed, block.attention_residual)
+        mapped = mlp(g, layer_norm(g, x, block.part(names.LN_2)), block)
+        x = add(g, x, mapped, block.mlp_residual)
     x = keep_positions(g, x)  # [kept rows, n_embd]
-    logits(g, x)
+    logits(g, layer_norm(g, x, names.LN_F))
+    return g.model(config.architecture, inputs_in_place(g), g.outputs())
+
+
+def inputs_in_place(g: ModelGraph) -> list[ValueInfoProto]:
+    """Declare the inputs of profile cpu, with the optional ``logits_to_keep``."""
     optional = integers(names.LOGITS_TO_KEEP, ["logits_batch", "logits_kept"])
-    inputs = [*g.inputs(total=names.TOTAL_SEQUENCE_LENGTH), optional]
-    return g.model("gpt2", inputs, g.outputs())
+    return [*g.inputs(total=names.TOTAL_SEQUENCE_LENGTH), optional]
 
 
 def count_mask(g: ModelGraph) -> None:
@@ -75,20 +90,19 @@ def embed(g: ModelGraph) -> str:
     return g.op("Reshape", x, g.ints(-1, g.config.n_embd), name=names.EMBEDDING_ROWS)
 
 
-def attention(g: ModelGraph, x: str, block: Block, *, attend: Attend) -> str:
-    """Append attention with its projections and the residual: [rows, n_embd] -> [rows, n_embd]."""
-    qkv = layer_norm(g, x, block.part(names.LN_1))
-    qkv = linear(g, qkv, block.part(names.C_ATTN))  # [rows, 3 * width]
+def attention(g: ModelGraph, x: str, block: Block, attend: Attend) -> str:
+    """Append attention with its projections: [rows, n_embd] -> [rows, n_embd]."""
+    qkv = linear(g, x, block.part(names.C_ATTN))  # [rows, width + 2 * cache width]
     mixed = attend(g, qkv, block)  # [batch, sequence, width]
     rows = g.ints(-1, g.config.n_head * g.head_dim)
     mixed = g.op("Reshape", mixed, rows, name=block.attention_rows)  # [rows, width]
-    projected = linear(g, mixed, block.part(names.ATTN_C_PROJ))
-    return g.op("Add", x, projected, name=block.attention_residual)
+    return linear(g, mixed, block.part(names.ATTN_C_PROJ))
 
 
 def attend_in_place(g: ModelGraph, qkv: str, block: Block) -> str:
-    """Append attention that updates its cache: [rows, 3 * width] -> [batch, sequence, width]."""
-    layer, heads = block.layer, g.config.n_head
+    """Append attention that updates its cache: [rows, ...] -> [batch, sequence, width]."""
+    layer, config = block.layer, g.config
+    window = {"local_window_size": config.window(layer)} if config.window(layer) else {}
     return g.op(
         "GroupQueryAttention",
         g.op("Reshape", qkv, names.THREE_AXES, name=block.qkv),  # [batch, sequence, 3 * width]
@@ -97,21 +111,26 @@ def attend_in_place(g: ModelGraph, qkv: str, block: Block) -> str:
         *(names.SEQLENS_K, names.TOTAL_SEQUENCE_LENGTH),
         name=[block.attention, *(names.present(layer, part) for part in names.CACHE_PARTS)],
         domain=MICROSOFT,
-        num_heads=heads,
-        kv_num_heads=heads,
+        num_heads=config.n_head,
+        kv_num_heads=config.n_kv_head,
         do_rotary=0,
-        scale=g.config.attention_scale(layer),
+        scale=config.attention_scale(layer),
+        **window,
     )
 
 
 def mlp(g: ModelGraph, x: str, block: Block, *, fused: bool = True) -> str:
-    """Append the MLP with the residual: [rows, n_embd] -> [rows, n_inner] -> [rows, n_embd]."""
-    inner = layer_norm(g, x, block.part(names.LN_2))
-    inner = linear(g, inner, block.part(names.C_FC))  # [rows, n_inner]
+    """Append the MLP: [rows, n_embd] -> [rows, n_inner] -> [rows, n_embd]."""
+    inner = linear(g, x, block.part(names.C_FC))  # [rows, n_inner]
     kind = g.config.activation_function
     inner = activation(g, kind, inner, name=block.activation, fused=fused)
-    projected = linear(g, inner, block.part(names.MLP_C_PROJ))
-    return g.op("Add", x, projected, name=block.mlp_residual)
+    return linear(g, inner, block.part(names.MLP_C_PROJ))
+
+
+def add(g: ModelGraph, x: str, change: str, name: str) -> str:
+    """Append the sum of a block's input and what a part of the block adds: [rows, n_embd]."""
+    # Not SkipLayerNormalization: on CPU it takes several times as long as Add + LayerNormalization.
+    return g.op("Add", x, change, name=name)
 
 
 def keep_positions(g: ModelGraph, x: str) -> str:
@@ -136,9 +155,11 @@ def keep_positions(g: ModelGraph, x: str) -> str:
 
 
 def logits(g: ModelGraph, x: str) -> None:
-    """Append the head: [kept rows, n_embd] -> logits [batch, positions, size]."""
+    """Append the head: [kept rows, n_embd] -> logits [batch, positions, size].
+
+    Where the graph shows hidden states, they are ``x`` as [batch, positions, n_embd].
+    """
     head, wte = g.head, names.weight(names.WTE)
-    x = layer_norm(g, x, names.LN_F)
     weight = wte if head.weight == wte else g.weight(head.weight)  # a tied weight is there already
     biases = [g.weight(head.bias)] if head.bias else []
     # [kept rows, size]
@@ -146,11 +167,13 @@ def logits(g: ModelGraph, x: str) -> None:
     batch = g.op("Gather", names.INPUT_SHAPE, g.ints(0), name=names.BATCH)  # [1]
     shape = g.op("Concat", batch, g.ints(-1, head.size), name=names.LOGITS_SHAPE, axis=0)
     g.op("Reshape", flat, shape, name=names.LOGITS)
+    if g.hidden_states:
+        shape = g.op("Concat", batch, g.ints(-1, g.config.n_embd), name=_HIDDEN_SHAPE, axis=0)
+        g.op("Reshape", x, shape, name=names.HIDDEN_STATES)
 
 
 def layer_norm(g: ModelGraph, x: str, part: str) -> str:
     """Append LayerNorm over the last axis, with the gain and bias of ``part``."""
-    # Not SkipLayerNormalization: on CPU it takes several times as long as Add + LayerNormalization.
     inputs, epsilon = g.weight_and_bias(part), g.config.layer_norm_epsilon
     name = names.node(part)
     return g.op("LayerNormalization", x, *inputs, name=name, axis=-1, epsilon=epsilon)

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from gpt2edge.config import ModelConfig
-from gpt2edge.export.architectures.gpt2 import attention, embed, logits, mlp
+from gpt2edge.export.architectures.gpt2 import add, attention, embed, layer_norm, logits, mlp
 from gpt2edge.export.architectures.model_graph import TOTAL_LENGTH, ModelGraph, Weights
 from gpt2edge.export.sources.tensor_layout import Head
 from gpt2edge.graph import names
@@ -28,17 +28,35 @@ _HEADS: Final = "shape/heads"
 
 
 def gpt2_portable(
-    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile
+    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile, *, hidden_states: bool
 ) -> ModelProto:
     """Build the graph of profile portable; its weights go to ``store`` as they are read."""
-    g = ModelGraph(config, head, weights, store)
+    g = ModelGraph(config, head, weights, store, hidden_states=hidden_states)
     mask_bias(g)
     x = embed(g)  # [rows, n_embd]
-    for layer in range(config.n_layer):
-        x = attention(g, x, Block(layer), attend=attend_with_concat)
-        x = mlp(g, x, Block(layer), fused=False)
+    for block in map(Block, range(config.n_layer)):
+        mixed = attention(g, layer_norm(g, x, block.part(names.LN_1)), block, attend_with_concat)
+        x = add(g, x, mixed, block.attention_residual)
+        mapped = mlp(g, layer_norm(g, x, block.part(names.LN_2)), block, fused=False)
+        x = add(g, x, mapped, block.mlp_residual)
+    logits(g, layer_norm(g, x, names.LN_F))
+    return g.model(config.architecture, g.inputs(total=TOTAL_LENGTH), g.outputs())
+
+
+def gpt1_portable(
+    config: ModelConfig, head: Head, weights: Weights, store: WeightsFile, *, hidden_states: bool
+) -> ModelProto:
+    """Build the graph of GPT-1, whose norms follow the sums, of profile portable."""
+    g = ModelGraph(config, head, weights, store, hidden_states=hidden_states)
+    mask_bias(g)
+    x = embed(g)  # [rows, n_embd]
+    for block in map(Block, range(config.n_layer)):
+        x = add(g, x, attention(g, x, block, attend_with_concat), block.attention_residual)
+        x = layer_norm(g, x, block.part(names.LN_1))
+        x = add(g, x, mlp(g, x, block, fused=False), block.mlp_residual)
+        x = layer_norm(g, x, block.part(names.LN_2))
     logits(g, x)
-    return g.model("gpt2", g.inputs(total=TOTAL_LENGTH), g.outputs())
+    return g.model(config.architecture, g.inputs(total=TOTAL_LENGTH), g.outputs())
 
 
 def mask_bias(g: ModelGraph) -> None:
@@ -56,24 +74,37 @@ def mask_bias(g: ModelGraph) -> None:
     real = g.op("Unsqueeze", real, g.ints(1, 2), name="mask/real/4d")  # [batch, 1, 1, total]
     seen = g.op("And", causal, real, name="mask/seen")  # [batch, 1, sequence, total]
     g.op("Where", seen, g.scalar(0.0), g.scalar(_HIDDEN), name=_BIAS)
-    heads = g.ints(g.config.n_head, g.head_dim)
-    g.op("Concat", shape, heads, name=_HEADS, axis=0)  # batch, sequence, n_head, head_dim
+    for window in sorted(set(g.config.windows) - {0}):  # those layers see ``window`` tokens back
+        first = g.op("Sub", queries, g.scalar(window - 1), name=f"mask/first/{window}")
+        near = g.op("GreaterOrEqual", keys, first, name=f"mask/near/{window}")
+        near = g.op("And", seen, near, name=f"mask/seen/{window}")
+        g.op("Where", near, g.scalar(0.0), g.scalar(_HIDDEN), name=f"{_BIAS}/{window}")
+    heads = g.ints(g.config.n_head if g.config.kv_heads is None else -1, g.head_dim)
+    g.op("Concat", shape, heads, name=_HEADS, axis=0)  # batch, sequence, heads, head_dim
 
 
 def attend_with_concat(g: ModelGraph, qkv: str, block: Block) -> str:
-    """Append attention over a cache that grows: [rows, 3 * width] -> [batch, sequence, ...]."""
-    name = block.attention
+    """Append attention over a cache that grows: [rows, ...] -> [batch, sequence, ...].
+
+    One head of keys and values is broadcast to all heads of queries.
+    """
+    name, config = block.attention, g.config
     parts = [f"{name}/query", f"{name}/key", f"{name}/value"]
-    g.op("Split", qkv, name=[f"{part}/2d" for part in parts], axis=1)  # 3 of [rows, width]
+    widths = [heads * g.head_dim for heads in (config.n_head, *2 * [config.n_kv_head])]
+    sizes = [] if config.kv_heads is None else [g.ints(*widths)]
+    # [rows, width], and two of [rows, cache width]
+    g.op("Split", qkv, *sizes, name=[f"{part}/2d" for part in parts], axis=1)
     query, key, value = (split_heads(g, part) for part in parts)
-    key = append_to_past(g, key, block, names.KEY)  # [batch, n_head, total, head_dim]
+    key = append_to_past(g, key, block, names.KEY)  # [batch, n_kv_head, total, head_dim]
     value = append_to_past(g, value, block, names.VALUE)
-    scale = g.scalar(g.config.attention_scale(block.layer))
+    scale = g.scalar(config.attention_scale(block.layer))
     query = g.op("Mul", query, scale, name=f"{name}/query/scaled")
     # [batch, n_head, head_dim, total]
     columns = g.op("Transpose", key, name=f"{name}/key/columns", perm=[0, 1, 3, 2])
     scores = g.op("MatMul", query, columns, name=f"{name}/scores")  # [..., sequence, total]
-    scores = g.op("Add", scores, _BIAS, name=f"{name}/scores/masked")
+    window = config.window(block.layer)
+    bias = f"{_BIAS}/{window}" if window else _BIAS
+    scores = g.op("Add", scores, bias, name=f"{name}/scores/masked")
     weights = g.op("Softmax", scores, name=f"{name}/weights", axis=-1)
     mixed = g.op("MatMul", weights, value, name=f"{name}/mixed")  # [batch, n_head, sequence, ...]
     return g.op("Transpose", mixed, name=name, perm=[0, 2, 1, 3])  # [batch, sequence, n_head, ...]

@@ -25,7 +25,7 @@ class ModelGraph(Graph):
     """A graph with its model's configuration, head and weights.
 
     ``weights`` reads a tensor by upstream's name; ``head_dim`` is that of the cache, by default the
-    model's own.
+    model's own. ``hidden_states`` adds an output of what the head reads.
     """
 
     def __init__(
@@ -36,10 +36,12 @@ class ModelGraph(Graph):
         store: WeightsFile,
         *,
         head_dim: int | None = None,
+        hidden_states: bool = False,
     ) -> None:
         super().__init__(store)
         self.config, self.head = config, head
         self.head_dim = head_dim or config.head_dim
+        self.hidden_states = hidden_states
         self._weights = weights
 
     def weight(self, name: str) -> str:
@@ -62,10 +64,12 @@ class ModelGraph(Graph):
     def outputs(self) -> list[ValueInfoProto]:
         """Declare the outputs."""
         presents = (present for _, present in names.cache(self.config.n_layer))
+        hidden = [floats(names.HIDDEN_STATES, [*IDS_SHAPE, self.config.n_embd])]
         return [
             floats(names.LOGITS, [*IDS_SHAPE, self.head.size]),
             *(self._cache(present, TOTAL_LENGTH) for present in presents),
+            *(hidden if self.hidden_states else []),
         ]
 
     def _cache(self, name: str, length: str) -> ValueInfoProto:
-        return floats(name, [IDS_SHAPE[0], self.config.n_head, length, self.head_dim])
+        return floats(name, [IDS_SHAPE[0], self.config.n_kv_head, length, self.head_dim])

@@ -1,10 +1,15 @@
-"""Fetch a checkpoint from the Hugging Face Hub: safetensors and text files, checked.
+"""Fetch a checkpoint from the Hugging Face Hub: its weights and text files, checked.
+
+Safetensors are fetched where there are any, else the files that torch wrote, which ``torch_files``
+reads as data.
 
 ``huggingface_hub`` does the fetching: its cache, resuming, progress bar and environment
 (``HF_HOME``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``, ``HF_TOKEN``) are those of every other tool.
 """
 
 import hashlib
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +17,11 @@ from typing import Any, Final
 from gpt2edge._extras import require
 from gpt2edge._progress import Progress, silent
 from gpt2edge.errors import HubError
-from gpt2edge.export.sources.safetensors import INDEX_FILE, SINGLE_FILE
+from gpt2edge.export.sources import pytorch
+from gpt2edge.export.sources.hugging_face import INDEX_FILE, SINGLE_FILE
 from gpt2edge.store import parse_reference
 
-FILES: Final = (
+_TEXTS: Final = (
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -24,11 +30,16 @@ FILES: Final = (
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
-    SINGLE_FILE,
-    INDEX_FILE,
-    "model-?????-of-?????.safetensors",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
 )
-"""The only files that are fetched: none is code or can run code when it is read."""
+_SAFETENSORS: Final = (SINGLE_FILE, INDEX_FILE, "model-?????-of-?????.safetensors")
+_TORCH: Final = (pytorch.SINGLE_FILE, pytorch.INDEX_FILE, "pytorch_model-?????-of-?????.bin")
+FILES: Final = (*_TEXTS, *_SAFETENSORS, *_TORCH)
+"""The only files that are fetched: none is code, and nothing in them is run."""
+
+_log = logging.getLogger("gpt2edge")
 
 _SHA256: Final = 64  # hex digits of a large file's blob
 _GIT_SHA1: Final = 40  # of a small one's
@@ -51,6 +62,7 @@ class Snapshot:
 def fetch(name: str, *, revision: str | None = None, progress: Progress | None = None) -> Snapshot:
     """Fetch the checkpoint ``name`` at a branch, tag or commit, except for files in the cache.
 
+    A warning says that a checkpoint has no safetensors, so that its PyTorch files are fetched.
     Without ``progress``, the progress bars of ``huggingface_hub`` are disabled in this process;
     ``progress`` is called for the steps after the download. Every file's checksum is compared with
     the Hub's. Needs the hub extra. Raises HubError with the Hub's message in one line, and
@@ -64,12 +76,28 @@ def fetch(name: str, *, revision: str | None = None, progress: Progress | None =
         )
     if progress is None:
         require("hub", "huggingface_hub.utils").disable_progress_bars()
-    try:
-        path = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except Exception as error:  # also those of the HTTP library beneath, which changes
-        raise HubError(_reason(error, name, revision)) from error
+    path = _download(hub, name, revision, (*_TEXTS, *_SAFETENSORS))
+    if not _has(path, SINGLE_FILE, INDEX_FILE):
+        path = _download(hub, name, path.name, _TORCH)
+        if _has(path, pytorch.SINGLE_FILE, pytorch.INDEX_FILE):
+            _log.warning(
+                "%s has no safetensors on the Hub: its PyTorch file is fetched, and read as data: "
+                "nothing in it is run",
+                name,
+            )
     _check(path, name, progress or silent)
     return Snapshot(name, path.name, path)
+
+
+def _download(hub: Any, name: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    try:
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
+    except Exception as error:  # also those of the HTTP library beneath, which changes
+        raise HubError(_reason(error, name, revision)) from error
+
+
+def _has(snapshot: Path, *names: str) -> bool:
+    return any((snapshot / name).is_file() for name in names)
 
 
 def _check(snapshot: Path, name: str, progress: Progress) -> None:
@@ -84,10 +112,10 @@ def _check(snapshot: Path, name: str, progress: Progress) -> None:
             )
     if not (snapshot / "config.json").is_file():
         raise HubError(f"{name} has no config.json on the Hub: it is not a model of transformers'")
-    if not (snapshot / SINGLE_FILE).is_file() and not (snapshot / INDEX_FILE).is_file():
+    if not _has(snapshot, SINGLE_FILE, INDEX_FILE, pytorch.SINGLE_FILE, pytorch.INDEX_FILE):
         raise HubError(
-            f"{name} has no {SINGLE_FILE} on the Hub, and other formats are never fetched: a "
-            "pickle (pytorch_model.bin) can run code. Ask its owner for safetensors, or convert it"
+            f"{name} has neither {SINGLE_FILE} nor {pytorch.SINGLE_FILE} on the Hub, and other "
+            "formats are not fetched: download its files, then run gpt2edge export"
         )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2edge.errors import ExportError, ModelDirError
+from gpt2edge.export.sources.placeholders import check_is_itself
 from gpt2edge.model_dir import read_json
 
 
@@ -14,6 +15,8 @@ def read_source_json(path: Path) -> dict[str, Any]:
         value = read_json(path)
         json.dumps(value, allow_nan=False)
     except ModelDirError as error:
+        if path.is_file():
+            check_is_itself(path)
         raise ExportError(str(error)) from None
     except ValueError:  # Python reads NaN and Infinity; other readers of a copy would fail
         raise ExportError(

@@ -12,20 +12,34 @@ from gpt2edge.graph.names import Block
 
 Shape = tuple[int, ...]
 
-_TASKS: Final = {
-    "GPT2LMHeadModel": "text-generation",
-    "GPT2Model": "text-generation",
-    "GPT2DoubleHeadsModel": "text-generation",
-    "GPT2ForSequenceClassification": "sequence-classification",
-    "GPT2ForTokenClassification": "token-classification",
+_CLASSES: Final = {
+    "gpt2": "GPT2",
+    "openai-gpt": "OpenAIGPT",
+    "gpt_neo": "GPTNeo",
+    "gpt_bigcode": "GPTBigCode",
+    "opt": "OPT",
+    "biogpt": "BioGpt",
 }
-_WITHOUT_HEAD: Final = ("GPT2ForQuestionAnswering",)
-"""Architectures of GPT-2 with a head that is not supported."""
+"""How the names of an architecture's classes begin, by ``model_type``."""
+_TASKS: Final = {
+    "LMHeadModel": "text-generation",
+    "ForCausalLM": "text-generation",
+    "Model": "text-generation",
+    "DoubleHeadsModel": "text-generation",
+    "ForSequenceClassification": "sequence-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "token-classification",
+}
+"""How they end, and the task of each."""
 _SCORE: Final = {
     "sequence-classification": "score.weight",
     "token-classification": "classifier.weight",
 }
-_OTHER_HEADS: Final = re.compile(r"(\w+_heads?|score|classifier)\..+")
+_SPANS: Final = "qa_outputs.weight"
+"""The head of question answering: scores of a token as the first and as the last of the answer."""
+VALUE_HEADS: Final = ("v_head", "multiple_choice_head")
+"""Heads with one number for a token: TRL's value, and the score of DoubleHeads' choices."""
+_OTHER_HEADS: Final = re.compile(r"(\w+_heads?|score|classifier|qa_outputs)\..+")
 """Names of heads for values, rewards, choices or labels, which do not affect the logits."""
 
 
@@ -50,9 +64,10 @@ class Head:
 def transformer_shapes(config: ModelConfig) -> dict[str, Shape]:
     """Return names and shapes of the transformer's own tensors; Conv1D weights are [in, out]."""
     n, inner = config.n_embd, config.n_inner
+    qkv = (config.n_head + 2 * config.n_kv_head) * config.head_dim
     block: dict[str, tuple[Shape, Shape]] = {
         names.LN_1: ((n,), (n,)),
-        names.C_ATTN: ((n, 3 * n), (3 * n,)),
+        names.C_ATTN: ((n, qkv), (qkv,)),
         names.ATTN_C_PROJ: ((n, n), (n,)),
         names.LN_2: ((n,), (n,)),
         names.C_FC: ((n, inner), (inner,)),
@@ -65,7 +80,9 @@ def transformer_shapes(config: ModelConfig) -> dict[str, Shape]:
     parts = {
         Block(i).part(name): both for i in range(config.n_layer) for name, both in block.items()
     }
-    for part, (weight, bias) in {**parts, names.LN_F: ((n,), (n,))}.items():
+    if not config.norms_after:
+        parts[names.LN_F] = ((n,), (n,))
+    for part, (weight, bias) in parts.items():
         shapes[names.weight(part)] = weight
         shapes[names.bias(part)] = bias
     return shapes
@@ -74,22 +91,40 @@ def transformer_shapes(config: ModelConfig) -> dict[str, Shape]:
 def find_head(keys: Mapping[str, Any], config: ModelConfig, stored: Mapping[str, Shape]) -> Head:
     """Return the head that ``architectures`` names or, without a name, that the tensors show.
 
-    Raises ExportError for an architecture that is not a GPT-2 with one of the known heads.
+    Raises ExportError for a class that is not of the model's architecture with a known head.
     """
     task = _task(keys, stored)
     if task == "text-generation":
         weight = names.weight(names.WTE if config.tie_word_embeddings else names.LM_HEAD)
         head_bias = names.bias(names.LM_HEAD)
         return Head(task, weight, head_bias if head_bias in stored else None, config.vocab_size)
-    weight = _SCORE[task]
-    bias = "classifier.bias" if task == "token-classification" else None
+    spans = (_architecture(keys) or "").endswith("ForQuestionAnswering")
+    spans = spans or (_SPANS in stored and _SCORE[task] not in stored)
+    weight = _SPANS if spans else _SCORE[task]
+    bias = names.bias(weight.split(".")[0]) if task == "token-classification" else None
     return Head(task, weight, bias, _label_count(keys, stored.get(weight)))
+
+
+def value_head(name: str, keys: Mapping[str, Any], stored: Mapping[str, Shape]) -> Head:
+    """Return the value head ``name``, one of ``VALUE_HEADS``, as a token classifier of one label.
+
+    Raises ExportError where the checkpoint has none, or one that computes something else.
+    """
+    weight = f"{name}.summary.weight"
+    if weight not in stored:
+        found = [other for other in VALUE_HEADS if f"{other}.summary.weight" in stored]
+        there = f"; it has {' and '.join(found)}" if found else ""
+        raise ExportError(f"the checkpoint has no value head {name!r}{there}")
+    kind = keys.get("summary_activation")
+    if name == "multiple_choice_head" and kind:
+        raise ExportError(f"summary_activation is {kind!r}; a value head without one is supported")
+    return Head("token-classification", weight, f"{name}.summary.bias", 1)
 
 
 def unknown_architecture(keys: Mapping[str, Any]) -> str | None:
     """Return the architecture that ``keys`` name if it is not a known one, else None."""
     name = _architecture(keys)
-    return None if name in _TASKS else name
+    return None if _task_of(name, keys) else name
 
 
 def is_other_head(name: str, head: Head) -> bool:
@@ -129,16 +164,23 @@ def _check_names(expected: Mapping[str, Shape], found: set[str]) -> None:
     extra = sorted(found - set(expected))
     if extra:
         raise ExportError(
-            f"tensor {extra[0]!r} belongs to no GPT-2 of this config.json{_others(extra)}"
+            f"tensor {extra[0]!r} belongs to no model of this config.json{_others(extra)}"
         )
 
 
 def _task(keys: Mapping[str, Any], stored: Mapping[str, Shape]) -> str:
-    name = _architecture(keys)
-    if name in _TASKS:
-        return _TASKS[name]
-    shown = [task for task, weight in _SCORE.items() if weight in stored]
+    known = _task_of(_architecture(keys), keys)
+    if known is not None:
+        return known
+    heads = [*_SCORE.items(), ("token-classification", _SPANS)]
+    shown = [task for task, weight in heads if weight in stored]
     return shown[0] if shown else "text-generation"
+
+
+def _task_of(name: str | None, keys: Mapping[str, Any]) -> str | None:
+    """Return the task of a class of transformers; None for other names."""
+    start = _CLASSES.get(keys.get("model_type", "gpt2"), "GPT2")
+    return _TASKS.get(name.removeprefix(start)) if name and name.startswith(start) else None
 
 
 def _architecture(keys: Mapping[str, Any]) -> str | None:
@@ -150,9 +192,10 @@ def _architecture(keys: Mapping[str, Any]) -> str | None:
     if not architectures:
         return None
     name = architectures[0] if isinstance(architectures, list) else architectures
-    is_gpt2 = isinstance(name, str) and (name in _TASKS or "model_type" in keys)
-    if not is_gpt2 or name in _WITHOUT_HEAD:
-        raise ExportError(f"architecture {name!r} is not one of {', '.join(_TASKS)}")
+    known = isinstance(name, str) and ("model_type" in keys or _task_of(name, keys) is not None)
+    if not known:
+        classes = ", ".join(f"GPT2{end}" for end in _TASKS)
+        raise ExportError(f"architecture {name!r} is not one of {classes}")
     return str(name)
 
 

@@ -1,8 +1,8 @@
-"""GPT-2's forward pass in plain numpy: the oracle, independent of the graph code.
+"""The forward pass of GPT-2 and its relatives in plain numpy: the oracle, independent of the graph.
 
 It computes one sequence at a time. ``weights(name)`` reads a tensor by upstream's name; each tensor
 is read when it is needed and dropped after use, so that a large checkpoint streams from disk.
-Source: Radford et al. 2019 and transformers' ``GPT2Model``.
+Source: Radford et al. 2018 and 2019, Black et al. 2021, and transformers' modules.
 """
 
 import math
@@ -16,7 +16,7 @@ from gpt2edge.config import ModelConfig
 
 Array = NDArray[np.floating[Any]]  # float32 or float64, as the weights are
 Weights = Callable[[str], Array]
-Cache = list[tuple[Array, Array]]  # per layer: keys and values [n_head, n_past, head_dim]
+Cache = list[tuple[Array, Array]]  # per layer: keys and values [n_kv_head, n_past, head_dim]
 
 
 def forward(
@@ -24,7 +24,8 @@ def forward(
 ) -> tuple[Array, Cache]:
     """Run ``token_ids`` after the tokens in ``cache``; return hidden [n_seq, n_embd] and the cache.
 
-    The hidden states are those after ``ln_f``; ``logits`` turns them into logits.
+    The hidden states are those after ``ln_f``, or after the last block where there is none;
+    ``logits`` turns them into logits.
     """
     past = cache[0][0].shape[1] if cache else 0
     positions = np.arange(past, past + len(token_ids))
@@ -35,7 +36,7 @@ def forward(
         before = cache[layer] if cache else None
         x, after = _block(config, weights, x, layer, before)  # [n_seq, n_embd] -> the same
         grown.append(after)
-    return _layer_norm(config, weights, x, "ln_f"), grown
+    return x if _is_post_norm(config) else _layer_norm(config, weights, x, "ln_f"), grown
 
 
 def logits(hidden: Array, weights: Weights, weight: str, bias: str | None = None) -> Array:
@@ -52,14 +53,26 @@ def _block(
     past: tuple[Array, Array] | None,
 ) -> tuple[Array, tuple[Array, Array]]:
     block = f"h.{layer}"
-    normed = _layer_norm(config, weights, x, f"{block}.ln_1")
-    mixed, cache = _attention(config, weights, normed, layer, past)
+
+    def norm(x: Array, name: str) -> Array:
+        return _layer_norm(config, weights, x, f"{block}.{name}")
+
+    def mlp(x: Array) -> Array:  # [n_seq, n_embd] -> [n_seq, n_inner] -> [n_seq, n_embd]
+        inner = ACTIVATIONS[config.activation_function](_linear(weights, x, f"{block}.mlp.c_fc"))
+        return _linear(weights, inner, f"{block}.mlp.c_proj")
+
+    if _is_post_norm(config):
+        mixed, cache = _attention(config, weights, x, layer, past)
+        x = norm(x + mixed, "ln_1")
+        return norm(x + mlp(x), "ln_2"), cache
+    mixed, cache = _attention(config, weights, norm(x, "ln_1"), layer, past)
     x = x + mixed
-    normed = _layer_norm(config, weights, x, f"{block}.ln_2")
-    inner = ACTIVATIONS[config.activation_function](
-        _linear(weights, normed, f"{block}.mlp.c_fc")
-    )  # [n_seq, n_embd] -> [n_seq, n_inner]
-    return x + _linear(weights, inner, f"{block}.mlp.c_proj"), cache
+    return x + mlp(norm(x, "ln_2")), cache
+
+
+def _is_post_norm(config: ModelConfig) -> bool:
+    """Return whether norms follow the sums, as in GPT-1 (Radford et al. 2018)."""
+    return config.architecture == "openai-gpt"
 
 
 def _attention(
@@ -69,19 +82,25 @@ def _attention(
     layer: int,
     past: tuple[Array, Array] | None,
 ) -> tuple[Array, tuple[Array, Array]]:
-    n_seq, n_embd = x.shape
-    qkv = _linear(weights, x, f"h.{layer}.attn.c_attn")  # [n_seq, n_embd] -> [n_seq, 3 * n_embd]
-    split = qkv.reshape(n_seq, 3, config.n_head, config.head_dim)
-    q, k, v = split.transpose(1, 2, 0, 3)  # each [n_head, n_seq, head_dim]
+    n_seq, d = len(x), config.n_embd // config.n_head
+    qkv = _linear(weights, x, f"h.{layer}.attn.c_attn")  # [n_seq, n_embd] -> [n_seq, heads * d]
+    heads = qkv.reshape(n_seq, -1, d).swapaxes(0, 1)  # [n_head + 2 * n_kv_head, n_seq, d]
+    n_kv_head = (len(heads) - config.n_head) // 2
+    q, k, v = np.split(heads, [config.n_head, config.n_head + n_kv_head])
     if past is not None:
-        k = np.concatenate([past[0], k], axis=1)  # [n_head, n_past + n_seq, head_dim]
+        k = np.concatenate([past[0], k], axis=1)  # [n_kv_head, n_past + n_seq, d]
         v = np.concatenate([past[1], v], axis=1)
+    cache, group = (k, v), config.n_head // n_kv_head
+    k, v = np.repeat(k, group, axis=0), np.repeat(v, group, axis=0)  # a head of them for each of q
     scores = q @ k.transpose(0, 2, 1) * _scale(config, layer)  # [n_head, n_seq, n_past + n_seq]
     n_total = k.shape[1]
-    future = np.arange(n_total) > np.arange(n_total - n_seq, n_total)[:, None]  # [n_seq, n_total]
-    weighted = _softmax(np.where(future, -np.inf, scores)) @ v  # [n_head, n_seq, head_dim]
-    merged = weighted.transpose(1, 0, 2).reshape(n_seq, n_embd)  # heads side by side
-    return _linear(weights, merged, f"h.{layer}.attn.c_proj"), (k, v)
+    back = np.arange(n_total - n_seq, n_total)[:, None] - np.arange(n_total)  # [n_seq, n_total]
+    hidden = back < 0
+    if config.windows and config.windows[layer]:
+        hidden |= back >= config.windows[layer]
+    weighted = _softmax(np.where(hidden, -np.inf, scores)) @ v  # [n_head, n_seq, d]
+    merged = weighted.transpose(1, 0, 2).reshape(n_seq, config.n_embd)  # heads side by side
+    return _linear(weights, merged, f"h.{layer}.attn.c_proj"), cache
 
 
 def _scale(config: ModelConfig, layer: int) -> float:

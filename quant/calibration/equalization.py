@@ -10,6 +10,9 @@ at the producer and multiplied by it in the consumer's rows (the idea of SmoothQ
     columns of mlp.c_fc           -> rows of mlp.c_proj        (relu, leaky_relu, linear only)
     ln_f gain and bias            -> columns of an untied head
 
+Where it is not exact, a link is left out: a norm that follows its sum, as in GPT-1, feeds the next
+sum too, and one head of values for all heads of queries feeds several rows of ``attn.c_proj``.
+
 The factors are powers of two, so that float32 products and sums keep every bit: the model computes
 the same function.
 """
@@ -110,15 +113,15 @@ def _links(tensors: EqualizedTensors, config: ModelConfig) -> list[_Link]:
     links = []
     for block in map(Block, range(config.n_layer)):
         c_attn, c_fc = block.part(names.C_ATTN), block.part(names.C_FC)
-        value_column = tensors.shape(names.weight(c_attn))[1] // 3 * 2
-        links += [
-            _link(c_attn, 0, block.part(names.LN_1)),
-            _link(c_fc, 0, block.part(names.LN_2)),
-            _link(block.part(names.ATTN_C_PROJ), 0, c_attn, value_column),
-        ]
+        if not config.norms_after:
+            links.append(_link(c_attn, 0, block.part(names.LN_1)))
+            links.append(_link(c_fc, 0, block.part(names.LN_2)))
+        if config.n_kv_head == config.n_head:
+            value_column = tensors.shape(names.weight(c_attn))[1] // 3 * 2
+            links.append(_link(block.part(names.ATTN_C_PROJ), 0, c_attn, value_column))
         if config.activation_function in _HOMOGENEOUS:
             links.append(_link(block.part(names.MLP_C_PROJ), 0, c_fc))
-    if names.weight(names.LM_HEAD) in tensors:
+    if names.weight(names.LM_HEAD) in tensors and not config.norms_after:
         links.append(_link(names.LM_HEAD, 1, names.LN_F))
     return links
 

@@ -51,32 +51,48 @@ def measure_cache_scales(
     for done, text in enumerate(texts):
         progress("measuring keys and values", done, len(texts))
         for block, qkv in zip(blocks, probe.run(text, values), strict=True):
-            seen = np.abs(qkv).max(axis=0)  # [tokens, 3 * n_head * head_dim] -> [3 * ...]
+            seen = np.abs(qkv).max(axis=0)  # [tokens, heads * head_dim] -> [heads * head_dim]
             largest[block.attention] = np.maximum(largest.get(block.attention, seen), seen)
     scales = {}
     for block in blocks:
         factors = tensors.input_factors.get(names.weight(block.part(names.ATTN_C_PROJ)))
         measured = largest[block.attention]
         if factors is not None:  # [n_head * head_dim], of the values only
-            measured = measured / np.concatenate([np.ones(2 * len(factors), np.float32), factors])
-        reach = np.maximum(np.float32(_MARGIN) * measured, expected_range(tensors, block))
-        _, key, value = (_scales(part, model.config.n_head) for part in np.split(reach, 3))
+            others = np.ones(len(measured) - len(factors), np.float32)
+            measured = measured / np.concatenate([others, factors])
+        reach = np.float32(_MARGIN) * measured
+        norm = _norm_before(block, norms_after=model.config.norms_after)
+        if norm is not None:
+            reach = np.maximum(reach, expected_range(tensors, block, norm))
+        heads = reach.reshape(model.config.n_head + 2 * model.config.n_kv_head, -1)
+        key, value = map(_scales, np.split(heads[model.config.n_head :], 2))
         scales[block.attention] = CacheScales(key, value)
     return scales
 
 
-def expected_range(tensors: EqualizedTensors, block: Block) -> FloatArray:
-    """Estimate the ranges of queries, keys and values [3 * n_head * head_dim] from the weights.
+def _norm_before(block: Block, *, norms_after: bool) -> str | None:
+    """Name the norm whose output a block's attention reads: its own, or that of the block before.
 
-    The inputs after LayerNorm have standard deviation 1 and sum to 0. The range is six standard
+    None for the first block of a model whose norms follow the sums: it reads the embedding.
+    """
+    if not norms_after:
+        return block.part(names.LN_1)
+    return Block(block.layer - 1).part(names.LN_2) if block.layer else None
+
+
+def expected_range(tensors: EqualizedTensors, block: Block, norm: str) -> FloatArray:
+    """Estimate the ranges of queries, keys and values [heads * head_dim] from the weights.
+
+    ``norm`` names the norm of their inputs, which have standard deviation 1 and sum to 0 before its
+    gain and bias. The range is six standard
     deviations of a channel for independent inputs, or the largest possible value if that is less.
     """
-    norm, qkv = block.part(names.LN_1), block.part(names.C_ATTN)
+    qkv = block.part(names.C_ATTN)
     gain, offset = tensors.read(names.weight(norm)), tensors.read(names.bias(norm))
     weight, bias = tensors.read(names.weight(qkv)), tensors.read(names.bias(qkv))
-    scaled = gain[:, None] * weight  # [n_embd, 3 * n_head * head_dim]
+    scaled = gain[:, None] * weight  # [n_embd, heads * head_dim]
     scaled -= scaled.mean(axis=0)
-    deviation = np.sqrt(np.square(scaled).sum(axis=0))  # [3 * n_head * head_dim]
+    deviation = np.sqrt(np.square(scaled).sum(axis=0))  # [heads * head_dim]
     input_norm = math.sqrt(len(gain))  # the Euclidean norm of every input
     reach: FloatArray = np.abs(offset @ weight + bias) + min(_DEVIATIONS, input_norm) * deviation
     return reach.astype(np.float32)
@@ -95,7 +111,7 @@ def _full_windows(windows: Sequence[Sequence[int]], context: int) -> list[list[i
     return [[int(token_id) for token_id in text] for text in joined.reshape(-1, context)]
 
 
-def _scales(largest: FloatArray, n_head: int) -> FloatArray:
-    """Return scales, [n_head * head_dim] -> [1, n_head, 1, head_dim]; 1 for an all-zero channel."""
+def _scales(largest: FloatArray) -> FloatArray:
+    """Return scales, [heads, head_dim] -> [1, heads, 1, head_dim]; 1 for an all-zero channel."""
     scales = np.where(largest > 0, largest / np.float32(_LIMIT), 1).astype(np.float32)
-    return scales.reshape(1, n_head, 1, -1)
+    return scales[None, :, None]

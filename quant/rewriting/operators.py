@@ -26,7 +26,7 @@ GELU_REACH: Final = 0.171
 
 @dataclass(frozen=True, slots=True)
 class CacheScales:
-    """The scales of one layer's keys and values, float32 [1, n_head, 1, head_dim]."""
+    """The scales of one layer's keys and values, float32 [1, n_kv_head, 1, head_dim]."""
 
     key: FloatArray
     value: FloatArray

@@ -105,6 +105,12 @@ class KVCache(ABC):
         """Tokens that each row can hold."""
         self.lengths: NDArray[np.int64] = np.zeros(rows, np.int64)
 
+    def __repr__(self) -> str:
+        return (
+            f"KVCache(rows={self.rows}, max_length={self.max_length}, "
+            f"dtype={self.layout.dtype.name}, nbytes={self.nbytes})"
+        )
+
     @property
     def rows(self) -> int:
         """Number of sequences."""

@@ -46,6 +46,9 @@ class PrefixTree:
         self._clock = 0
         self._lock = threading.RLock()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(nbytes={self.nbytes}, max_bytes={self.max_bytes})"
+
     def matched(self, token_ids: Sequence[int]) -> int:
         """Return the length of the longest known prefix of ``token_ids``."""
         with self._lock:

@@ -17,6 +17,22 @@ that is left over as in a decode step. No chunk leaves a single one, so chunking
 With our kernels chunks may end anywhere."""
 
 
+def chunk_bounds(
+    tokens: int, prefill_chunk: int, *, tiled: bool = True
+) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the chunks in which ``tokens`` tokens are prefilled.
+
+    ``tiled``: onnxruntime's kernels compute them.
+    """
+    start = 0
+    while start < tokens:
+        size = min(prefill_chunk, tokens - start)
+        if tiled and size > _TILE and (size % _TILE == 1 or tokens - start == size + 1):
+            size -= 3 if size % 2 else 4
+        yield start, start + size
+        start += size
+
+
 class _BoundStep(NamedTuple):
     """The bound graph of a decode step for a fixed number of rows."""
 
@@ -49,6 +65,9 @@ class Decoder:
         self._position_ids = np.zeros((rows, 1), np.int64)
         self._logits_to_keep = np.zeros((rows, 1), np.int64)
         self._logits = np.zeros((rows, 1, session.n_logits), np.float32)
+
+    def __repr__(self) -> str:
+        return f"Decoder({self.cache!r})"
 
     def decode(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """Append ``token_ids[i]`` to row ``i`` and return logits [len(token_ids), n_logits].
@@ -103,13 +122,9 @@ class Decoder:
             raise ValueError("no tokens to prefill; there must be at least one")
         ids = np.asarray(token_ids, np.int64)
         self.cache.check_room(row, 1, len(ids))
-        while len(ids):
-            size = min(self._prefill_chunk, len(ids))
-            tiled = not self.batch_invariant and size > _TILE
-            if tiled and (size % _TILE == 1 or len(ids) == size + 1):
-                size -= 3 if size % 2 else 4
-            yield ids[:size]
-            ids = ids[size:]
+        tiled = not self.batch_invariant
+        for start, end in chunk_bounds(len(ids), self._prefill_chunk, tiled=tiled):
+            yield ids[start:end]
 
     def _forward(
         self, row: int, ids: NDArray[np.int64], kept: NDArray[np.int64]

@@ -5,8 +5,9 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+from gpt2edge._checks import shown
 from gpt2edge.runtime.arrays import Logits
-from gpt2edge.runtime.decoding.context_window import Overflow
+from gpt2edge.runtime.context_window import Overflow
 from gpt2edge.runtime.results import Chunk, Completion, FinishReason, Timing, TokenLogprob
 from gpt2edge.runtime.sampling.log_probs import log_masses
 from gpt2edge.runtime.sampling.params import SamplingParams
@@ -90,6 +91,12 @@ class Generation:
         self._logprobs: list[float] = []
         self._top_logprobs: list[tuple[TokenLogprob, ...]] = []
         self._first_token = self._last_token = arguments.started
+
+    def __repr__(self) -> str:
+        return (
+            f"Generation({shown(self.prompt)}, tokens={len(self.token_ids)}, "
+            f"finish_reason={self.finish_reason!r})"
+        )
 
     def sibling(self, index: int) -> "Generation":
         """Return sample ``index`` of the same prompt; call before either has a token."""

@@ -1,16 +1,17 @@
 """Request and RequestBuilder: turn a call's arguments into generations that are ready to decode."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from gpt2edge._checks import argument_error, check_bool, check_int, check_list, check_optional
-from gpt2edge.errors import Argument, ArgumentError
+from gpt2edge.errors import Argument, ArgumentError, UnsupportedError
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.arguments import GenerateArguments, check_names
-from gpt2edge.runtime.decoding.context_window import Overflow, Policy
+from gpt2edge.runtime.context_window import Overflow, Policy
 from gpt2edge.runtime.decoding.defaults import GenerationDefaults
 from gpt2edge.runtime.decoding.generation import Generation, ResolvedArguments
 from gpt2edge.runtime.results import Completion
@@ -22,6 +23,9 @@ from gpt2edge.runtime.text.tokenizer import Tokenizer
 
 MAX_SAMPLES: Final = 16_384
 """Maximum number of samples of one prompt in one call."""
+
+UNTIL_THE_END: Final = -1
+"""A token limit for a completion that only the model or the end of the context ends."""
 
 _DRAWS: Final = {
     "temperature": (0, 1),
@@ -55,6 +59,11 @@ class Request:
     def is_finished(self) -> bool:
         """Return whether all completions have ended."""
         return all(generation.finish_reason is not None for generation in self.generations)
+
+    @property
+    def has_begun(self) -> bool:
+        """Return whether a completion has a token."""
+        return any(generation.token_ids for generation in self.generations)
 
     def cancel(self) -> None:
         """End the request after the current token; safe from any thread or signal handler."""
@@ -95,6 +104,9 @@ class RequestBuilder:
     tokenizer: Tokenizer | None
     defaults: GenerationDefaults
     load_s: float
+    overflow: Overflow = field(default_factory=Overflow)
+    _known: deque[SamplingParams] = field(default_factory=lambda: deque(maxlen=8), repr=False)
+    """Sampling parameters of recent calls, without their seeds."""
 
     def build(
         self, method: str, prompts: Sequence[Prompt], n: int, arguments: Mapping[str, Any]
@@ -120,7 +132,7 @@ class RequestBuilder:
         overflow = self._overflow(resolved.overflow, prompt)
         prompt_ids, limit = overflow.fit(
             given_ids,
-            resolved.max_new_tokens,
+            None if resolved.max_new_tokens == UNTIL_THE_END else resolved.max_new_tokens,
             self._default_limit(len(given_ids), resolved.max_new_tokens),
             self.model.config.n_positions,
         )
@@ -150,7 +162,8 @@ class RequestBuilder:
         """
         self.model.require_language_model()
         if max_new_tokens is not None:
-            check_int("max_new_tokens", max_new_tokens, 1, 2**31)
+            least = UNTIL_THE_END if max_new_tokens == UNTIL_THE_END else 1
+            check_int("max_new_tokens", max_new_tokens, least, 2**31)
         if logprobs is not None:
             check_int("logprobs", logprobs, 0, self.model.config.vocab_size)
         skip = True if skip_special_tokens is None else skip_special_tokens
@@ -160,15 +173,16 @@ class RequestBuilder:
         given = {name: value for name, value in fields.items() if value is not None}
         if given:
             sampling, _ = merge_sampling(sampling, given)
+        seed, sampling = _seed(sampling), self._shared(sampling)
         stop = self._with_special_tokens(StopParams.of(stop, self.defaults.stop))
         self._check_ids([*sampling.named_ids(), *stop.token_ids])
-        overflow = Overflow() if overflow is None else Overflow.of(overflow)
+        overflow = self.overflow if overflow is None else Overflow.of(overflow)
         _check_beams(sampling, overflow)
         return ResolvedArguments(
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             stop=stop,
-            seed=_seed(sampling),
+            seed=seed,
             logprobs=logprobs,
             processors=_checked(processors),
             eos_ids=self.defaults.eos_ids,
@@ -178,6 +192,18 @@ class RequestBuilder:
             unspelled=self._unspelled(),
             skip_special_tokens=skip,
         )
+
+    def _shared(self, sampling: SamplingParams) -> SamplingParams:
+        """Return parameters that equal ``sampling`` but for the seed, one object for many calls.
+
+        Tokens of rows that share their parameters are chosen together (``sampler.choose``).
+        """
+        seedless = replace(sampling, seed=None)
+        for known in tuple(self._known):  # another thread may add one
+            if known == seedless:
+                return known
+        self._known.append(seedless)
+        return seedless
 
     def _unspelled(self) -> Ids | None:
         if self.tokenizer is None:
@@ -212,17 +238,19 @@ class RequestBuilder:
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Return the text of token ids.
 
-        Raises ValueError without a tokenizer, or for an id outside the vocabulary.
+        Raises UnsupportedError without a tokenizer, ValueError for an id outside the vocabulary.
         """
         if self.tokenizer is None:
-            raise ValueError("this model has no tokenizer; it has token ids only")
+            raise UnsupportedError("this model has no tokenizer; it has token ids only")
         check_bool("skip_special_tokens", skip_special_tokens)
         checked = _whole_ids(token_ids, "token_ids", "a list of token ids")
         self._check_ids(checked)
         return self.tokenizer.decode(checked, skip_special_tokens=skip_special_tokens)
 
     def _default_limit(self, prompt_length: int, max_new_tokens: int | None) -> int:
-        """Return the model's default limit of new tokens, for a call that gives none."""
+        """Return the limit of new tokens for a call that gives none, or ``UNTIL_THE_END``."""
+        if max_new_tokens == UNTIL_THE_END:
+            return 2**31
         longest = self.defaults.max_length
         if max_new_tokens is not None or longest is None:
             return self.defaults.max_new_tokens
@@ -246,7 +274,7 @@ class RequestBuilder:
         """Return the token ids of ``prompt`` without the template's; the list may be empty."""
         if isinstance(prompt, str):
             if self.tokenizer is None:
-                raise ValueError("this model has no tokenizer; give the prompt as token ids")
+                raise UnsupportedError("this model has no tokenizer; give the prompt as token ids")
             token_ids = self.tokenizer.encode(prompt)
         else:
             token_ids = _whole_ids(prompt, name)

@@ -1,9 +1,8 @@
 """Scheduler: continuous batching. Requests join and leave a batch between its steps.
 
 Every row of the cache holds one sequence. A step lets waiting requests join while there are free
-rows, then decodes one token for all rows in one forward call. The rows in use are always the first
-ones: when a row is freed, the last row moves into its place. (Yu et al. 2022, "Orca", call this
-iteration-level scheduling.)
+rows, then decodes a token for all rows in one call. The rows in use are always the first ones: the
+last one moves where a row is freed. (Yu et al. 2022, "Orca": iteration-level scheduling.)
 """
 
 from collections import deque
@@ -72,6 +71,12 @@ class Scheduler:
         self._removed: set[Generation] = set()
         self._slides = False
         """Whether a sequence that was added may fill its row and slide."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Scheduler(rows={self.decoder.cache.rows}, in_use={len(self._rows)}, "
+            f"waiting={len(self._waiting)})"
+        )
 
     @property
     def is_busy(self) -> bool:
@@ -167,7 +172,6 @@ class Scheduler:
         elif self._speculator is not None and len(self._rows) == 1 and self._entry is None:
             yield from self._speculate(self._speculator)
         else:
-            # [rows, vocab_size]
             logits = self._forward.decode([member.token_ids[-1] for member in self._rows])
             yield from accept_all(self._rows, logits)
         self._free_rows()
@@ -293,8 +297,7 @@ class Scheduler:
         self._rows += [None] * len(found)
         self._owners += [search] * len(found)
         self._searches.append(search)
-        logits, reused = zip(*found, strict=True)
-        # np.stack: prompts times [vocab_size] -> [prompts, vocab_size]
+        logits, reused = zip(*found, strict=True)  # prompts times [vocab_size], stacked
         yield from self._branch(search, rows, search.begin(np.stack(logits), reused))
 
     def _step_searches(self) -> Iterator[Generation]:

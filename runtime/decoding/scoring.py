@@ -107,19 +107,28 @@ def window_losses(
     and their total.
     """
     losses: list[NDArray[np.float64]] = []
-    scored = 1
-    for start in range(0, len(token_ids), stride):
-        end = min(start + context, len(token_ids))
-        if end > scored:
-            count = min(end - scored, end - start - 1)
-            if count:
-                losses.extend(_last_losses(decoder, token_ids[start:end], count))
-            scored = end
-            if progress is not None:
-                progress(scored - 1, len(token_ids) - 1)
-        if end == len(token_ids):
-            break
+    for start, end, count in scored_spans(len(token_ids), Window(context, stride)):
+        losses.extend(_last_losses(decoder, token_ids[start:end], count))
+        if progress is not None:
+            progress(end - 1, len(token_ids) - 1)
     return np.concatenate(losses)
+
+
+def scored_spans(length: int, window: Window) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, end, count) of each window over ``length`` tokens; its last count are scored.
+
+    Every token but the first is scored once, except the first token of each window where the
+    stride equals the context.
+    """
+    scored = 1
+    for start in range(0, length, window.stride):
+        end = min(start + window.context, length)
+        count = min(end - scored, end - start - 1)
+        if count > 0:
+            yield start, end, count
+        scored = max(scored, end)
+        if end == length:
+            break
 
 
 def _last_losses(

@@ -11,6 +11,9 @@ their results become inputs:
 This saves nine operators of 5 to 10 us each per step; the weights evict the operators' code from
 the processor's caches between steps.
 
+What the head reads becomes a further output, for embeddings: an output that no one binds costs
+nothing.
+
 The output projection is moved to the front. onnxruntime packs weights node by node in the order of
 the graph, each on one core. With the largest weight at the end, one core would pack it while the
 others are idle. onnxruntime sorts the nodes before it runs them; only the graph in a file must be
@@ -29,12 +32,12 @@ from gpt2edge.runtime.ort.product_edits import has_other_products, with_products
 # numbers of fields in onnx.proto
 _GRAPH, _OPSET = 7, 8  # of ModelProto
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2  # of OperatorSetIdProto
-_NODE, _GRAPH_INPUT = 1, 11  # of GraphProto
+_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 11, 12  # of GraphProto
 _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7  # of NodeProto
 _ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 1, 6, 11  # of AttributeProto
 _FUNCTION: Final = 25  # of ModelProto
 _FUNCTION_NAME, _FUNCTION_NODE, _FUNCTION_DOMAIN = 1, 7, 10  # of FunctionProto
-_INT32: Final = 6
+_FLOAT, _INT32 = 1, 6  # of TensorProto.DataType
 
 _HEAD: Final = names.LM_HEAD.encode()
 _MASK: Final = names.ATTENTION_MASK.encode()
@@ -84,7 +87,8 @@ def _edit(
     try:
         parts = list(fields(model))
         ((index, graph),) = [pair for pair in enumerate(parts) if pair[1].number == _GRAPH]
-        plain = _head_first(_always_choosing(_taking_lengths(list(fields(graph.content)))))
+        plain = _taking_lengths(list(fields(graph.content)))
+        plain = _head_first(_showing_hidden(_always_choosing(plain)))
         inner, layout = kernels(plain)
         ours = inner is not plain
         invariant = layout is not None and not has_other_products(inner)
@@ -201,6 +205,20 @@ def _choosing(asking: Field) -> list[Field]:
         ),
     )
     return [*before, *fields(renamed)]
+
+
+def _showing_hidden(graph: list[Field]) -> list[Field]:
+    """Declare what the head reads as an output, unless there is one of hidden states."""
+    outputs = [part for part in graph if part.number == _GRAPH_OUTPUT]
+    if any(names.HIDDEN_STATES.encode() in part.strings(1) for part in outputs):
+        return graph
+    nodes = [part for part in graph if part.number == _NODE]
+    for name in names.HEAD_INPUTS:
+        output = field(_OUTPUT, name.encode())
+        if any(output in part.content and name.encode() in part.strings(_OUTPUT) for part in nodes):
+            kind = field(2, field(1, number(1, _FLOAT)))
+            return [*graph, *fields(field(_GRAPH_OUTPUT, field(1, name.encode()), kind))]
+    return graph
 
 
 def _head_first(graph: list[Field]) -> list[Field]:

@@ -2,14 +2,13 @@
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.graph import names
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
@@ -28,9 +27,6 @@ from gpt2edge.runtime.system import memory
 from gpt2edge.runtime.system.huge_pages import HugePages
 from gpt2edge.runtime.system.threads import available_threads
 
-if TYPE_CHECKING:
-    pass
-
 ONNXRUNTIME: Final[str] = ort.__version__
 _VERSION: Final = tuple(map(int, ort.__version__.split(".")[:2]))
 _BORROWS_WEIGHTS: Final = _VERSION >= (1, 31)
@@ -46,12 +42,19 @@ _DTYPES: Final = {
     "tensor(int8)": np.int8,
     "tensor(uint8)": np.uint8,
 }
+_WEIGHTS_FOLDER: Final = "session.model_external_initializers_file_folder_path"
+"""Where the weights of a graph are that is given as bytes."""
+Rewrite: TypeAlias = Callable[[bytes], bytes]
+"""Changes a serialized graph."""
 
 
 class Session:
     """A loaded model: its graph in onnxruntime, and the layout of its KV cache."""
 
-    def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
+    def __init__(
+        self, model: ModelDir, options: RuntimeOptions, rewrite: Rewrite | None = None
+    ) -> None:
+        """Open ``model``; ``rewrite`` changes the bytes of its graph before."""
         self.threads = options.threads or available_threads()
         if GRAPH_FILE not in model.manifest.files:
             raise ModelDirError(f"{model.path}: manifest.json does not name {GRAPH_FILE}")
@@ -75,17 +78,19 @@ class Session:
         self._pools: BlockPools | None = None
         self.batch_invariant = False
         """True where a row's logits are the same bits in any batch and any chunk of a prompt."""
-        self._session, self._weights = self._open(model, options)
+        self._session, self._weights = self._open(model, options, rewrite)
         self.lifetime = SessionGuard(self._session)
         self.in_place = not others and _is_in_place(self._session)
         """True where past and present may share one buffer; otherwise the graph's cache grows."""
         self._memory = (MEMORY.get(first.name, "cpu"), first.device_id)
         self._input_names = {tensor.name for tensor in self._session.get_inputs()}
-        _check_inputs(model, self._input_names)
+        self._optional_names = {
+            tensor.name for tensor in self._session.get_overridable_initializers()
+        }
         self.takes_lengths = names.SEQLENS_K in self._input_names
         """True where the graph reads the length of each row, not a mask (``graph_edits``)."""
         try:
-            self._read_signature(model.config, model.manifest.task)
+            self._read_signature(model)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelDirError(
                 f"{model.graph_path} is not the graph of this config.json: {error}"
@@ -100,22 +105,28 @@ class Session:
             budget = options.cache_bytes + options.prompt_cache_bytes
             self._pools = BlockPools(self._blocks, budget)
 
-    def _read_signature(self, config: ModelConfig, task: str) -> None:
-        """Read the shapes of logits and cache from the graph, and compare them with ``config``."""
+    def _read_signature(self, model: ModelDir) -> None:
+        """Read the shapes of logits and cache from the graph, and compare them with the config."""
+        _check_inputs(model, self._input_names)
+        config = model.config
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
         self.n_logits: int = outputs[names.LOGITS][-1]
-        if task == "text-generation" and self.n_logits != config.vocab_size:
+        shown = (name for name in (names.HIDDEN_STATES, *names.HEAD_INPUTS) if name in outputs)
+        self.hidden_output: str | None = next(shown, None)
+        """The output with the hidden states that the head reads, float32 with the rows of the
+        logits; None in a graph that neither ``graph_edits`` nor its export gave one."""
+        if model.manifest.task == "text-generation" and self.n_logits != config.vocab_size:
             raise ValueError(f"{self.n_logits} logits for a vocab_size of {config.vocab_size}")
         layout = self._blocks or self._declared_layout()
         if layout.n_layer != config.n_layer:
             raise ValueError(f"{layout.n_layer} caches for an n_layer of {config.n_layer}")
         padded = -(-config.head_dim // 8) * 8  # GroupQueryAttention needs a multiple of 8
         if (layout.n_head, layout.head_dim) not in (
-            (config.n_head, width) for width in (config.head_dim, padded)
+            (config.n_kv_head, width) for width in (config.head_dim, padded)
         ):
             raise ValueError(
                 f"a cache of {layout.n_head} x {layout.head_dim} for heads of "
-                f"{config.n_head} x {config.head_dim}"
+                f"{config.n_kv_head} x {config.head_dim}"
             )
         self.cache_layout: CacheLayout = layout
 
@@ -128,7 +139,9 @@ class Session:
         dtype = np.dtype(_DTYPES[keys[0].type])
         return CacheLayout(n_layer=len(keys), n_head=n_head, head_dim=head_dim, dtype=dtype)
 
-    def _open(self, model: ModelDir, options: RuntimeOptions) -> tuple[Any, MappedWeights | None]:
+    def _open(
+        self, model: ModelDir, options: RuntimeOptions, rewrite: Rewrite | None
+    ) -> tuple[Any, MappedWeights | None]:
         """Return an onnxruntime session over ``model``, and the mapping of its weights if any."""
         own = model.manifest.profile == "cpu"
         session_options = _session_options(self.threads, options.spinning, optimize=not own)
@@ -142,7 +155,14 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    source = self._edited(model, options, session_options)
+                    source = self._edited(
+                        model, options, session_options, plain=rewrite is not None
+                    )
+                if rewrite is not None:
+                    raw = source if isinstance(source, bytes) else model.graph_path.read_bytes()
+                    source = rewrite(raw)
+                    if weights is None:
+                        session_options.add_session_config_entry(_WEIGHTS_FOLDER, str(model.path))
                 if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
                     raise ValueError("a function in it calls itself")
                 session = ort.InferenceSession(
@@ -161,11 +181,13 @@ class Session:
         check_active(self.providers, session.get_providers())
         return session, weights
 
-    def _edited(self, model: ModelDir, options: RuntimeOptions, session_options: Any) -> bytes:
-        """Return the graph as onnxruntime gets it; with our kernels where there are any."""
+    def _edited(
+        self, model: ModelDir, options: RuntimeOptions, session_options: Any, *, plain: bool
+    ) -> bytes:
+        """Return the graph as onnxruntime gets it; with our kernels if any, unless ``plain``."""
         graph = model.graph_path.read_bytes()
         kernels = library()
-        if kernels is None:
+        if kernels is None or plain:
             return edit_for_engine(graph)
         edited = edit_for_kernels(graph, options.kv_cache or _cache_dtype(model))
         self._blocks, self.batch_invariant = edited.cache, edited.batch_invariant
@@ -175,9 +197,9 @@ class Session:
 
     def new_cache(self, rows: int, max_length: int) -> KVCache:
         """Return an empty cache for ``rows`` sequences of up to ``max_length`` tokens."""
-        if self._pools is None:
-            return ContiguousCache(rows, max_length, self.cache_layout, self.spare)
-        return self._pools.cache(rows, max_length)
+        if self._pools is not None:
+            return self._pools.cache(rows, max_length)
+        return ContiguousCache(rows, max_length, self.cache_layout, self.spare)
 
     def settle(self) -> None:
         """Move the weights to huge pages, once, in the background; call it as decoding begins."""
@@ -227,6 +249,33 @@ class Session:
         found: NDArray[np.float32] = logits.numpy()
         return found, presents
 
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str],
+        in_place: Iterable[tuple[str, str, NDArray[Any]]] = (),
+    ) -> list[NDArray[Any]]:
+        """Run one forward call on contiguous arrays; return ``outputs`` in CPU memory, in order.
+
+        ``inputs`` may name optional inputs of the graph, too. ``in_place`` gives arrays that are
+        both input and output, with the names of the two. Inputs that the graph lacks are left out.
+        """
+        session = self._usable()
+        binding = session.io_binding()
+        known = self._input_names | self._optional_names
+        alive = [ort.OrtValue.ortvalue_from_numpy(inputs[name]) for name in inputs]
+        for name, value in zip(inputs, alive, strict=True):
+            if name in known:
+                binding.bind_ortvalue_input(name, value)
+        for name in outputs:
+            binding.bind_output(name)
+        for past, present, array in in_place:
+            alive.append(ort.OrtValue.ortvalue_from_numpy(array))
+            binding.bind_ortvalue_input(past, alive[-1])
+            binding.bind_ortvalue_output(present, alive[-1])
+        _run(session, binding)
+        return [value.numpy() for value in binding.get_outputs()[: len(outputs)]]
+
     def place(self, array: NDArray[Any]) -> Any:
         """Return a contiguous array as an OrtValue on the session's device; no copy on the CPU."""
         return ort.OrtValue.ortvalue_from_numpy(array, *self._memory)
@@ -235,6 +284,13 @@ class Session:
         """Return an OrtValue of the session's device as an array; no copy on the CPU."""
         array: NDArray[Any] = value.numpy()
         return array
+
+
+class PartSession(Session):
+    """A session over a part of a model's graph, which has other inputs and outputs; see ``run``."""
+
+    def _read_signature(self, model: ModelDir) -> None:
+        pass
 
 
 class Binding:

@@ -16,7 +16,8 @@ NO_DRAW: Final[Mapping[str, Any]] = {
 }
 """The fields that shape a draw, at the values with which nothing is drawn."""
 
-_ONLY_TO_SAMPLE: Final = ("top_k", "top_p", "min_p", "typical_p", "seed")
+ONLY_TO_SAMPLE: Final = ("top_k", "top_p", "min_p", "typical_p", "seed")
+"""Fields that have no effect on greedy decoding."""
 
 
 def merge_sampling(
@@ -29,7 +30,7 @@ def merge_sampling(
     one that it follows from.
     """
     implied: dict[str, Any] = {}
-    cause = next((name for name in _ONLY_TO_SAMPLE if name in given), "")
+    cause = next((name for name in ONLY_TO_SAMPLE if name in given), "")
     if check_int("num_beams", given.get("num_beams", 1), 1, MAX_BEAMS) > 1:
         cause = "num_beams"
         implied = {name: value for name, value in NO_DRAW.items() if name not in given}

@@ -13,6 +13,7 @@ from gpt2edge._checks import (
     check_one_of,
     check_type,
 )
+from gpt2edge._repr import changed_fields
 from gpt2edge.errors import ArgumentError
 
 MAX_BEAMS: Final = 1024
@@ -69,6 +70,9 @@ class SamplingParams:
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     seed: int | None = None
+
+    def __repr__(self) -> str:
+        return changed_fields(self)
 
     def __post_init__(self) -> None:
         check_float("temperature", self.temperature, 0, 100)

@@ -91,8 +91,7 @@ def _choose(
 ) -> list[int]:
     params = samplers[0].params
     if any(sampler.params is not params for sampler in samplers):
-        rows = zip(samplers, logits, token_ids, banned, strict=True)
-        return [sampler(*row) for sampler, *row in rows]
+        return _choose_by_params(samplers, logits, token_ids, banned)
     if any(sampler.process.is_needed for sampler in samplers):
         return _pick(samplers, _processed(samplers, logits, token_ids, banned))
     unspelled = samplers[0].process.unspelled  # the same for all samplers of a model
@@ -107,6 +106,29 @@ def _choose(
     if unspelled is not None or any(banned):
         return _pick_allowed(samplers, logits, banned, unspelled)
     return _pick(samplers, logits)
+
+
+def _choose_by_params(
+    samplers: Sequence[Sampler],
+    logits: NDArray[np.float32],
+    token_ids: Sequence[Sequence[int]],
+    banned: Sequence[Sequence[int]],
+) -> list[int]:
+    """Return the result of ``choose``, computing the rows of equal parameters together."""
+    groups: dict[int, list[int]] = {}
+    for row, sampler in enumerate(samplers):
+        groups.setdefault(id(sampler.params), []).append(row)
+    chosen = [0] * len(samplers)
+    for rows in groups.values():
+        part = _choose(
+            [samplers[row] for row in rows],
+            logits[rows],
+            [token_ids[row] for row in rows],
+            [banned[row] for row in rows],
+        )
+        for row, token_id in zip(rows, part, strict=True):
+            chosen[row] = token_id
+    return chosen
 
 
 def _pick(samplers: Sequence[Sampler], logits: NDArray[np.float32]) -> list[int]:

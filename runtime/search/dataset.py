@@ -31,6 +31,9 @@ class SolutionFile:
         if self.path.exists():
             self._resume()
 
+    def __repr__(self) -> str:
+        return f"SolutionFile({str(self.path)!r}, solutions={len(self)})"
+
     def __len__(self) -> int:
         return len(self._seen)
 

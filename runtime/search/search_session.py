@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._checks import check_optional, check_type
+from gpt2edge.errors import UnsupportedError
 from gpt2edge.runtime.cache.prefix_tree import PrefixTree
 from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.decoding.forward import Entered
@@ -49,7 +50,7 @@ class SearchSession:
         check_type("engine", engine, Engine, "an Engine, such as load returns")
         check_optional("budget", budget, Budget, "a Budget")
         if engine.tokenizer is None:
-            raise ValueError(
+            raise UnsupportedError(
                 "a search reads texts, and this model has no tokenizer: use a model with one"
             )
         self.engine = engine
@@ -62,6 +63,9 @@ class SearchSession:
         self._prefixes = PrefixTree(engine.options.cache_bytes)
         self._prompt_logits: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._decoder: Decoder | None = None
+
+    def __repr__(self) -> str:
+        return f"SearchSession({self.engine!r}, {self.budget!r})"
 
     def __enter__(self) -> "SearchSession":
         return self

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gpt2edge._checks import check_bool, check_float, check_int, check_list, check_text
+from gpt2edge._repr import changed_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,9 @@ class StopParams:
     min_length: int = 0
     ignore_eos: bool = False
     max_time: float | None = None
+
+    def __repr__(self) -> str:
+        return changed_fields(self)
 
     def __post_init__(self) -> None:
         for string in check_list("strings", self.strings, "a tuple of texts"):

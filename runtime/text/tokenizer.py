@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gpt2edge._checks import shown
 from gpt2edge.errors import ModelDirError
 from gpt2edge.runtime.sampling.processors import Ids
 
@@ -33,6 +34,8 @@ class Tokenizer:
     ) -> None:
         import tokenizers  # not needed by a model that is used by token ids
 
+        self.path = path
+
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for any bad file
@@ -58,8 +61,11 @@ class Tokenizer:
         self._unspelled: dict[tuple[int, frozenset[int]], Ids | None] = {}
         self._byte_level = _is_byte_level(self._tokenizer.decoder)
         # "¡" may be an added token and, in the vocabulary, the last byte of "á": both have one id
-        letters = {index: _BYTE_OF.get(content, 0) for index, content in self._added.items()}
+        letters = {index: BYTE_OF.get(content, 0) for index, content in self._added.items()}
         self.continuations = {index: byte for index, byte in letters.items() if 0x80 <= byte < 0xC0}
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({str(self.path)!r}, vocab_size={self.vocab_size})"
 
     @property
     def is_byte_level(self) -> bool:
@@ -74,16 +80,32 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Encode ``text`` without the template; the text of a special token becomes that token.
 
-        Raises ValueError where the text contains half of a surrogate pair.
+        Raises ValueError where the text contains half of a surrogate pair, or a symbol that is not
+        in a vocabulary without a token for what is unknown.
         """
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"the text is not valid Unicode: {error.reason}") from None
-        token_ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        try:
+            token_ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(self._unencodable(text, error)) from None
         if not self._warned_of_loss and self.spelled(token_ids) != text:
             self._warn_where_text_is_lost(text, token_ids)
         return token_ids
+
+    def _unencodable(self, text: str, error: Exception) -> str:
+        """Say what the vocabulary lacks: the first piece of ``text`` that the model refuses."""
+        normalizer, before = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        text = normalizer.normalize_str(text) if normalizer else text
+        pieces = [piece for piece, _ in before.pre_tokenize_str(text)] if before else [text]
+        for piece in pieces:
+            try:
+                self._tokenizer.model.tokenize(piece)
+            except Exception:  # the library raises bare Exception
+                return f"the model's vocabulary has no {shown(piece)}, and no token for the unknown"
+        return f"the tokenizer cannot encode {shown(text)}: {error}"
 
     def spelled(self, token_ids: Sequence[int]) -> str:
         """Decode ``token_ids``, including special tokens."""
@@ -98,7 +120,7 @@ class Tokenizer:
         from gpt2edge.runtime.text.spelling import first_unread
 
         normalizer, id_of = self._tokenizer.normalizer, self._tokenizer.token_to_id
-        unknown = (byte for letter, byte in _BYTE_OF.items() if id_of(letter) is None)
+        unknown = (byte for letter, byte in BYTE_OF.items() if id_of(letter) is None)
         character = first_unread(
             self.spelled(token_ids),
             text,
@@ -141,7 +163,10 @@ class Tokenizer:
             return (), ()
         words = ("a", *(self._tokenizer.decode([token_id]) for token_id in range(self.vocab_size)))
         for word in words:  # the first word with a token shows the template's tokens around it
-            own = self._tokenizer.encode(word, add_special_tokens=False).ids
+            try:
+                own = self._tokenizer.encode(word, add_special_tokens=False).ids
+            except Exception:  # bare Exception: no token for this word, nor for the unknown
+                continue
             framed = self._tokenizer.encode(word).ids
             for start in range(len(framed) - len(own) + 1) if own else ():
                 if framed[start : start + len(own)] == own:
@@ -194,7 +219,7 @@ class Tokenizer:
         if token_id in self._added:  # literal text, though its characters may stand for bytes
             return self._added[token_id].encode()
         try:
-            return bytes([_BYTE_OF[character] for character in token])
+            return bytes([BYTE_OF[character] for character in token])
         except KeyError:  # a token that is not of a byte-level vocabulary
             return str(token).encode()
 
@@ -212,6 +237,9 @@ class StreamDecoder:
         self._tokenizer = tokenizer
         self._bytes_of = tokenizer._bytes if special else tokenizer.token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__.lstrip('_')}({self._tokenizer!r})"
 
     def __copy__(self) -> "StreamDecoder":
         """Return an independent decoder at the same point of the text."""
@@ -298,4 +326,5 @@ def _byte_alphabet() -> dict[str, int]:
     return table | {chr(256 + offset): byte for offset, byte in enumerate(others)}
 
 
-_BYTE_OF = _byte_alphabet()
+BYTE_OF = _byte_alphabet()
+"""The byte that each character of a byte-level token stands for."""

@@ -9,12 +9,14 @@ from gpt2edge._lazy import lazy_names
 
 if TYPE_CHECKING:
     from gpt2edge import errors
+    from gpt2edge._pull import pull
     from gpt2edge._version import __version__
+    from gpt2edge.batches.run import BatchReport, batch
     from gpt2edge.config import ModelConfig
     from gpt2edge.errors import Gpt2EdgeError
     from gpt2edge.model_dir import FileRecord, Manifest, ModelDir
     from gpt2edge.runtime.arguments import GenerateArguments, SamplingArguments
-    from gpt2edge.runtime.decoding.context_window import Overflow
+    from gpt2edge.runtime.context_window import Overflow
     from gpt2edge.runtime.decoding.request import Prompt, Request
     from gpt2edge.runtime.decoding.scheduler import Scheduler
     from gpt2edge.runtime.decoding.stream import Stream
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GREEDY",
+    "BatchReport",
     "Chunk",
     "Completion",
     "DraftModel",
@@ -70,14 +73,17 @@ __all__ = [
     "Timing",
     "TokenLogprob",
     "__version__",
+    "batch",
     "errors",
     "load",
+    "pull",
 ]
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspelt name
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "BatchReport": "gpt2edge.batches.run",
             "Chunk": "gpt2edge.runtime.results",
             "Completion": "gpt2edge.runtime.results",
             "DraftModel": "gpt2edge.runtime.options",
@@ -91,7 +97,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Manifest": "gpt2edge.model_dir",
             "ModelConfig": "gpt2edge.config",
             "ModelDir": "gpt2edge.model_dir",
-            "Overflow": "gpt2edge.runtime.decoding.context_window",
+            "Overflow": "gpt2edge.runtime.context_window",
             "Perplexity": "gpt2edge.runtime.results",
             "Prompt": "gpt2edge.runtime.decoding.request",
             "PromptLookup": "gpt2edge.runtime.options",
@@ -108,7 +114,9 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and find a misspe
             "Timing": "gpt2edge.runtime.results",
             "TokenLogprob": "gpt2edge.runtime.results",
             "__version__": "gpt2edge._version",
+            "batch": "gpt2edge.batches.run",
             "errors": "gpt2edge.errors",
             "load": "gpt2edge.runtime.engine",
+            "pull": "gpt2edge._pull",
         },
     )

@@ -1,4 +1,4 @@
-"""ModelConfig: the keys of GPT-2's ``config.json`` that change what the model computes."""
+"""ModelConfig: the keys of a ``config.json`` that change what the model computes."""
 
 import math
 from collections.abc import Mapping
@@ -47,8 +47,15 @@ _UPSTREAM_END: Final = 50256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """GPT-2's shape and arithmetic, under the names of transformers' ``GPT2Config``."""
+    """A model's shape and arithmetic, under the names of transformers' ``GPT2Config``.
 
+    ``architecture`` is the ``model_type`` of config.json: "gpt2", or one of its relatives.
+    ``kv_heads`` is the number of heads of keys and values, None for one of each head of queries.
+    ``windows`` has for each layer how many tokens a token sees, itself included; 0, and an empty
+    tuple, stand for all before it.
+    """
+
+    architecture: str = "gpt2"
     n_layer: int = 12
     n_head: int = 12
     n_embd: int = 768
@@ -62,11 +69,27 @@ class ModelConfig:
     tie_word_embeddings: bool = True
     bos_token_id: int | None = None
     eos_token_ids: tuple[int, ...] = ()
+    kv_heads: int | None = None
+    windows: tuple[int, ...] = ()
+
+    @property
+    def n_kv_head(self) -> int:
+        """Return the number of heads of keys and values, which are those of the cache."""
+        return self.kv_heads or self.n_head
+
+    @property
+    def norms_after(self) -> bool:
+        """Return whether each norm follows the sum before it, as in GPT-1, with none at the end."""
+        return self.architecture == "openai-gpt"
 
     @property
     def head_dim(self) -> int:
         """Return the width of one attention head."""
         return self.n_embd // self.n_head
+
+    def window(self, layer: int) -> int:
+        """Return how many tokens a token sees in block ``layer``, itself included; 0 for all."""
+        return self.windows[layer] if self.windows else 0
 
     def attention_scale(self, layer: int) -> float:
         """Return the factor on query-key products in block ``layer``."""
@@ -75,15 +98,18 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, keys: Mapping[str, Any]) -> "ModelConfig":
-        """Read the keys of a ``config.json``; absent ones take ``GPT2Config``'s defaults.
+        """Read the keys of a ``config.json``; absent ones take the defaults of transformers.
 
-        Sizes may have the names that all models of transformers share, such as ``hidden_size``.
-        Raises ValueError with the key, its value and the allowed values.
+        ``model_type`` names the architecture, by default "gpt2", whose sizes may have the names
+        that all models of transformers share, such as ``hidden_size``. Raises ValueError with the
+        key, its value and the allowed values.
         """
+        architecture = keys.get("model_type", "gpt2")
+        if architecture != "gpt2":
+            from gpt2edge._families import in_gpt2_keys  # rarely needed
+
+            keys = in_gpt2_keys(keys)
         keys = with_own_names(keys)
-        model_type = keys.get("model_type", "gpt2")
-        if model_type != "gpt2":
-            raise ValueError(f"model_type is {model_type!r}; only 'gpt2' is supported")
         if keys.get("add_cross_attention"):
             raise ValueError("add_cross_attention is true; decoder-only models are supported")
         if keys.get("per_layer_config"):
@@ -93,6 +119,9 @@ class ModelConfig:
         vocab_size = sizes.get("vocab_size", _GPT2.vocab_size)
         config = cls(
             **sizes,
+            architecture=architecture,
+            kv_heads=keys.get("kv_heads") if architecture != "gpt2" else None,
+            windows=keys.get("windows", ()) if architecture != "gpt2" else (),
             activation_function=_activation(keys),
             layer_norm_epsilon=_epsilon(keys),
             scale_attn_weights=_flag(keys, "scale_attn_weights", True),

@@ -1,17 +1,25 @@
 """The errors that gpt2edge raises on purpose.
 
 Gpt2EdgeError
-├── ModelDirError         a model folder is missing, incomplete, damaged or of a foreign format
+├── ModelDirError         a model folder is incomplete, or of a foreign format
+│   ├── ModelNotFoundError   there is no such folder, and no stored model of that name
+│   └── ModelDamagedError    a file of a model folder is not the one that was written
 ├── ExportError           a checkpoint cannot become an ONNX model
 │   └── ParityError       the exported graph disagrees with the numpy reference
 ├── QuantizationError     a model cannot be quantized as asked
 ├── HubError              a model cannot be fetched from the Hugging Face Hub
 ├── ProviderError         an execution provider is not available or not active
+├── UnsupportedError      a model lacks what is asked for: a tokenizer, a vocabulary, hidden states
 ├── ContextLengthError    prompt and completion do not fit the model's context
 ├── EngineClosedError     an engine is used after its close, or in a fork of its process
 ├── VerifierError         a verifier does not fit its model, or returns no valid scores
+├── InsideError           a model cannot be looked into as asked
 ├── FileFormatError       a file of gpt2edge's own is damaged, of another kind or another model
 └── MissingExtraError     an optional package is not installed
+
+A program may catch ModelNotFoundError to fetch the model (``load(name, pull=True)`` does),
+ContextLengthError to shorten a prompt, HubError to try again or offline, EngineClosedError to load
+anew, and MissingExtraError to tell its user what to install.
 
 Arguments of a wrong value or type raise ``ArgumentError``, a ``ValueError``. A message states the
 value, the allowed values and the remedy. An argument that a message names is an ``Argument`` among
@@ -30,11 +38,15 @@ __all__ = [
     "FileFormatError",
     "Gpt2EdgeError",
     "HubError",
+    "InsideError",
     "MissingExtraError",
+    "ModelDamagedError",
     "ModelDirError",
+    "ModelNotFoundError",
     "ParityError",
     "ProviderError",
     "QuantizationError",
+    "UnsupportedError",
     "VerifierError",
 ]
 
@@ -72,7 +84,15 @@ class Gpt2EdgeError(_ToldError):
 
 
 class ModelDirError(Gpt2EdgeError):
-    """A model folder is missing, incomplete, damaged or of a foreign format."""
+    """A model folder is incomplete, of a foreign format or, in a subclass, absent or damaged."""
+
+
+class ModelNotFoundError(ModelDirError):
+    """There is no such folder, and no model of that name is stored."""
+
+
+class ModelDamagedError(ModelDirError):
+    """A file of a model folder is missing, or is not the one that was written."""
 
 
 class ExportError(Gpt2EdgeError):
@@ -95,6 +115,10 @@ class ProviderError(Gpt2EdgeError):
     """An execution provider is not available or not active."""
 
 
+class UnsupportedError(Gpt2EdgeError, ValueError):
+    """A model lacks what is asked for: a tokenizer, a vocabulary or hidden states."""
+
+
 class ContextLengthError(Gpt2EdgeError):
     """Prompt and completion do not fit the model's context."""
 
@@ -105,6 +129,10 @@ class EngineClosedError(Gpt2EdgeError):
 
 class VerifierError(Gpt2EdgeError):
     """A verifier does not fit its model, or returns no valid scores."""
+
+
+class InsideError(Gpt2EdgeError):
+    """A model cannot be looked into as asked: it is not of gpt2edge, or has no such part."""
 
 
 class FileFormatError(Gpt2EdgeError):

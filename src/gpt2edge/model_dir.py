@@ -24,7 +24,7 @@ from gpt2edge._optimum import OPTIMUM, check_not_legacy
 from gpt2edge._text import text_of
 from gpt2edge.checksums import find_damaged, not_yet_verified, sha256
 from gpt2edge.config import ModelConfig
-from gpt2edge.errors import Argument, Gpt2EdgeError, ModelDirError
+from gpt2edge.errors import Argument, ModelDamagedError, ModelDirError, UnsupportedError
 
 FORMAT_VERSION: Final = 1
 _PARTIAL: Final = ".partial"
@@ -102,13 +102,21 @@ class ModelDir:
     config: ModelConfig
     manifest: Manifest
 
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        return (
+            f"ModelDir({str(self.path)!r}, task={manifest.task!r}, "
+            f"recipe={manifest.recipe_name!r}, nbytes={self.nbytes})"
+        )
+
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "ModelDir":
         """Open a folder that ``export`` or ``quantize`` wrote, and check every file's size.
 
         ``path`` may also be the name of a model in the store (``gpt2edge.store``). A folder
-        exported by Optimum is opened too, without checksums. Raises ModelDirError if the folder, or
-        a file that its manifest names, is missing or of another size.
+        exported by Optimum is opened too, without checksums. Raises ModelNotFoundError if there is
+        no such folder, ModelDamagedError if a file that its manifest names is missing or of another
+        size, ModelDirError if it is no model folder.
         """
         check_path("path", path, MODEL)
         folder = Path(path)
@@ -150,10 +158,10 @@ class ModelDir:
         return sum(record.bytes for record in self.manifest.files.values())
 
     def require_language_model(self) -> None:
-        """Raise Gpt2EdgeError unless the logits of this model are those of tokens."""
+        """Raise UnsupportedError unless the logits of this model are those of tokens."""
         task = self.manifest.task
         if task != "text-generation":
-            raise Gpt2EdgeError(
+            raise UnsupportedError(
                 f"{str(self.path)!r} is a model for {task}: it has no vocabulary to generate from, "
                 "to score or to compare; in Python, Engine.logits reads its head"
             )
@@ -188,7 +196,7 @@ class ModelDir:
         finally:
             damaged = check.result()
             if damaged:
-                raise ModelDirError(
+                raise ModelDamagedError(
                     f"{damaged[0]} is damaged: its sha256 is not the one in manifest.json; make "
                     "the folder again"
                 ) from None
@@ -210,7 +218,7 @@ class ModelDir:
             size = path.stat().st_size if path.is_file() else None
             if size != record.bytes:
                 state = "is missing" if size is None else f"has {size} bytes"
-                raise ModelDirError(
+                raise ModelDamagedError(
                     f"{path} {state}; manifest.json says {record.bytes} bytes: export it again"
                 )
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from gpt2edge._checks import check_text, check_type
 from gpt2edge._user_dirs import user_dir
-from gpt2edge.errors import ModelDirError
+from gpt2edge.errors import ModelDirError, ModelNotFoundError
 
 STORE_VARIABLE: Final = "GPT2EDGE_STORE"
 _PART: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?"
@@ -79,7 +79,7 @@ def stored_models() -> list[StoredModel]:
 def find_model(reference: str) -> StoredModel:
     """Return the stored model of a reference; without a variant, the only one of that name.
 
-    Raises ModelDirError if there is none, or more than one.
+    Raises ModelNotFoundError if there is none, ModelDirError if there are several.
     """
     check_text("reference", reference)
     parsed = parse_reference(reference)
@@ -97,10 +97,22 @@ def find_model(reference: str) -> StoredModel:
     if parsed is not None:
         recipe = f" --recipe {parsed[1]}" if parsed[1] else ""
         hint = f", or fetch one with 'gpt2edge pull {parsed[0]}{recipe}'"
-    raise ModelDirError(
+    raise ModelNotFoundError(
         f"no model folder at {reference!r}, and none of that name in {str(store_dir())!r}: make "
         f"one with 'gpt2edge export SOURCE OUT'{hint}"
     )
+
+
+def to_fetch(model: str) -> tuple[str, str | None] | None:
+    """Return the name and variant to fetch for ``model``; None for a folder or a stored model."""
+    reference = parse_reference(model)
+    if reference is None or Path(model).exists():
+        return None
+    name, variant = reference
+    present = any(
+        stored.name == name and variant in (None, stored.variant) for stored in stored_models()
+    )
+    return None if present else reference
 
 
 def remove_model(model: StoredModel) -> None:

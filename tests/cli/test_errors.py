@@ -20,7 +20,7 @@ from tests.cli.running import error, invoke
         (["--top-p", 0], "--top-p is 0.0"),
         (["--top-p", 1.5], "--top-p is 1.5"),
         (["--min-p", 2], "--min-p is 2.0"),
-        (["--repeat-penalty", 0], "--repetition-penalty is 0.0"),
+        (["--repetition-penalty", 0], "--repetition-penalty is 0.0"),
         (["--seed", -1], "--seed is -1"),
         (["--seed", 2**64], "--seed is"),
         (["-n", 0], "--max-new-tokens is 0"),

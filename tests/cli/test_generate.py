@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from gpt2edge import Engine, ModelDir, SamplingParams
-from gpt2edge.cli.commands.generate import _timing
+from gpt2edge.cli.display.completion_report import explain
 from gpt2edge.model_dir import write_manifest
 from gpt2edge.runtime.results import Completion, Timing
 from tests.cli.running import error, invoke, output, output_json
@@ -77,19 +78,7 @@ def test_empty_prompt_starts_from_the_begin_of_text_token(tiny_model: ModelDir) 
 def test_json_object(tiny_model: ModelDir, engine: Engine) -> None:
     report = output_json("generate", "-m", tiny_model.path, "-n", 4, "--logprobs", 2, "hello")
     expected = engine.generate("hello", max_new_tokens=4, logprobs=2)
-    assert list(report) == [
-        "text",
-        "token_ids",
-        "finish_reason",
-        "truncated",
-        "score",
-        "logprobs",
-        "top_logprobs",
-        "timing",
-        "prompt",
-        "seed",
-        "settings",
-    ]
+    assert list(report) == [*expected.to_dict(), "settings"]
     assert report["text"] == expected.text
     assert report["token_ids"] == list(expected.token_ids)
     assert report["finish_reason"] == "length"
@@ -112,7 +101,7 @@ def test_reported_seed_makes_the_same_text_again(tiny_model: ModelDir) -> None:
 
 
 def test_several_sequences(tiny_model: ModelDir, engine: Engine) -> None:
-    args = ["generate", "-m", tiny_model.path, "-n", 6, "--temp", 1, "--seed", 1, "hello"]
+    args = ["generate", "-m", tiny_model.path, "-n", 6, "--temperature", 1, "--seed", 1, "hello"]
     args += ["--samples", 3]
     report = output_json(*args)
     texts = [completion["text"] for completion in report["completions"]]
@@ -146,7 +135,7 @@ def test_token_ids_without_a_tokenizer(token_model: ModelDir) -> None:
 
 
 def test_stop_strings_end_the_text(tiny_model: ModelDir) -> None:
-    args = ["generate", "-m", tiny_model.path, "-n", 40, "--temp", 1, "--seed", 2, "hello"]
+    args = ["generate", "-m", tiny_model.path, "-n", 40, "--temperature", 1, "--seed", 2, "hello"]
     text = output_json(*args)["text"]
     stop = text[5:7]
     report = output_json(*args, "--stop", stop, "--stop", "never there")
@@ -159,43 +148,81 @@ def test_defaults_come_from_the_generation_config(sampling_model: Path) -> None:
     assert report["settings"]["temperature"] == 0.7
     assert report["settings"]["top_k"] == 20
     assert len(report["token_ids"]) <= 9
-    assert output_json("generate", "-m", sampling_model, "--temp", 0, "hello")["seed"] is None
+    assert (
+        output_json("generate", "-m", sampling_model, "--temperature", 0, "hello")["seed"] is None
+    )
 
 
-def test_verbose_says_where_each_setting_came_from(sampling_model: Path) -> None:
+def test_verbose_explains_the_settings_by_their_origin(sampling_model: Path) -> None:
     result = invoke("generate", "-m", sampling_model, "--top-k", 5, "--verbose", "hello")
-    rows = {line.split()[0]: line.split()[1:] for line in result.stderr.splitlines()}
-    assert rows["temperature"] == ["0.7", "generation_config.json"]
-    assert rows["top_k"] == ["5", "flag"]
-    assert rows["top_p"] == ["1.0", "default"]
-    assert rows["max_new_tokens"] == ["9", "generation_config.json"]
-    assert {"TTFT", "TPOT", "total", "load"} <= set(rows)
+    lines = dict(line.split(": ", 1) for line in result.stderr.splitlines()[:3])
+    assert lines == {
+        "by the model's config": "temperature 0.7, max_new_tokens 9",
+        "by your options": "top_k 5",
+        "at their defaults": "27 other settings, which --json lists",
+    }
+    rest = {re.split(r"\s{2,}", line)[0] for line in result.stderr.splitlines()[3:]}
+    assert {"seed", "ended by", "loading", "first token", "each later token", "all"} == rest - {
+        "prompt"
+    }
     assert "temperature" not in result.stdout
 
 
-@pytest.mark.parametrize("flags", [["--top-k", 5], ["--top-p", 0.9], ["--min-p", 0.1], ["-s", 4]])
-def test_options_of_sampling_imply_temperature_one(
-    tiny_model: ModelDir, flags: list[object]
+@pytest.mark.parametrize(
+    ("flags", "top_p"),
+    [(["--top-k", 5], 0.95), (["--top-p", 0.9], 0.9), (["-s", 4], 0.95), (["--samples", 2], 0.95)],
+)
+def test_options_of_sampling_imply_that_it_samples(
+    tiny_model: ModelDir, flags: list[object], top_p: float
 ) -> None:
-    result = invoke("generate", "-m", tiny_model.path, "-n", 2, *flags, "-v", "hello")
-    row = next(line for line in result.stderr.splitlines() if line.startswith("temperature"))
-    assert row.split()[1:4] == ["1.0", "implied", "by"]
+    """The model's config is silent; a pipe and a terminal show the same."""
+    args = ["generate", "-m", tiny_model.path, "-n", 2, *flags, "hello"]
+    settings = output_json(*args)["settings"]
+    assert (settings["temperature"], settings["top_p"]) == (0.8, top_p)
+    stderr = invoke(*args, "-v").stderr
+    implied = f"implied by {'--seed' if flags[0] == '-s' else flags[0]}: temperature 0.8"
+    assert implied in stderr
+
+
+def test_a_silent_model_samples_on_a_terminal(
+    tiny_model: ModelDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ["generate", "-m", tiny_model.path, "-n", 3, "--no-echo", "-v", "hello"]
+    assert "for a terminal" not in invoke(*args).stderr
+    monkeypatch.setattr("gpt2edge.cli.display.completion.is_terminal", lambda _: True)
+    assert "for a terminal: temperature 0.8, top_p 0.95" in invoke(*args).stderr
+    assert "for a terminal" not in invoke(*args, "--temperature", 0).stderr
+    assert "for a terminal" not in invoke(*args, "--num-beams", 2).stderr
+
+
+def test_greedy_that_nobody_chose_is_told_to_a_person(
+    tiny_model: ModelDir, sampling_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """stdout is a pipe, stderr a terminal."""
+    monkeypatch.setattr(
+        "gpt2edge.cli.display.completion.is_terminal", lambda stream: stream is sys.stderr
+    )
+    args = ["generate", "-n", 2, "hello", "-m"]
+    assert invoke(*args, tiny_model.path).stderr.startswith("greedy: ")
+    assert invoke(*args, tiny_model.path, "--temperature", 0).stderr == ""
+    assert invoke(*args, tiny_model.path, "--seed", 0).stderr == ""
+    assert invoke(*args, sampling_model).stderr == ""
 
 
 def test_repeat_penalty_leaves_the_default_greedy(tiny_model: ModelDir) -> None:
-    args = ["generate", "-m", tiny_model.path, "-n", 8, "--repeat-penalty", 1.5, "hello"]
+    args = ["generate", "-m", tiny_model.path, "-n", 8, "--repetition-penalty", 1.5, "hello"]
     assert output_json(*args)["settings"]["temperature"] == 0
 
 
 def test_several_greedy_sequences_are_refused(tiny_model: ModelDir) -> None:
-    line = error("generate", "-m", tiny_model.path, "--samples", 2, "hello")
+    line = error("generate", "-m", tiny_model.path, "--samples", 2, "--temperature", 0, "hello")
     assert "pass --temperature" in line
 
 
 def test_verbose_figures_by_hand() -> None:
     """Two completions: the slower one's seconds count, and the tokens of both."""
 
-    def completion(tokens: int, ttft_s: float, decode_s: float) -> Completion:
+    def completion(index: int, tokens: int, ttft_s: float, decode_s: float) -> Completion:
         timing = Timing(
             load_s=0.125,
             prompt_tokens=6,
@@ -208,17 +235,96 @@ def test_verbose_figures_by_hand() -> None:
         )
         ids = tuple(range(tokens))
         return Completion(
-            prompt="", text="", token_ids=ids, finish_reason="length", timing=timing, seed=4
+            prompt="",
+            text="",
+            token_ids=ids,
+            finish_reason="length",
+            timing=timing,
+            seed=4,
+            index=index,
         )
 
-    lines = _timing([completion(5, 0.5, 2.0), completion(3, 0.25, 0.75)]).splitlines()
+    lines = explain([completion(0, 5, 0.5, 2.0), completion(1, 3, 0.25, 0.75)]).splitlines()
     assert dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines) == {
-        "seed": "4",
-        "finish": "length, length",
-        "load": "0.125 s",
-        "prompt": "6 tokens, 2 of them known",
-        "guesses": "3 of 7 right",
-        "TTFT": "500.0 ms",
-        "TPOT": "500.00 ms, 2.0 tokens/s",
-        "total": "8 tokens in 2.500 s, 3.2 tokens/s",
+        "seed": "4; --seed 4 draws this again",
+        "ended by": "the limit of new tokens (2)",
+        "loading": "0.125 s",
+        "prompt": "6 tokens, 2 of them known from a cache",
+        "first token": "after 500.0 ms (TTFT)",
+        "each later token": "500.00 ms (TPOT), 2.0 tokens/s",
+        "guessed ahead": "7 tokens, 3 of them right",
+        "all": "8 tokens in 2.500 s, 3.2 tokens/s",
     }
+
+
+@pytest.fixture
+def prompt_file(tmp_path: Path) -> Path:
+    """Three prompts, one with an id."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "hello"}\n\n{"prompt": "a", "id": 7}\n{"prompt": "hello"}\n')
+    return path
+
+
+def test_prompts_of_a_file_are_completed_in_order(
+    tiny_model: ModelDir, engine: Engine, prompt_file: Path
+) -> None:
+    args = ["generate", "-m", tiny_model.path, "-n", 5, "--prompts"]
+    expected = engine.generate_batch(["hello", "a", "hello"], max_new_tokens=5)
+    lines = list(map(json.loads, output(*args, prompt_file, "--json").splitlines()))
+    assert [line["text"] for line in lines] == [completion.text for completion in expected]
+    assert [line.get("id") for line in lines] == [None, 7, None]
+    text = output(*args, "-", stdin=prompt_file.read_text())
+    assert text == "".join(
+        f"--- prompt {at} of 3 ---\n{completion.text}\n"
+        for at, completion in enumerate(expected, 1)
+    )
+    assert "give either PROMPT or --prompts" in error(*args, prompt_file, "hello", code=2)
+
+
+def test_samples_of_prompts_of_a_file(tiny_model: ModelDir, prompt_file: Path) -> None:
+    args = ["generate", "-m", tiny_model.path, "-n", 3, "--samples", 2, "--seed", 1]
+    lines = list(map(json.loads, output(*args, "--prompts", prompt_file, "--json").splitlines()))
+    assert [len(line["completions"]) for line in lines] == [2, 2, 2]
+    text = output(*args, "--prompts", prompt_file)
+    assert "--- prompt 2 of 3, sample 1 of 2 ---" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[]", 'line 1: not a JSON object with a text "prompt"'),
+        ("{", "not a JSON"),
+        ("", "holds no"),
+    ],
+)
+def test_a_bad_file_of_prompts(line: str, words: str, tiny_model: ModelDir, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(line)
+    assert words in error("generate", "-m", tiny_model.path, "--prompts", path)
+
+
+def test_prompt_from_a_file(tiny_model: ModelDir, tmp_path: Path) -> None:
+    path = tmp_path / "prompt.txt"
+    path.write_bytes(b"hello\r\n")
+    args = ["generate", "-m", tiny_model.path, "-n", 3]
+    assert output(*args, "-f", path) == output(*args, "hello")
+    assert output(*args, "-f", "-", stdin="hello") == output(*args, "hello")
+    assert "give either PROMPT or --file" in error(*args, "-f", path, "hello", code=2)
+
+
+def test_until_the_end_of_the_context(tiny_model: ModelDir) -> None:
+    args = ["generate", "-m", tiny_model.path, "-n", -1, "--ignore-eos"]
+    report = output_json(*args, "hello")
+    length = report["timing"]["prompt_tokens"] + len(report["token_ids"])
+    assert (report["finish_reason"], length) == ("length", 128 + 1)
+    time_limit = ["--overflow", "slide", "--max-time", 0.3]
+    report = output_json(*args, *time_limit, "hello")
+    assert (report["finish_reason"], report["truncated"]) == ("time", True)
+    assert "a whole number from 1" in error("generate", "-m", tiny_model.path, "-n", -2, "hello")
+
+
+def test_a_prompt_alone_is_generate(tiny_model: ModelDir) -> None:
+    plain = output("generate", "-m", tiny_model.path, "-n", 3, "Hello there")
+    assert output("Hello there", "-m", tiny_model.path, "-n", 3) == plain
+    assert output("-m", tiny_model.path, "-n", 3, "Hello there") == plain
+    assert output("-", "-m", tiny_model.path, "-n", 3, stdin="Hello there") == plain

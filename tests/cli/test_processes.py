@@ -111,7 +111,12 @@ def test_interrupt_while_packages_are_loaded(
     ("closed", "args", "code", "words"),
     [
         (">&-", ["generate", "-n", 2, "hello"], 0, ""),
-        (">&-", ["generate", "-n", 2, "hello", "--json", "-v"], 0, "temperature"),
+        (
+            ">&-",
+            ["generate", "-n", 2, "hello", "--json", "-v"],
+            0,
+            "by your options: max_new_tokens 2",
+        ),
         ("2>&-", ["perplexity", "--text", "-"], 0, "perplexity"),
         ("2>&-", ["generate", "-n", 2, "-v", "hello"], 0, ""),
         ("2>&-", ["generate", "--temperature", -1, "hello"], 1, ""),

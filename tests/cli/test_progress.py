@@ -121,7 +121,9 @@ def test_quantize_moves_on_a_terminal(tiny_model: ModelDir, tmp_path: Path) -> N
 
 
 def test_generate_leaves_nothing_of_its_waits(tiny_model: ModelDir) -> None:
-    seen, output = on_terminal("generate", "-m", tiny_model.path, "-n", 4, "a b c d " * 8)
+    seen, output = on_terminal(
+        "generate", "-m", tiny_model.path, "-n", 4, "--temperature", 1, "a b c d " * 8
+    )
     stages = drawn(seen)
     assert stages[0].startswith("loading ")
     assert any(stage.startswith("reading the prompt  [####") for stage in stages)
@@ -137,8 +139,12 @@ def test_generate_leaves_nothing_of_its_waits(tiny_model: ModelDir) -> None:
         ("quantize {model} {out} --recipe int4-mixed", ["rounding each weight alone"], "hashing"),
         ("quantize {model} {out} --rounding compensate", ["measuring inputs"], "having the model"),
         ("quantize {model} {out} --calibrate {text}", ["reading the text"], "writing the other"),
-        ("quantize {model} {out} --text {text}", ["comparing"], "completing prompts"),
-        ("compare {model} {model} --text {text} --context 32", ["comparing"], "loading both"),
+        ("quantize {model} {out} --text {text}", ["predicting the text"], "completing prompts"),
+        (
+            "evaluate {model} {model} --text {text} --context 32",
+            ["predicting the text"],
+            "loading the models",
+        ),
         ("perplexity -m {model} --text {text} --context 32", ["scoring"], "loading"),
         ("bench {model} -p 8 -n 2 -r 2", ["measuring"], "loading"),
         ("generate -m {model} --json -n 4 hi", [], "writing, 3 tokens so far"),

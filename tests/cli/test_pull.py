@@ -13,10 +13,15 @@ from gpt2edge import ModelDir
 from tests.cli.hub_server import COMMIT, NAME, Repository, serve
 from tests.cli.running import output, output_json
 from tests.conftest import ROOT
+from tests.forms.torch_writer import write_zip
 
 pytest.importorskip("huggingface_hub", reason="needs the hub extra")
 
-UNWANTED = {"pytorch_model.bin": b"\x80\x04 never", "modeling.py": b"raise SystemExit"}
+UNWANTED = {
+    "pytorch_model.bin": b"\x80\x04 never",
+    "modeling.py": b"raise SystemExit",
+    "training_args.bin": b"\x80\x04 never",
+}
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,6 @@ def test_an_absent_revision(shell: Shell) -> None:
     ("missing", "message"),
     [
         ("config.json", "has no config.json on the Hub"),
-        ("model.safetensors", "has no model.safetensors on the Hub, and other formats are never"),
     ],
 )
 def test_a_repository_that_lacks_a_file(
@@ -167,3 +171,44 @@ def test_a_repository_that_lacks_a_file(
 ) -> None:
     del repository.files[missing]
     assert f"Error: {NAME} {message}" in shell.error("pull", NAME)
+
+
+def as_torch_file(repository: Repository, tmp_path: Path) -> None:
+    """Keep the weights as torch would have written them, and no safetensors."""
+    from safetensors.numpy import load
+
+    tensors = load(repository.files.pop("model.safetensors"))
+    write_zip(tmp_path / "made.bin", tensors)
+    repository.files["pytorch_model.bin"] = (tmp_path / "made.bin").read_bytes()
+
+
+def test_without_safetensors_the_torch_file_is_read(
+    repository: Repository, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPT2EDGE_STORE", str(shell.store))
+    as_torch_file(repository, tmp_path)
+    done = shell.run("pull", NAME)
+    assert done.returncode == 0, done.stderr
+    assert f"{NAME} has no safetensors on the Hub: its PyTorch file is fetched" in done.stderr
+    assert not repository.fetched() & {"training_args.bin", "modeling.py"}
+    source = ModelDir.open(NAME).manifest.source
+    assert source == f"{NAME}@{COMMIT} (Hugging Face PyTorch file)"
+    assert output("generate", "-m", NAME, "-n", 5, "hello") != ""
+    repository.requests.clear()
+    done = shell.run("pull", NAME, HF_HUB_OFFLINE="1")  # what is there is of the same commit
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_torch_file_with_code_is_not_run(repository: Repository, shell: Shell) -> None:
+    del repository.files["model.safetensors"]
+    call = b"\x80\x02cos\nsystem\nX\x0c\0\0\0touch PWNED..\x85R."
+    repository.files["pytorch_model.bin"] = call
+    assert "holds code (os.system)" in shell.error("pull", NAME)
+
+
+@pytest.mark.slow
+def test_a_repository_without_weights(repository: Repository, shell: Shell) -> None:
+    del repository.files["model.safetensors"], repository.files["pytorch_model.bin"]
+    last = shell.error("pull", NAME)
+    assert f"{NAME} has neither model.safetensors nor pytorch_model.bin on the Hub" in last

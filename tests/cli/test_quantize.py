@@ -3,17 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from shutil import copyfile, copytree
 from typing import Any
 
 import pytest
 
-from gpt2edge.cli.commands.compare import measure
+from gpt2edge.cli.display.comparison import measure
 from gpt2edge.cli.display.output import estimate
-from gpt2edge.export import export_checkpoint
-from gpt2edge.model_dir import ModelDir, write_manifest
+from gpt2edge.model_dir import ModelDir
 from gpt2edge.quant import Estimate
-from tests.checkpoints import SMALL, write_checkpoint
 from tests.cli.running import error, invoke, output, output_json
 
 
@@ -100,14 +97,6 @@ def test_a_full_disk_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_compares_any_two_models(tiny_model: ModelDir, text: Path) -> None:
-    path = tiny_model.path
-    report = output_json("compare", path, path, "--text", text)
-    assert report["top1_agreement"]["value"] == 1
-    assert report["kl"]["value"] == 0
-    assert "KL divergence" in output("compare", path, path, "--text", text, "--context", 32)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("int8_cache")
 def test_models_are_called_by_folder_and_recipe(
@@ -119,16 +108,15 @@ def test_models_are_called_by_folder_and_recipe(
     assert f"{a} (int4 with an int8 cache): " in said
     shown = output("quantize", tiny_model.path, b, "--recipe", "int4-decode", "--text", text)
     assert shown.startswith(f"{b} (int4-decode) against {tiny_model.path} (fp32)\n")
-    shown = output("compare", a, b, "--text", text)
-    assert shown.startswith(f"{b} (int4-decode) against {a} (int4 with an int8 cache)\n")
-    report = output_json("compare", a, b, "--text", text)
-    assert (report["model_b"], report["recipe_b"]) == (str(b), "int4-decode")
+    report = output_json("evaluate", a, b, "--text", text, "--no-speed")
+    names = [(model["name"], model["recipe"]) for model in report["models"]]
+    assert names == [("m4", "int4 with an int8 cache"), ("m4d", "int4-decode")]
 
 
 def test_one_token_has_no_interval(tiny_model: ModelDir) -> None:
     path = tiny_model.path
-    shown = output("compare", path, path, "--text", "-", stdin="ab")
-    assert "1 token," in shown
+    shown = output("evaluate", path, path, "--text", "-", "--no-speed", stdin="a")
+    assert "stdin: 1 tokens," in shown
     assert "nan" not in shown
     assert "±" not in shown
     shown = output("perplexity", "-m", path, "--text", "-", stdin="a")
@@ -149,36 +137,6 @@ def test_one_token_has_no_interval(tiny_model: ModelDir) -> None:
 )
 def test_an_error_has_two_digits(value: float, error: float, shown: str) -> None:
     assert estimate(value, error, digits=6) == shown
-
-
-def test_models_of_another_depth_are_compared(
-    tiny_model: ModelDir, tmp_path: Path, text: Path
-) -> None:
-    keys = {**SMALL, "vocab_size": 512, "n_layer": 1, "n_positions": 64}
-    write_checkpoint(tmp_path / "hf", keys)
-    copyfile(tiny_model.path / "tokenizer.json", tmp_path / "hf" / "tokenizer.json")
-    other = export_checkpoint(tmp_path / "hf", tmp_path / "other")
-    assert "layers are not of one shape" in output(
-        "compare", tiny_model.path, other.path, "--text", text
-    )
-
-
-def test_other_tokenizers_of_one_size_are_refused(
-    tiny_model: ModelDir, tmp_path: Path, text: Path
-) -> None:
-    keys = json.loads((tiny_model.path / "tokenizer.json").read_text())
-    vocab = keys["model"]["vocab"]
-    vocab["a"], vocab["b"] = vocab["b"], vocab["a"]
-    other = copytree(tiny_model.path, tmp_path / "other")
-    (other / "tokenizer.json").write_text(json.dumps(keys))
-    write_manifest(other, tiny_model.manifest)
-    refused = invoke("compare", tiny_model.path, other, "--text", text)
-    assert refused.exit_code == 1
-    assert "tokenizers whose ids stand for different texts" in refused.stderr
-    reordered = {**keys, "model": {**keys["model"], "vocab": dict(reversed(vocab.items()))}}
-    (other / "tokenizer.json").write_text(json.dumps(reordered, indent=1))
-    write_manifest(other, tiny_model.manifest)
-    assert invoke("compare", other, other, "--text", text).exit_code == 0
 
 
 @pytest.mark.usefixtures("int8_cache")
@@ -217,10 +175,8 @@ def test_rounding_can_be_chosen(tiny_model: ModelDir, tmp_path: Path) -> None:
 def test_what_people_read_is_what_machines_read(
     tiny_model: ModelDir, tmp_path: Path, text: Path
 ) -> None:
-    small = tmp_path / "small"
-    assert invoke("quantize", tiny_model.path, small, "--recipe", "int4").exit_code == 0
-    args = ("compare", tiny_model.path, small, "--text", text)
-    shown, report = output(*args), output_json(*args)
+    args = ("quantize", tiny_model.path, tmp_path / "small", "--recipe", "int4", "--text", text)
+    shown, report = output(*args), output_json(*args, "--overwrite")
     errors = report["layer_errors"]
     worst = max(errors, key=errors.__getitem__)
     assert f"{report['bytes_b'] / report['bytes_a']:.0%}" in shown

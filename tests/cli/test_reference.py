@@ -42,15 +42,6 @@ def test_version() -> None:
     assert output("--version") == f"gpt2edge, version {__version__}\n"
 
 
-def test_shell_completion_knows_commands_and_options() -> None:
-    from click.shell_completion import BashComplete
-
-    complete = BashComplete(cli, {}, "gpt2edge", "_GPT2EDGE_COMPLETE")
-    assert [item.value for item in complete.get_completions([], "ge")] == ["generate"]
-    options = complete.get_completions(["generate"], "--top")
-    assert [item.value for item in options] == ["--top-k", "--top-p"]
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion_is_printed_as_documented(shell: str) -> None:
     variable = {"_GPT2EDGE_COMPLETE": f"{shell}_source"}

@@ -56,16 +56,12 @@ def test_a_flag_wins_over_the_file(
 
 
 def test_origins(model: Path) -> None:
-    result = invoke("generate", "-m", model, *PROMPT, "--verbose", "--stop", "y")
-    origins = {
-        line.split()[0]: line.split("  ")[-1].strip()
-        for line in result.stderr.splitlines()
-        if line.endswith(("flag", "default", "generation_config.json"))
-    }
-    from_file = {"max_length", "min_length", "max_time", "suppress_tokens"}
-    assert {name for name, origin in origins.items() if "config" in origin} == from_file
-    assert {name for name, origin in origins.items() if origin == "flag"} == {"stop"}
-    assert origins["min_new_tokens"] == "default"
+    stderr = invoke("generate", "-m", model, *PROMPT, "--verbose", "--stop", "y").stderr
+    origins = dict(line.split(": ", 1) for line in stderr.splitlines()[:3])
+    from_file = "suppress_tokens [3], max_time 60.0, max_length 12, min_length 8"
+    assert origins["by the model's config"] == from_file
+    assert origins["by your options"] == "stop ('y',)"
+    assert origins["at their defaults"] == "27 other settings, which --json lists"
 
 
 def test_a_prompt_as_long_as_the_models_limit(model: Path) -> None:

@@ -53,6 +53,22 @@ def test_greedy_is_greedy(tiny_model: ModelDir) -> None:
     assert text == Engine(tiny_model.path).generate("hello", max_new_tokens=12).text + "\n"
 
 
+def test_it_says_when_no_candidate_has_an_answer(tiny_model: ModelDir, checks: Path) -> None:
+    args = ["solve", "-m", tiny_model.path, "--samples", 3, "-n", 3, "--seed", 1, "hello"]
+    banned = [str(digit) for digit in range(10)]
+    silent = [*args, *(word for digit in banned for word in ("--bad-word", digit))]
+    result = invoke(*silent)
+    assert "no vote was possible: of 3 candidates, none has an answer" in result.stderr
+    assert result.stdout
+    assert invoke(*silent, "--json").stderr == result.stderr
+    judged = ["--method", "best-of-n", "--verifier", f"{checks}:score"]
+    assert invoke(*silent, *judged).stderr == ""
+    assert "no vote" in invoke(*silent, *judged, "--choose", "weighted").stderr
+    assert invoke(*silent, "--method", "greedy").stderr == ""
+    forced = [*args, "-l", f"{Engine(tiny_model.path).encode('7')[0]}+100"]
+    assert invoke(*forced).stderr == ""
+
+
 def test_the_majority_is_the_librarys(tiny_model: ModelDir) -> None:
     args = ["solve", "-m", tiny_model.path, "--samples", 5, *LENGTH, "--temperature", 0.9, "hello"]
     report = output_json(*args)
@@ -141,7 +157,7 @@ def test_a_tree_is_shown_and_saved(tiny_model: ModelDir, checks: Path, tmp_path:
     path = tmp_path / "tree.json"
     args = ["--method", "mcts", "--verifier", f"{checks}:score", "--samples", 6, *LENGTH]
     result = invoke(
-        *("solve", "-m", tiny_model.path, *args, "--show-tree", "--tree", path),
+        *("solve", "-m", tiny_model.path, *args, "--show-tree", "--save", path),
         *("--html", tmp_path / "tree.html", "-v", "hello"),
     )
     assert result.exit_code == 0, result.stderr

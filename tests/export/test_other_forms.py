@@ -166,12 +166,10 @@ def test_tensors_that_do_not_matter(
     assert not found or f"{source}: {line}" in found[0]
 
 
-@pytest.mark.parametrize(
-    "name", ["qa_outputs.weight", "rotary_emb.inv_freq", "h.0.attn.lora_A.weight", "embed_ln.bias"]
-)
+@pytest.mark.parametrize("name", ["rotary_emb.inv_freq", "h.0.attn.lora_A.weight", "embed_ln.bias"])
 def test_tensors_that_may_matter_are_refused(name: str, tmp_path: Path) -> None:
     source = write(tmp_path / "hf", {**random_tensors(SMALL), name: ONES})
-    with pytest.raises(ExportError, match=f"'{name}' belongs to no GPT-2"):
+    with pytest.raises(ExportError, match=f"'{name}' belongs to no model"):
         Checkpoint.open(source)
 
 
@@ -183,7 +181,7 @@ def test_a_classifier_keeps_its_own_head(tmp_path: Path, caplog: pytest.LogCaptu
     assert (head.weight, head.size) == ("score.weight", 2)
     assert "'lm_head.weight' is of another head" in warnings_of(caplog)[0]
     bias = {"score.bias": ONES[0, :2]}
-    with pytest.raises(ExportError, match=r"'score\.bias' belongs to no GPT-2"):
+    with pytest.raises(ExportError, match=r"'score\.bias' belongs to no model"):
         Checkpoint.open(write(tmp_path / "biased", {**tensors, **bias}, keys))
 
 

@@ -40,7 +40,7 @@ def _arguments(command: str, model: Path, folder: Path) -> list[object]:
         "inspect": [],
         "export": [ROOT / "tests" / "data" / "tiny", folder / "out"],
         "quantize": [model, folder / "out"],
-        "compare": [model, model, "--text", text],
+        "evaluate": [model, model, "--text", text, "--no-speed"],
         "doctor": [],
     }
     return arguments.get(command, [])

@@ -137,7 +137,7 @@ def test_expected_ranges_hold_what_any_text_is_like(fp32: ModelDir) -> None:
     x -= x.mean(axis=1, keepdims=True)
     x /= x.std(axis=1, keepdims=True)
     largest = np.abs((x * gain + offset) @ weight + bias).max(axis=0)
-    found = expected_range(tensors, Block(0))
+    found = expected_range(tensors, Block(0), "h.0.ln_1")
     assert np.all(largest < found)
     assert np.all(found < 2 * largest)
 

@@ -24,6 +24,7 @@ from gpt2edge.quant import (
     QuantRecipe,
     quantize,
 )
+from gpt2edge.runtime.ort import session
 from tests.conftest import ROOT
 
 TOKENS: Final = list(range(3, 40))
@@ -73,10 +74,15 @@ def _dequantized(model: ModelDir) -> Tensors:
     ],
 )
 def test_logits_are_those_of_the_stored_weights(
-    twin: ModelDir, tmp_path: Path, recipe: QuantRecipe, allowed: float
+    twin: ModelDir,
+    tmp_path: Path,
+    recipe: QuantRecipe,
+    allowed: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = quantize(twin, tmp_path / "out", recipe=recipe, calibration=TEXT)
     tensors = _dequantized(model)
+    monkeypatch.setattr(session, "library", lambda: None)  # the kernels have oracles of their own
     hidden, _ = reference.forward(model.config, tensors, TOKENS)
     expected = reference.logits(hidden, tensors, "wte.weight", None)
     held = gpt2edge.load(model.path)._session.cache_layout.dtype.name

@@ -440,6 +440,7 @@ def test_load_takes_every_option(engine: Engine, monkeypatch: pytest.MonkeyPatch
         "verify": False,
         "prompt_cache_bytes": 1 << 16,
         "speculation": gpt2edge.PromptLookup(max_tokens=3),
+        "overflow": "truncate-left",
         "add_special_tokens": False,
     }
     assert set(given) == {field.name for field in dataclasses.fields(RuntimeOptions)}
@@ -469,7 +470,7 @@ def test_arguments_of_load_have_the_types_and_defaults_of_the_options() -> None:
     types = {name: field.type for name, field in fields.items()}
     assert types == gpt2edge.RuntimeArguments.__annotations__
     shown = inspect.signature(gpt2edge.load).parameters
-    assert list(shown) == ["model", *fields]
+    assert list(shown) == ["model", "pull", *fields]
     assert all(shown[name].default == field.default for name, field in fields.items())
     assert "prompt_cache_bytes: int = 0" in pydoc.render_doc(gpt2edge.load)
 

@@ -52,6 +52,9 @@ class Loom:
             )
         self.tree = self._planted(prompt) if tree is None else self._checked(tree)
 
+    def __repr__(self) -> str:
+        return f"Loom({self.tree!r}, tokens={self.tokens})"
+
     @property
     def cost(self) -> Cost:
         """Return the cost of all branches so far."""

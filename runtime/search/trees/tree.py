@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gpt2edge._checks import check_float, check_int, check_path, check_text
+from gpt2edge._checks import check_float, check_int, check_path, check_text, shown
 from gpt2edge._files import write_whole
 from gpt2edge._text import text_of
 from gpt2edge.errors import FileFormatError
@@ -59,6 +59,9 @@ class Tree:
     def __init__(self, root: str) -> None:
         check_text("root", root)
         self.nodes = [Node(id=0, state=root, text=root)]
+
+    def __repr__(self) -> str:
+        return f"Tree({shown(self.root.state)}, nodes={len(self.nodes)})"
 
     @property
     def root(self) -> Node:

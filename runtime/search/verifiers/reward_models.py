@@ -37,6 +37,9 @@ class _ModelReader:
         self._prefixes = PrefixTree(engine.options.cache_bytes)
         self._decoder: Decoder | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.engine!r})"
+
     def _read(self, decoder: Decoder, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Return logits [tokens, n_logits] after each of ``token_ids``, which enter row 0."""
         pieces = list(decoder.prefill_all(0, token_ids))

@@ -5,7 +5,7 @@ import pytest
 
 from gpt2edge import GREEDY, Engine, SamplingParams
 from gpt2edge.errors import ContextLengthError
-from gpt2edge.runtime.decoding.context_window import Overflow
+from gpt2edge.runtime.context_window import Overflow
 from gpt2edge.runtime.text.stopping import StopParams
 from tests.runtime.models import KEYS, make_engine
 

@@ -1,69 +1,14 @@
-"""``gpt2edge compare``."""
+"""What ``quantize --text`` shows: how far a quantized model is from its original."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from gpt2edge.cli.display.output import (
-    counted,
-    estimate,
-    named,
-    note,
-    print_facts,
-    print_json,
-    size,
-)
+from gpt2edge.cli.display.output import counted, estimate, named, note, print_facts, size
 from gpt2edge.cli.display.progress import watched
-from gpt2edge.cli.options.common import json_option, read_file, threads_option
 
 if TYPE_CHECKING:
     from gpt2edge.model_dir import ModelDir
     from gpt2edge.quant import Comparison
-
-context_option = click.option(
-    "--context",
-    type=click.IntRange(min=2),
-    metavar="N",
-    help="Tokens per window of the text.  [default: the model's context, at most 512]",
-)
-
-
-@click.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
-@click.option(
-    "--text", "path", required=True, metavar="FILE", help="UTF-8 text to measure on; - is stdin."
-)
-@context_option
-@threads_option
-@json_option
-def compare(
-    a: Path, b: Path, path: str, context: int | None, threads: int | None, as_json: bool
-) -> None:
-    """Measure how far model B is from model A on a text.
-
-    Both models read the same windows of the text. The perplexity increase is paired by token, so
-    its error is far below that of either perplexity. KL(A || B) is in nats per token; top-1
-    agreement is the share of tokens for which both models predict the same next token.
-
-    Needs the quant extra: pip install 'gpt2edge[quant]'
-
-    \b
-    Examples:
-      gpt2edge compare models/gpt2 models/gpt2-int4 --text wiki.test.raw
-      gpt2edge compare models/gpt2 models/gpt2-int8 --text wiki.test.raw --context 1024 --json
-    """
-    from gpt2edge.model_dir import ModelDir
-
-    text = read_file(path)
-    models = (ModelDir.open(a), ModelDir.open(b))
-    measured = measure(*models, text, context=context, threads=threads)
-    if as_json:
-        print_json(report(*models, *measured))
-    else:
-        print_report(*models, *measured)
 
 
 def measure(
