@@ -189,8 +189,10 @@ def build(folder: Path, target: str = "", *, sanitize: str = "", cross: bool = F
         commands, objects = [], []
         for number, (source, own) in enumerate(units(architecture)):
             objects.append(str(work / f"{number}.o"))
-            own = [_ZIG_NAMES.get(flag, flag) if compiler.is_zig else flag for flag in own]
-            commands.append([*compiler.command, *flags, *own, "-c", str(source), "-o", objects[-1]])
+            named = [_ZIG_NAMES.get(flag, flag) if compiler.is_zig else flag for flag in own]
+            commands.append(
+                [*compiler.command, *flags, *named, "-c", str(source), "-o", objects[-1]]
+            )
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             list(pool.map(_run, commands))
         link = _link_flags(compiler, goal, sanitize, objects)
