@@ -22,7 +22,7 @@ PYTEST  := -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev test test-all coverage site oldest interop interop-peers interop-inside fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle clean
+.PHONY: help demo dev test test-all coverage site oldest interop interop-peers interop-inside fuzz lint format types docs bench train-story train-solvers train-smoke story-smoke train-stepmath stepmath-smoke train-game24 game24-smoke bundle wheels sanitize clean
 
 help: ## Show these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -113,6 +113,15 @@ game24-smoke: .venv-interop/installed
 bundle: .venv-test/installed ## Rebuild the bundled model from training/models/storyteller
 	.venv-test/bin/python -m training.story.bundle
 
+wheels: .venv-wheels/installed ## Build the wheels of every platform into dist/, by zig
+	rm -rf build/lib
+	.venv-wheels/bin/python -m scripts.wheels --out dist
+
+sanitize: .venv-test/installed ## Run the kernels' tests under ASan and UBSan (gcc or clang, Linux)
+	.venv-test/bin/python native/compile.py --out build/sanitize --sanitize address,undefined
+	GPT2EDGE_LIBRARY=build/sanitize LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 .venv-test/bin/python -m pytest -q -p no:cacheprovider tests/native
+
 clean: ## Remove environments and caches
 	rm -rf .venv .venv-* build dist links ./*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -167,6 +176,11 @@ $(addsuffix /installed,$(sort .venv-test $(TEST_ENV))): %/installed: %/bin/pytho
 	$(call upgrade-pip,.venv-openvino)
 	$(call install-groups,.venv-openvino,,test openvino)
 	.venv-openvino/bin/python $(PIP) install --no-deps --editable .
+	@touch $@
+
+.venv-wheels/installed: .venv-wheels/bin/python pyproject.toml
+	$(call upgrade-pip,.venv-wheels)
+	.venv-wheels/bin/python $(PIP) install 'setuptools>=77' 'ziglang>=0.13'
 	@touch $@
 
 .venv-docs/installed: .venv-docs/bin/python pyproject.toml

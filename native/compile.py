@@ -54,6 +54,10 @@ _FLAGS: Final = (
     "-ffp-contract=off",  # a fused multiply-add is written as one, not the compiler's choice
 )
 _ZIG_FLAGS: Final = ("-nostdinc++", "-fno-sanitize=all", "-Wno-unused-command-line-argument")
+_ZIG_NAMES: Final = {  # of processors: zig reads -mcpu its own way, and no -march for ARM
+    "-march=armv8.2-a+dotprod": "-mcpu=generic+v8_2a+dotprod",
+    "-march=armv8.2-a+dotprod+i8mm": "-mcpu=generic+v8_2a+dotprod+i8mm",
+}
 # of gcc 12, about its own headers of AVX-512
 _GCC_FLAGS: Final = ("-Wno-maybe-uninitialized", "-Wno-uninitialized")
 _LINK: Final = {
@@ -185,7 +189,10 @@ def build(folder: Path, target: str = "", *, sanitize: str = "", cross: bool = F
         commands, objects = [], []
         for number, (source, own) in enumerate(units(architecture)):
             objects.append(str(work / f"{number}.o"))
-            commands.append([*compiler.command, *flags, *own, "-c", str(source), "-o", objects[-1]])
+            named = [_ZIG_NAMES.get(flag, flag) if compiler.is_zig else flag for flag in own]
+            commands.append(
+                [*compiler.command, *flags, *named, "-c", str(source), "-o", objects[-1]]
+            )
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             list(pool.map(_run, commands))
         link = _link_flags(compiler, goal, sanitize, objects)

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from gpt2edge.errors import ArgumentError
 
-FOLDER: Final = Path(__file__).resolve().parent
+FOLDER: Final = Path(os.environ.get("GPT2EDGE_LIBRARY") or Path(__file__).resolve().parent)
+"""Where the library is; GPT2EDGE_LIBRARY names another folder, for one built with sanitizers."""
 NAME: Final = {
     "win32": "gpt2edge_kernels.dll",
     "darwin": "libgpt2edge_kernels.dylib",

@@ -74,3 +74,20 @@ def test_every_room_is_in_the_coverage(project: dict[str, Any]) -> None:
 
 def test_typed() -> None:
     assert (ROOT / "src" / "gpt2edge" / "py.typed").is_file()
+
+
+def test_every_platform_has_one_bound_of_onnxruntime(project: dict[str, Any]) -> None:
+    """Intel Macs have no wheel newer than 1.23, and Python 3.10 has none on any platform."""
+    packaging = pytest.importorskip("packaging.requirements")
+    requirements = map(packaging.Requirement, project["project"]["dependencies"])
+    ours = [item for item in requirements if item.name == "onnxruntime"]
+    for version in ("3.10", "3.11", "3.14"):
+        for system, machine in (("darwin", "x86_64"), ("darwin", "arm64"), ("linux", "x86_64")):
+            place = {
+                "python_version": version,
+                "sys_platform": system,
+                "platform_machine": machine,
+            }
+            bounds = [str(item.specifier) for item in ours if item.marker.evaluate(place)]
+            old = version == "3.10" or (system, machine) == ("darwin", "x86_64")
+            assert bounds == [">=1.23" if old else ">=1.24"]

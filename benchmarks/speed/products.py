@@ -1,4 +1,4 @@
-"""What onnxruntime's products of few bits cost, by the number of rows.
+"""What products of few bits cost, by the number of rows: by our kernels, and by onnxruntime.
 
     python -m benchmarks.speed.products [--publish]
 
@@ -21,6 +21,8 @@ from onnx.numpy_helper import from_array
 from benchmarks.common.fingerprint import add_publish, provenance
 from benchmarks.common.report import publish
 from benchmarks.common.result_files import Row, line, source_line
+from gpt2edge.native.library import library
+from gpt2edge.runtime.ort.graph_edits import edit_for_kernels
 from gpt2edge.runtime.ort.library import ort
 from gpt2edge.runtime.system.threads import available_threads
 
@@ -60,6 +62,28 @@ def model(bits: int, block: int) -> ModelProto:
     return make_model(graph, opset_imports=opsets, ir_version=8)
 
 
+def session_options(threads: int) -> Any:
+    """Options of a session that runs a graph as it is."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def both(kind: str, graph: bytes, options: Any) -> dict[str, Any]:
+    """A session over onnxruntime's operators, and one over our kernels where there are any."""
+    sessions = {kind: ort.InferenceSession(graph, options)}
+    kernels = library()
+    if kernels is not None:
+        own = session_options(options.intra_op_num_threads)
+        own.register_custom_ops_library(str(kernels.path))
+        edited = edit_for_kernels(graph, "float32")
+        assert edited.uses_kernels, "every product is ours"
+        label = f"{kind}, kernels {kernels.variant}"
+        sessions[label] = ort.InferenceSession(edited.model, own)
+    return sessions
+
+
 def least_seconds(session: Any, rows: int, seconds: float) -> float:
     """The shortest of as many calls as fit ``seconds``."""
     x = np.random.default_rng(rows).standard_normal((rows, WIDTH)).astype(np.float32)
@@ -94,13 +118,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="rows instead of the table")
     add_publish(parser)
     args = parser.parse_args()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = args.threads
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options = session_options(args.threads)
     shared = provenance("python -m benchmarks.speed.products", args.threads)
     sessions = {
-        kind: ort.InferenceSession(model(*shape).SerializeToString(), options)
+        label: session
         for kind, shape in KINDS.items()
+        for label, session in both(kind, model(*shape).SerializeToString(), options).items()
     }
     rows: list[Row] = []
     for count in args.rows:

@@ -1,11 +1,10 @@
 // Attention over a paged KV cache: checks a call, plans which queries read which blocks together,
 // and spreads the work.
 #include "attention.h"
+#include "placement.h"
 
-#include <atomic>
-#include <cstdlib>
-#include <cstring>
-#include <new>
+#include <stdlib.h>
+#include <string.h>
 
 namespace gpt2edge {
 namespace {
@@ -50,11 +49,11 @@ struct Workspace {
 };
 
 constexpr int kKept = 8;
-std::atomic<Workspace*> kept_workspaces[kKept];
+Workspace* kept_workspaces[kKept];
 
 Workspace* take_workspace() {
   for (auto& place : kept_workspaces) {
-    if (Workspace* found = place.exchange(nullptr)) return found;
+    if (Workspace* found = __atomic_exchange_n(&place, nullptr, __ATOMIC_ACQUIRE)) return found;
   }
   void* memory = malloc(sizeof(Workspace));
   return memory ? new (memory) Workspace : nullptr;
@@ -63,7 +62,10 @@ Workspace* take_workspace() {
 void give_back(Workspace* workspace) {
   for (auto& place : kept_workspaces) {
     Workspace* none = nullptr;
-    if (place.compare_exchange_strong(none, workspace)) return;
+    if (__atomic_compare_exchange_n(&place, &none, workspace, false, __ATOMIC_RELEASE,
+                                    __ATOMIC_RELAXED)) {
+      return;
+    }
   }
   free(workspace->sets.items);
   free(workspace->segments.items);

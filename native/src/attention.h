@@ -1,8 +1,8 @@
 // Attention over a paged KV cache: what its parts share. docs/decisions/0032 describes the cache.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "parallel.h"
 

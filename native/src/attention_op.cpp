@@ -6,12 +6,12 @@
 //          last         int32 [batch], the position of each row's last token
 // Output   float, as qkv, with a last dimension of heads * head_dim
 // Attributes  num_heads, head_dim, layer, cache_type (0 float32, 1 float16, 2 int8), scale
-#include <cstdlib>
-#include <new>
+#include <stdlib.h>
 
 #include "attention.h"
 #include "isa.h"
 #include "registry.h"
+#include "placement.h"
 
 namespace gpt2edge {
 namespace {

@@ -4,8 +4,8 @@
 // local to the unit, so that no linker takes one variant's code for another's.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
+#include <stdint.h>
+#include <string.h>
 
 #if defined(GPT2EDGE_IS_PORTABLE)
 #define GPT2EDGE_LANES_PORTABLE 1

@@ -3,8 +3,8 @@
 // at its end), so that a place in the table is enough. Version 16 is that of onnxruntime 1.16.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include <stddef.h>
+#include <stdint.h>
 
 namespace gpt2edge {
 

@@ -1,7 +1,7 @@
 // How kernels share their work among threads.
 #pragma once
 
-#include <cstddef>
+#include <stddef.h>
 
 namespace gpt2edge {
 

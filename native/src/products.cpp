@@ -1,8 +1,8 @@
 // Products: packing of weights, and the division of work among threads.
 #include "products.h"
 
-#include <cstdlib>
-#include <cstring>
+#include <stdlib.h>
+#include <string.h>
 
 namespace gpt2edge {
 namespace {

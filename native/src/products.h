@@ -6,8 +6,8 @@
 // alone, in any batch and on any variant.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "isa.h"
 #include "parallel.h"

@@ -12,8 +12,8 @@
 // Output   float [..., n]
 // Attributes  K, N, bits, block_size, activation (products.h), alpha, epsilon. Of columns, block_size
 //          is that of the activations, which are quantized by rows and blocks.
-#include <cstdlib>
-#include <cstring>
+#include <stdlib.h>
+#include <string.h>
 
 #include "products.h"
 #include "registry.h"

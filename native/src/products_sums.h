@@ -187,6 +187,108 @@ GPT2EDGE_INLINE void add_block(Sums (&sums)[rows], const int8_t* a, int64_t stri
   }
 }
 
+#elif defined(GPT2EDGE_LANES_NEON)
+
+struct Sums {
+  int32x4_t quarter[4];  // columns 0 to 3, 4 to 7 and so on
+};
+GPT2EDGE_INLINE Sums sums_of(int32_t x) {
+  const int32x4_t four = vdupq_n_s32(x);
+  return {{four, four, four, four}};
+}
+GPT2EDGE_INLINE Lanes to_lanes(const Sums& s) {
+  float f[kPanel];
+  for (int q = 0; q < 4; ++q) vst1q_f32(f + 4 * q, vcvtq_f32_s32(s.quarter[q]));
+  return load(f);
+}
+GPT2EDGE_INLINE int32_t four_of(const int8_t* a) {
+  int32_t word;
+  memcpy(&word, a, sizeof(word));
+  return word;
+}
+
+template <int bits>
+constexpr bool kSigned = bits == 8;
+
+// The weights of a quarter of the columns, four of k (first) and the next four.
+template <int bits>
+GPT2EDGE_INLINE void weights_of(const uint8_t* w, int8x16_t& first, int8x16_t& second) {
+  const uint8x16_t loaded = vld1q_u8(w);
+  if (bits == 4) {
+    first = vreinterpretq_s8_u8(vandq_u8(loaded, vdupq_n_u8(15)));
+    second = vreinterpretq_s8_u8(vshrq_n_u8(loaded, 4));
+  } else {
+    const uint8x16_t middle = vdupq_n_u8(128);
+    first = vreinterpretq_s8_u8(veorq_u8(loaded, middle));
+    second = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(w + kLine), middle));
+  }
+}
+
+#if defined(__ARM_FEATURE_DOTPROD)
+
+constexpr int kMostRows = 4;
+
+template <int bits, int rows>
+GPT2EDGE_INLINE void add_block(Sums (&sums)[rows], const int8_t* a, int64_t stride,
+                               const uint8_t* w, int groups) {
+  for (int g = 0; g < groups; ++g, a += kGroup, w += bits * kGroup * kPanel / 8) {
+    if (rows <= 2) prefetch(w + kAhead);
+    int8x16_t first[4], second[4];
+    for (int q = 0; q < 4; ++q) weights_of<bits>(w + 16 * q, first[q], second[q]);
+    for (int i = 0; i < rows; ++i) {
+      const int8x16_t one = vreinterpretq_s8_s32(vdupq_n_s32(four_of(a + i * stride)));
+      const int8x16_t two = vreinterpretq_s8_s32(vdupq_n_s32(four_of(a + i * stride + 4)));
+      for (int q = 0; q < 4; ++q) {
+        sums[i].quarter[q] = vdotq_s32(sums[i].quarter[q], first[q], one);
+        sums[i].quarter[q] = vdotq_s32(sums[i].quarter[q], second[q], two);
+      }
+    }
+  }
+}
+
+#else
+
+constexpr int kMostRows = 2;
+
+// Products of 4 bits are at most 15 * 127: sixteen of them fit 16 bits. Of 8 bits, at most 128 * 127:
+// two of them do.
+template <int bits, int rows>
+GPT2EDGE_INLINE void add_block(Sums (&sums)[rows], const int8_t* a, int64_t stride,
+                               const uint8_t* w, int groups) {
+  constexpr int kFit = bits == 4 ? 8 : 1;  // groups
+  for (int q = 0; q < 4; ++q) {
+    int32x4_t low[rows], high[rows];  // two columns each, two sums a column
+    for (int i = 0; i < rows; ++i) low[i] = high[i] = vdupq_n_s32(0);
+    for (int g = 0; g < groups;) {
+      const int end = g + kFit < groups ? g + kFit : groups;
+      int16x8_t few[rows], more[rows];
+      for (int i = 0; i < rows; ++i) few[i] = more[i] = vdupq_n_s16(0);
+      for (; g < end; ++g) {
+        int8x16_t first, second;
+        weights_of<bits>(w + g * (bits * kGroup * kPanel / 8) + 16 * q, first, second);
+        for (int i = 0; i < rows; ++i) {
+          const int8_t* eight = a + i * stride + g * kGroup;
+          const int8x8_t one = vreinterpret_s8_s32(vdup_n_s32(four_of(eight)));
+          const int8x8_t two = vreinterpret_s8_s32(vdup_n_s32(four_of(eight + 4)));
+          few[i] = vmlal_s8(few[i], vget_low_s8(first), one);
+          few[i] = vmlal_s8(few[i], vget_low_s8(second), two);
+          more[i] = vmlal_s8(more[i], vget_high_s8(first), one);
+          more[i] = vmlal_s8(more[i], vget_high_s8(second), two);
+        }
+      }
+      for (int i = 0; i < rows; ++i) {
+        low[i] = vpadalq_s16(low[i], few[i]);
+        high[i] = vpadalq_s16(high[i], more[i]);
+      }
+    }
+    for (int i = 0; i < rows; ++i) {
+      sums[i].quarter[q] = vaddq_s32(sums[i].quarter[q], vpaddq_s32(low[i], high[i]));
+    }
+  }
+}
+
+#endif
+
 #else
 
 struct Sums {
