@@ -15,10 +15,10 @@ from gpt2edge.cli.options.names import MODEL
 from gpt2edge.cli.options.sources import SourceArguments
 from gpt2edge.cli.preload import open_model
 from gpt2edge.errors import MissingExtraError, ModelDirError
-from gpt2edge.graph.facts import GraphFacts, read_graph
 
 if TYPE_CHECKING:
     from gpt2edge.config import ModelConfig
+    from gpt2edge.graph.facts import GraphFacts
     from gpt2edge.model_dir import ModelDir
 
 
@@ -57,6 +57,8 @@ def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
     opened = open_model(model)
     with watched("hashing every file"):
         damaged = opened.damaged_files()
+    from gpt2edge.graph.facts import read_graph  # slow: not for --help
+
     try:
         graph = read_graph(opened.graph_path)
     except MissingExtraError as error:
@@ -70,7 +72,7 @@ def inspect(model: Path | None, as_json: bool, about: SourceArguments) -> None:
         raise ModelDirError(f"damaged, by its sha256: {', '.join(damaged)}")
 
 
-def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> dict[str, Any]:
+def _report(opened: "ModelDir", damaged: list[str], graph: "GraphFacts | None") -> dict[str, Any]:
     from gpt2edge.native.library import facts as kernel_facts
 
     manifest = asdict(opened.manifest)
@@ -91,7 +93,7 @@ def _report(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) ->
     }
 
 
-def _print(opened: "ModelDir", damaged: list[str], graph: GraphFacts | None) -> None:
+def _print(opened: "ModelDir", damaged: list[str], graph: "GraphFacts | None") -> None:
     config, manifest = opened.config, opened.manifest
     facts: dict[str, object] = {
         "task": manifest.task,
@@ -139,7 +141,7 @@ def _kernels() -> str:
     return f"{facts['variant'] or 'none: onnxruntime alone'}{reason}"
 
 
-def parameters(opened: "ModelDir", graph: GraphFacts | None = None) -> int:
+def parameters(opened: "ModelDir", graph: "GraphFacts | None" = None) -> int:
     """Weights of the transformer and of its head; an embedding that is the head counts once."""
     config, task = opened.config, opened.manifest.task
     body = transformer_parameters(config)
