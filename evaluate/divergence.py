@@ -38,5 +38,24 @@ def paired_logits(
     """
     for decoder in decoders:
         decoder.cache.truncate(0, 0)
-    first, second = (decoder.prefill_all(0, window) for decoder in decoders)
-    yield from zip(first, second, strict=True)
+    for first, second in in_step([decoder.prefill_all(0, window) for decoder in decoders]):  # noqa: UP028
+        yield first, second
+
+
+def in_step(streams: Sequence[Iterator[FloatArray]]) -> Iterator[tuple[FloatArray, ...]]:
+    """Cut streams of arrays [chunk, ...] alike: engines cut a prompt each by its own kernels' rule.
+
+    The streams must hold the same number of rows in all.
+    """
+    held: list[FloatArray] = [np.empty(0, np.float32)] * len(streams)
+    while True:
+        held = [
+            rows if len(rows) else next(stream, rows)
+            for rows, stream in zip(held, streams, strict=True)
+        ]
+        size = min(map(len, held))
+        if not size:
+            assert not any(map(len, held)), "the streams hold different numbers of rows"
+            return
+        yield tuple(rows[:size] for rows in held)
+        held = [rows[size:] for rows in held]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2edge._progress import Progress
-from gpt2edge.evaluate.divergence import token_divergences
+from gpt2edge.evaluate.divergence import in_step, token_divergences
 from gpt2edge.evaluate.estimates import Array, Estimate, increase_of, mean_of, perplexity_of
 from gpt2edge.runtime.arrays import FloatArray
 from gpt2edge.runtime.decoding.decoder import Decoder
@@ -101,6 +101,6 @@ def _scored(
         if head > 0:
             decoder.prefill(0, span[:head].tolist())
     streams = [decoder.prefill_all(0, span[head:-1].tolist()) for decoder in decoders]
-    for logits in zip(*streams, strict=True):
+    for logits in in_step(streams):
         yield logits, span[done : done + len(logits[0])].tolist()
         done += len(logits[0])

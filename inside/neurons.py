@@ -84,6 +84,9 @@ class NeuronIndex:
         self._ids = ids
         self._state = state
 
+    def __repr__(self) -> str:
+        return f"NeuronIndex({len(self._ids)} tokens, {self._scope!r})"
+
     @classmethod
     def build(
         cls,

@@ -24,7 +24,12 @@ class Sessions:
     def __init__(self, model: ModelDir, options: RuntimeOptions) -> None:
         self._model = model
         self._options = replace(
-            options, device="cpu", providers=(), speculation=None, prompt_cache_bytes=0
+            options,
+            device="cpu",
+            providers=(),
+            speculation=None,
+            prompt_cache_bytes=0,
+            kv_cache=None,
         )
         self._lock = threading.Lock()
         self._opened: dict[str, Session] = {}

@@ -9,7 +9,7 @@ more tokens.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from typing import Any, TypedDict
 
 from gpt2edge._checks import (
     MODEL,
@@ -24,10 +24,6 @@ from gpt2edge._checks import (
 from gpt2edge._repr import changed_fields
 from gpt2edge.errors import Argument, ArgumentError
 from gpt2edge.runtime.context_window import Overflow, Policy
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _WIDEST = 15
 KV_CACHES = ("float32", "float16", "int8")
@@ -118,7 +114,7 @@ class RuntimeArguments(TypedDict, total=False):
     speculation: PromptLookup | DraftModel | None
     overflow: Overflow | Policy
     add_special_tokens: bool | None
-    tensors: "Mapping[str, NDArray[np.float32]] | None"
+    tensors: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +158,7 @@ class RuntimeOptions:
     speculation: PromptLookup | DraftModel | None = None
     overflow: Overflow | Policy = "error"
     add_special_tokens: bool | None = None
-    tensors: "Mapping[str, NDArray[np.float32]] | None" = field(default=None, compare=False)
+    tensors: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return changed_fields(self)

@@ -644,7 +644,7 @@ UNCHECKED: Final = {
     *("Chunk", "Completion", "Score", "Timing", "GREEDY", "__version__"),
     *("Perplexity", "TokenLogprob", "FinishReason", "Prompt", "Manifest", "FileRecord", "errors"),
     *("GenerateArguments", "SamplingArguments", "RuntimeArguments", "LogitsProcessor"),  # types
-    *("BatchReport", "SourceFacts"),  # what we return
+    *("BatchReport", "Pooling", "SourceFacts"),  # what we return
     "pull",  # fetches; tests of the command give it what is wrong
     *("EvaluatedModel", "Evaluation", "Machine", "Quality", "Spread"),  # what we return
     *("Figures", "ModelFigures", "Sample", "Speed", "TreeEdge"),  # what we return

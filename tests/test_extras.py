@@ -48,7 +48,7 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
     monkeypatch.chdir(tmp_path)
 
     def pretend(*args: Any) -> None:
-        monkeypatch.setattr(metadata, "distribution", lambda _: Installed(*args))
+        monkeypatch.setattr(metadata, "distributions", lambda name: [Installed(*args)])  # noqa: ARG005
 
     return pretend
 
@@ -140,3 +140,12 @@ def test_nobody_is_sent_to_an_index() -> None:
             text = path.read_text(encoding="utf-8")
             for words in ("pip install gpt2edge", "pip install 'gpt2edge", 'install "gpt2edge'):
                 assert words not in text, f"{name}: {words}"
+
+
+def test_a_checkout_in_front_of_the_installation_is_not_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its ``gpt2edge.egg-info`` says nothing of where the installation came from."""
+    found = [Installed(None, None), Installed(None, "pip\n")]
+    monkeypatch.setattr(metadata, "distributions", lambda name: found)  # noqa: ARG005
+    assert install_command("export") == "pip install 'gpt2edge[export]'"

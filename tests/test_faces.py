@@ -27,6 +27,8 @@ FACES: Final = (
     "gpt2edge.runtime.search",
 )
 INTERNAL: Final = {
+    "BlockPool",  # the memory of a paged cache
+    "Kept",  # what a prefix tree keeps of a row
     "BackgroundLoad",  # a command's load, begun before it imports the engine
     "Edge",  # a node of the tree that a prompt cache is
 }

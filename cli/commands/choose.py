@@ -4,13 +4,14 @@ import click
 
 from gpt2edge.cli.display.output import estimate, print_json, print_table
 from gpt2edge.cli.display.progress import counted, watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import Target, json_option
 from gpt2edge.cli.options.rows import read_rows
 
 _PERCENT = ("acc", "acc_norm", "acc_bytes", "acc_tokens", "acc_mutual_info")
 
 
-@click.command()
+@command()
 @click.argument("path", metavar="QUESTIONS.jsonl")
 @click.option(
     "--unconditional",

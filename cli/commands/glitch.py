@@ -6,13 +6,14 @@ import click
 
 from gpt2edge.cli.display.output import print_json, print_table, quoted
 from gpt2edge.cli.display.progress import counted, watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import Target, json_option
 
 if TYPE_CHECKING:
     from gpt2edge.inside import UndertrainedTokens
 
 
-@click.command()
+@command()
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),

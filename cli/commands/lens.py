@@ -6,10 +6,11 @@ import click
 
 from gpt2edge.cli.display.output import note
 from gpt2edge.cli.display.progress import counted, watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import Target, read_file
 
 
-@click.command()
+@command()
 @click.argument("path", metavar="TEXT")
 @click.option(
     "--out",

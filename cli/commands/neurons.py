@@ -8,6 +8,7 @@ import click
 
 from gpt2edge.cli.display.output import note, print_json, print_table, quoted
 from gpt2edge.cli.display.progress import counted, watched
+from gpt2edge.cli.help import Group
 from gpt2edge.cli.options.common import Target, checked, json_option, read_file
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _AROUND = 8
 """Tokens that are shown before and after the one that activates most."""
 
 
-@click.group()
+@click.group(cls=Group)
 def neurons() -> None:
     """Find what activates each neuron.
 

@@ -7,6 +7,7 @@ import click
 
 from gpt2edge.cli.display.output import print_json, print_table
 from gpt2edge.cli.display.progress import counted, watched
+from gpt2edge.cli.help import command
 from gpt2edge.cli.options.common import Target, json_option
 from gpt2edge.cli.options.rows import read_rows
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from gpt2edge.inside import ClozeFigures
 
 
-@click.command()
+@command()
 @click.argument("path", metavar="CLOZE.jsonl")
 @Target.options()
 @json_option

@@ -97,8 +97,8 @@ class Session:
             raise ModelDirError(
                 f"{model.graph_path} is not the graph of this config.json: {error}"
             ) from None
-        held = self.cache_layout.dtype.name
-        if options.kv_cache not in (None, held):
+        held = None if options.kv_cache is None else self.cache_layout.dtype.name
+        if options.kv_cache != held:
             raise ProviderError(
                 f"{model.path} has a KV cache of {held} here; kv_cache={options.kv_cache!r} needs "
                 "the kernels of gpt2edge, a model of profile cpu and the CPU: see 'gpt2edge doctor'"

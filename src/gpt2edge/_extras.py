@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gpt2edge._telemetry import decline
 from gpt2edge.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 _NAME: Final = "gpt2edge"
 _ORIGIN: Final = "direct_url.json"
@@ -39,12 +42,9 @@ def install_command(*extras: str) -> str:
     from a package index, by its name. Where the source is gone, or unknown, the command names the
     packages that the extras stand for.
     """
-    from importlib.metadata import PackageNotFoundError, distribution  # slow: not for --help
-
     named = f"{_NAME}[{','.join(extras)}]"
-    try:
-        own = distribution(_NAME)
-    except PackageNotFoundError:
+    own = _installed()
+    if own is None:
         return f"pip install {_quoted(named)}"
     installer = (own.read_text("INSTALLER") or "").strip()
     words = _requirements(own.requires or [], extras)
@@ -60,11 +60,10 @@ def missing_extras() -> dict[str, str | None]:
 
     Versions are not compared: pip does that.
     """
-    from importlib.metadata import PackageNotFoundError, distribution, version
+    from importlib.metadata import PackageNotFoundError, version
 
-    try:
-        own = distribution(_NAME)
-    except PackageNotFoundError:
+    own = _installed()
+    if own is None:
         return {}
     found: dict[str, str | None] = {}
     for extra in own.metadata.get_all("Provides-Extra") or []:
@@ -76,6 +75,15 @@ def missing_extras() -> dict[str, str | None]:
             except PackageNotFoundError:
                 found[extra] = install_command(extra)
     return found
+
+
+def _installed() -> "Distribution | None":
+    """Return what is installed; a checkout's ``gpt2edge.egg-info`` may be in front of it."""
+    from importlib.metadata import distributions  # slow: not for --help
+
+    found = list(distributions(name=_NAME))
+    installed = (each for each in found if each.read_text("INSTALLER"))
+    return next(installed, found[0] if found else None)
 
 
 def _from_origin(origin: str, named: str) -> list[str] | None:

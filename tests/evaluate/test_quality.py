@@ -10,6 +10,7 @@ import pytest
 import gpt2edge
 from gpt2edge import Engine, ModelDir
 from gpt2edge.evaluate import measure_quality
+from gpt2edge.evaluate.divergence import in_step
 from gpt2edge.export import export_checkpoint
 from gpt2edge.quant import INT4, quantize
 from tests.checkpoints import SMALL, write_checkpoint
@@ -111,3 +112,15 @@ def test_refuses_what_it_cannot_measure(engines: list[Engine]) -> None:
         measure_quality([], TEXT, context=32)
     with pytest.raises(ValueError, match="the text is empty"):
         measure_quality(engines, "", context=32)
+
+
+def test_streams_are_cut_alike() -> None:
+    rows = np.arange(20).reshape(10, 2)
+    cuts = ([4, 4, 2], [1, 8, 1], [10])
+    streams = [iter(np.split(rows, np.cumsum(sizes)[:-1])) for sizes in cuts]
+    found = list(in_step(streams))
+    assert [len(each[0]) for each in found] == [1, 3, 4, 1, 1]
+    for place in range(3):
+        np.testing.assert_array_equal(np.concatenate([each[place] for each in found]), rows)
+    with pytest.raises(AssertionError, match="different numbers"):
+        list(in_step([iter([rows]), iter([rows[:9]])]))

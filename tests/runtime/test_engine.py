@@ -442,6 +442,7 @@ def test_load_takes_every_option(engine: Engine, monkeypatch: pytest.MonkeyPatch
         "speculation": gpt2edge.PromptLookup(max_tokens=3),
         "overflow": "truncate-left",
         "add_special_tokens": False,
+        "tensors": {},
     }
     assert set(given) == {field.name for field in dataclasses.fields(RuntimeOptions)}
     assert set(given) == set(gpt2edge.RuntimeArguments.__annotations__)
