@@ -24,7 +24,7 @@ from benchmarks.common.variants import prepare
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
-from gpt2edge.runtime.ort.session import Binding
+from gpt2edge.runtime.ort.binding import Binding
 from gpt2edge.runtime.sampling.params import GREEDY, SamplingParams
 from gpt2edge.runtime.system.threads import available_threads
 from gpt2edge.runtime.text.stopping import StopParams

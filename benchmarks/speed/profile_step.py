@@ -37,6 +37,8 @@ from gpt2edge.runtime.decoding.decoder import Decoder
 from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
 from gpt2edge.runtime.ort import session as session_module
+from gpt2edge.runtime.ort.attention_edits import DOMAIN
+from gpt2edge.runtime.ort.graph_edits import edit_for_kernels
 
 TESTS: Final = ("pp512", "tg64@d32", "tg64@d944", "tg64@d32/b8", "tg64@d200/b16")
 _WARM_UP_STEPS: Final = 16
@@ -88,10 +90,10 @@ class Bus:
 
 
 def parts_of(model: ModelDir) -> dict[str, Part]:
-    """Products and attention of the graph, by node name."""
+    """Products and attention by node name, in the graph as it is and with our kernels."""
     graph = onnx.load(model.graph_path, load_external_data=False).graph
     sizes = {tensor.name: _nbytes(tensor) for tensor in graph.initializer}
-    parts = {}
+    parts, by_weight = {}, {}
     for node in graph.node:
         weights = sum(sizes.get(name, 0) for name in node.input)
         if node.op_type == "MatMulNBits":
@@ -101,7 +103,11 @@ def parts_of(model: ModelDir) -> dict[str, Part]:
         elif node.op_type in _PRODUCTS:
             role = node.name.removesuffix("/row/product")
             group = role.split("/", 1)[1] if role.startswith("h.") else role
-            parts[node.name] = Part(group, weights)
+            parts[node.name] = by_weight[node.input[1]] = Part(group, weights)
+    edited = edit_for_kernels(model.graph_path.read_bytes(), "float16").model
+    for node in onnx.load_from_string(edited).graph.node:
+        if node.domain == DOMAIN and len(node.input) > 1 and node.input[1] in by_weight:
+            parts[node.name] = by_weight[node.input[1]]  # named by what is fused behind it
     return parts
 
 

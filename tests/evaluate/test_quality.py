@@ -115,7 +115,7 @@ def test_refuses_what_it_cannot_measure(engines: list[Engine]) -> None:
 
 
 def test_streams_are_cut_alike() -> None:
-    rows = np.arange(20).reshape(10, 2)
+    rows = np.arange(20, dtype=np.float32).reshape(10, 2)
     cuts = ([4, 4, 2], [1, 8, 1], [10])
     streams = [iter(np.split(rows, np.cumsum(sizes)[:-1])) for sizes in cuts]
     found = list(in_step(streams))

@@ -11,7 +11,7 @@ import pytest
 from gpt2edge import Engine, RuntimeOptions, SamplingParams
 from gpt2edge.errors import VerifierError
 from gpt2edge.runtime.decoding.decoder import Decoder
-from gpt2edge.runtime.ort.session import Binding
+from gpt2edge.runtime.ort.binding import Binding
 from gpt2edge.runtime.search import (
     BestOfN,
     GenerativeVerifier,
