@@ -59,19 +59,18 @@ def test_every_figure_against_numpy(engines: list[Engine], context: int, stride:
 
     for found, own in ((first, a), (second, b)):
         assert found.tokens == len(own)
-        # an int8 product rounds by the number of its rows, so windows differ in the last digits
-        assert found.perplexity.value == pytest.approx(math.exp(own.mean()), rel=1e-4)
+        assert found.perplexity.value == pytest.approx(math.exp(own.mean()), rel=1e-5)
         expected = math.exp(own.mean()) * error(own)
-        assert found.perplexity.standard_error == pytest.approx(expected, rel=1e-3)
+        assert found.perplexity.standard_error == pytest.approx(expected, rel=1e-4)
     assert first.increase is first.kl is first.top1 is None
     assert second.increase is not None
     assert second.kl is not None
     assert second.top1 is not None
     ratio = math.exp((b - a).mean())
-    assert second.increase.value == pytest.approx(ratio - 1, rel=1e-2)
-    assert second.increase.standard_error == pytest.approx(ratio * error(b - a), rel=1e-2)
+    assert second.increase.value == pytest.approx(ratio - 1, rel=1e-3)
+    assert second.increase.standard_error == pytest.approx(ratio * error(b - a), rel=1e-3)
     kl = (np.exp(p) * (p - q)).sum(axis=1)
-    assert second.kl.value == pytest.approx(kl.mean(), rel=1e-2)
+    assert second.kl.value == pytest.approx(kl.mean(), rel=1e-3)
     assert second.kl.standard_error == pytest.approx(error(kl), rel=1e-2)
     assert second.top1.value == (p.argmax(axis=1) == q.argmax(axis=1)).mean() < 1
 
