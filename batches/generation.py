@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, ClassVar, Final
@@ -55,8 +55,6 @@ class Generating:
     n: int = 1
     seed: int = 0
     rows: int = 32
-    tokens: int = field(default=0, init=False)
-    """New tokens so far."""
 
     def run(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Result]]:
         """Yield every row once with its result, in the order in which they end."""
@@ -65,6 +63,7 @@ class Generating:
         opened: dict[Generation, _Open] = {}
         while True:
             if scheduler is None or scheduler.waiting < self.rows:
+                yield from self._ended_in_the_queue(opened)
                 window = list(islice(source, _WINDOW * self.rows))
                 requests: list[Request] = []
                 for row in window:
@@ -87,6 +86,7 @@ class Generating:
                     assert scheduler is not None
                     scheduler.add(request)
                 if not window and (scheduler is None or not scheduler.is_busy):
+                    yield from self._ended_in_the_queue(opened)
                     return
             if scheduler is not None:
                 for generation in scheduler.step():
@@ -108,15 +108,21 @@ class Generating:
         rows = min(max(self.rows, beams), self.engine.affordable_rows(length))
         return self.engine.scheduler(rows=max(rows, beams), max_length=length, chunks_per_step=None)
 
+    def _ended_in_the_queue(self, opened: dict[Generation, _Open]) -> Iterator[tuple[Row, Result]]:
+        """Yield rows that ended before they had a row of the cache, which no step yields."""
+        for generation in list(opened):
+            yield from self._ended(generation, opened)
+
     def _ended(
         self, generation: Generation, opened: dict[Generation, _Open]
     ) -> Iterator[tuple[Row, Result]]:
         """Yield the row of a generation that has ended, where it was the row's last."""
         if generation.finish_reason is None:
             return
-        entry = opened.pop(generation)
+        entry = opened.pop(generation, None)
+        if entry is None:
+            return
         entry.left -= 1
-        self.tokens += len(generation.token_ids)
         if not entry.left:
             yield entry.row, _result(entry.request.completions)
 

@@ -21,11 +21,10 @@ class Journal:
     """Appends rows to ``TARGET.partial``; ``finish`` makes the target of it.
 
     ``facts`` say what the rows depend on: input, model, task and arguments. They are kept in
-    ``TARGET.partial.json``. Where both files are there and the facts are the same, the journal
-    goes on after the last whole row; the rest of a row that was being written is cut off. ``done``
-    is the number of rows in it.
+    ``TARGET.partial.json``. Where both files exist and the facts are equal, the journal continues
+    after the last complete row; an incomplete one is removed. ``done`` is the number of its rows.
 
-    Raises FileFormatError where the files belong to another run, unless ``restart`` drops them.
+    Raises FileFormatError where the files belong to another run, unless ``restart`` removes them.
     """
 
     def __init__(self, target: Path, facts: Mapping[str, Any], *, restart: bool = False) -> None:
@@ -44,7 +43,7 @@ class Journal:
         if not self._facts.exists():
             if self.path.exists():
                 raise FileFormatError(
-                    f"{self.path} is there without {self._facts.name}: remove it, or begin anew "
+                    f"{self.path} exists without {self._facts.name}: remove it, or start again "
                     "with ",
                     _RESTART,
                 )
@@ -57,8 +56,8 @@ class Journal:
         if found != wanted:
             names = [name for name in wanted if found.get(name) != wanted[name]]
             raise FileFormatError(
-                f"{self.path} was begun with another {' and '.join(names)}: give the same as then "
-                "to continue, or begin anew with ",
+                f"{self.path} was started with another {' and '.join(names)}: give the same to "
+                "continue, or start again with ",
                 _RESTART,
             )
 

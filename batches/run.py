@@ -12,9 +12,12 @@ from gpt2edge.batches.files import STANDARD, check_packages
 from gpt2edge.batches.journal import Journal, encoded, identity
 from gpt2edge.batches.replicas import Replicas
 from gpt2edge.batches.rows import Row, read_rows
-from gpt2edge.batches.spec import BatchSpec, model_folder
+from gpt2edge.batches.spec import BatchSpec
 from gpt2edge.batches.tasks import Result, RowTask
 from gpt2edge.errors import ArgumentError
+from gpt2edge.model_dir import ModelDir
+from gpt2edge.runtime.bundled import BUNDLED_MODEL
+from gpt2edge.runtime.engine import Engine
 from gpt2edge.runtime.options import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
 class BatchReport:
     """What a batch did: ``rows`` in the target, ``errors`` among those of this run.
 
-    ``continued`` rows were there from an earlier run that was broken off. ``seconds`` is the time
-    of this run, with the loading of the model.
+    ``continued`` rows were there from an earlier, interrupted run. ``seconds`` is the time of this
+    run, without the loading of the model.
     """
 
     rows: int
@@ -48,7 +51,7 @@ def batch(
     source: str | PathLike[str],
     target: str | PathLike[str],
     *,
-    model: str | PathLike[str] | None = None,
+    model: str | PathLike[str] | Engine | None = None,
     task: str = "generate",
     options: RuntimeOptions | None = None,
     n: int = 1,
@@ -70,15 +73,17 @@ def batch(
     names the fields that it reads, where they have other names. ``arguments`` are those of
     ``Engine.generate``; ``seed`` is 0 by default.
 
-    A batch that was broken off, however that came, goes on after its last whole row when it is
-    called again, unless ``restart``. A row draws from the random stream of ``seed`` and of its
-    field ``id``, or of its index. So it gets the same text in any order and split of the rows.
-    ``rows`` sequences are decoded at once in each of ``replicas`` processes; in float32 and
-    ``int8-block`` they do not change a result. ``progress`` is called with the numbers of rows
-    done and failed.
+    ``model`` is a folder, a stored model's name or an engine; ``options`` are used to load it.
 
-    Raises FileFormatError where the target was begun with other arguments, Gpt2EdgeError where the
-    model does not fit the task, ValueError for a wrong argument, OSError for files.
+    An interrupted batch continues after its last complete row when it is called again, unless
+    ``restart``. Each row has its own random stream, from ``seed`` and its field ``id``, or its
+    index, so that it gets the same text in any order and split of the rows. ``rows`` sequences are
+    decoded at once in each of ``replicas`` processes. They change no result where
+    ``Decoder.batch_invariant``, in float32 and in ``int8-block``. ``progress`` is called with the
+    numbers of rows done and failed.
+
+    Raises FileFormatError where the target was started with other arguments, Gpt2EdgeError where
+    the model does not fit the task, ValueError for a wrong argument, OSError for files.
     """
     check_path("source", source)
     check_path("target", target)
@@ -88,10 +93,11 @@ def batch(
         check_int("limit", limit, 1, 2**63 - 1)
     fixed: dict[str, Any] = dict(arguments)
     seed = fixed.pop("seed", None)
+    engine = model if isinstance(model, Engine) else None
     spec = BatchSpec(
         task=task,
-        model=model_folder(model),
-        options=options or RuntimeOptions(),
+        model=_folder(model),
+        options=options or (engine.options if engine else RuntimeOptions()),
         arguments=fixed,
         n=n,
         seed=0 if seed is None else seed,
@@ -100,21 +106,21 @@ def batch(
         result_field=result_field,
     )
     _check_files(source, target)
-    return _run(spec, source, target, replicas, limit, restart=restart, progress=progress)
+    runner: RowTask = Replicas(spec, replicas) if replicas > 1 else spec.open(engine)
+    return _run(spec, runner, source, target, limit, restart=restart, progress=progress)
 
 
 def _run(
     spec: BatchSpec,
+    runner: RowTask,
     source: str | PathLike[str],
     target: str | PathLike[str],
-    replicas: int,
     limit: int | None,
     *,
     restart: bool,
     progress: Callable[[int, int], None] | None,
 ) -> BatchReport:
     started = perf_counter()
-    runner: RowTask = Replicas(spec, replicas) if replicas > 1 else spec.open()
     if str(target) == STANDARD:
         sink: _Sink = _Standard()
         errors = _write(sink, runner, read_rows(source, limit=limit), spec.result_field, progress)
@@ -200,6 +206,12 @@ def in_order(
         while first in held:
             yield held.pop(first)
             first += 1
+
+
+def _folder(model: str | PathLike[str] | Engine | None) -> Path:
+    if isinstance(model, Engine):
+        return model.model.path
+    return BUNDLED_MODEL if model is None else ModelDir.open(model).path
 
 
 def _identity(source: str | PathLike[str]) -> Any:

@@ -59,17 +59,20 @@ class BatchSpec:
         for name in self.columns:
             check_one_of("columns", name, INPUTS[self.task])
 
-    def open(self) -> RowTask:
-        """Load the model, and return the task over it. Raises Gpt2EdgeError for another model."""
-        engine = Engine(self.model, self.options)
+    def open(self, engine: Engine | None = None) -> RowTask:
+        """Return the task over ``engine``, by default the model loaded anew.
+
+        Raises Gpt2EdgeError where the model does not fit the task.
+        """
+        engine = engine or Engine(self.model, self.options)
         columns = Columns(names=self.columns)
         if self.task == "classify":
-            return RowByRow(Classification(engine, columns, _labels(engine)).__call__)
+            return RowByRow(Classification(engine, columns, _labels(engine)))
         engine.model.require_language_model()
         if self.task == "score":
-            return RowByRow(Scoring(engine, columns).__call__)
+            return RowByRow(Scoring(engine, columns))
         if self.task == "perplexity":
-            return RowByRow(Perplexities(engine, columns).__call__)
+            return RowByRow(Perplexities(engine, columns))
         engine.request("a", n=self.n, **self.arguments)  # a wrong argument fails before the rows
         return Generating(
             engine=engine,
@@ -93,11 +96,6 @@ class BatchSpec:
             "seed": self.seed,
             "result_field": self.result_field,
         }
-
-
-def model_folder(model: Any) -> Path:
-    """Return the folder of a model: a path, the name of a pulled model, or None for the bundled."""
-    return BUNDLED_MODEL if model is None else ModelDir.open(model).path
 
 
 def _labels(engine: Engine) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from gpt2edge.cli.options.sampling import (
 if TYPE_CHECKING:
     from gpt2edge._progress import Progress
     from gpt2edge.batches import BatchReport
+    from gpt2edge.runtime.engine import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ BATCH_OPTIONS: Final = (
         "--restart",
         common=True,
         is_flag=True,
-        help="Begin anew where an earlier run was broken off.",
+        help="Start again instead of continuing an interrupted run.",
     ),
 )
 
@@ -120,8 +121,8 @@ def batch(
     end the batch. The field "options" of a row overrides options for it: {"prompt": "...",
     "options": {"temperature": 0.3, "max_new_tokens": 8}}.
 
-    A run that was broken off goes on after its last row when the command is given again. The text
-    of a row depends on --seed and on its field "id", or its index, whatever rows are beside it.
+    The same command continues an interrupted run. The text of a row depends on --seed and on its
+    field "id", or its index, not on the rows beside it.
 
     Exit code 1 where a row has an error. With --json: rows, errors, continued, seconds.
 
@@ -133,18 +134,17 @@ def batch(
     """
     from gpt2edge.batches import batch as run
 
-    arguments, options = _arguments(target, ending, sampling, extent)
-    with watched("loading the model") as progress:
+    engine = target.load()
+    with watched("computing rows") as progress:
         report = run(
             source,
             output,
-            model=target.model,
-            options=options,
+            model=engine,
             columns=dict(map(_column, flags.columns)),
             seed=sampling.seed or 0,
             progress=_shown(progress),
             **{name: getattr(flags, name) for name in _PASSED},
-            **arguments,
+            **_arguments(engine, ending, sampling, extent),
         )
     _say(report, output, as_json=as_json)
 
@@ -153,33 +153,22 @@ _PASSED = ("task", "n", "result_field", "limit", "rows", "replicas", "restart")
 
 
 def _arguments(
-    target: Target, ending: EndFlags, sampling: SamplingFlags, extent: ExtentFlags
-) -> tuple[dict[str, Any], Any]:
-    """Return the arguments of ``Engine.generate`` that are given, and the runtime's options."""
-    from gpt2edge.batches.spec import model_folder
-    from gpt2edge.cli.options.settings import resolve
-    from gpt2edge.runtime.engine import Engine
-    from gpt2edge.runtime.options import RuntimeOptions
-
-    options = RuntimeOptions(
-        providers=target.providers,
-        threads=target.threads,
-        verify=target.verify,
-        add_special_tokens=target.add_bos,
-    )
-    with Engine(model_folder(target.model), options) as engine:
-        if engine.model.manifest.task != "text-generation":
-            return {}, options
-        settings = resolve(sampling, ending, engine, extent)
+    engine: "Engine", ending: EndFlags, sampling: SamplingFlags, extent: ExtentFlags
+) -> dict[str, Any]:
+    """Return the arguments of ``Engine.generate`` that are given; none for a classifier."""
     from dataclasses import replace
 
-    arguments = {
+    from gpt2edge.cli.options.settings import resolve
+
+    if engine.model.manifest.task != "text-generation":
+        return {}
+    settings = resolve(sampling, ending, engine, extent)
+    return {
         "sampling": replace(settings.sampling, seed=None),
         "stop": settings.stop,
         "overflow": settings.overflow,
         "max_new_tokens": settings.max_new_tokens,
     }
-    return arguments, options
 
 
 def _column(text: str) -> tuple[str, str]:

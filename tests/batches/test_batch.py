@@ -146,6 +146,28 @@ def test_a_line_that_is_too_long_is_read_past(tmp_path: Path) -> None:
     assert second.fields == {"prompt": "he"}
 
 
+def test_a_row_whose_time_is_over_is_written_too(model: Path, tmp_path: Path) -> None:
+    """Rows that end while they wait for a row of the cache come from no step of the scheduler."""
+    source = write(tmp_path / "in.jsonl", rows_of(40))
+    stop = gpt2edge.StopParams(max_time=1e-9)
+    gpt2edge.batch(source, tmp_path / "out", model=model, rows=2, stop=stop, **SAMPLED)
+    reasons = [row["result"]["finish_reason"] for row in read(tmp_path / "out")]
+    assert reasons == ["time"] * 40
+
+
+def test_an_engine_is_used_as_it_is(engine: Engine, model: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", rows_of(6))
+    gpt2edge.batch(source, tmp_path / "loaded", model=engine, **SAMPLED)
+    gpt2edge.batch(source, tmp_path / "named", model=model, **SAMPLED)
+    assert (tmp_path / "loaded").read_bytes() == (tmp_path / "named").read_bytes()
+    first = {**rows_of(6)[0], "index": 0}
+    gpt2edge.batch(source, tmp_path / "two", model=engine, limit=2, **SAMPLED)
+    assert [{**first, "result": read(tmp_path / "named")[0]["result"]}] == read(tmp_path / "two")[
+        :1
+    ]
+    assert len(read(tmp_path / "two")) == 2
+
+
 class StopError(Exception):
     """Ends a run in the middle."""
 
