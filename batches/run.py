@@ -92,15 +92,14 @@ def batch(
     if limit is not None:
         check_int("limit", limit, 1, 2**63 - 1)
     fixed: dict[str, Any] = dict(arguments)
-    seed = fixed.pop("seed", None)
     engine = model if isinstance(model, Engine) else None
     spec = BatchSpec(
         task=task,
         model=_folder(model),
         options=options or (engine.options if engine else RuntimeOptions()),
+        seed=fixed.pop("seed", None) or 0,
         arguments=fixed,
         n=n,
-        seed=0 if seed is None else seed,
         rows=rows,
         columns=columns or {},
         result_field=result_field,
