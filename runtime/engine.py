@@ -17,7 +17,6 @@ from gpt2edge._checks import (
     check_bool,
     check_callable,
     check_int,
-    check_one_of,
     check_optional,
     check_path,
 )
@@ -36,8 +35,8 @@ from gpt2edge.runtime.decoding.scoring import Window, measure_perplexity, score_
 from gpt2edge.runtime.decoding.stream import Stream
 from gpt2edge.runtime.options import RuntimeArguments, RuntimeOptions
 from gpt2edge.runtime.ort.background_load import BackgroundLoad
-from gpt2edge.runtime.ort.session import ONNXRUNTIME
-from gpt2edge.runtime.pooling import POOLINGS, Pooling, pooled
+from gpt2edge.runtime.ort.session import ONNXRUNTIME, Session
+from gpt2edge.runtime.pooling import Pooling, check_pooling, pooled
 from gpt2edge.runtime.results import Completion, Perplexity, Score
 from gpt2edge.runtime.system.cpu import warn_of_saturation
 
@@ -97,42 +96,19 @@ class Engine:
         if not isinstance(model, BackgroundLoad):
             check_path("model", model, MODEL)
             model = BackgroundLoad(ModelDir.open(model), options or RuntimeOptions())
-        self.model, self.options = model.model, model.options
+        self.model, self.options = model.model, (options := model.options)
         self.config = self.model.config
         with self.model.verified() if model.verifies else nullcontext():
-            self._take_over(model)
+            self.tokenizer, self._session = model.tokenizer(), model.session()
+            self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
+            warn_of_saturation(self.model.path, self.model.manifest.recipe)
+            self.prompt_cache = _prompt_cache(self.model, self._session, self.options)
+            self._speculator = _speculator(self.model, self.options)
         self.load_s = perf_counter() - model.started
-        overflow = Overflow.of(self.options.overflow)
         self._builder = RequestBuilder(
-            self.model, self.tokenizer, self.defaults, self.load_s, overflow
+            self.model, self.tokenizer, self.defaults, self.load_s, Overflow.of(options.overflow)
         )
         self._inside: Inside | None = None
-
-    def _take_over(self, opening: BackgroundLoad) -> None:
-        """Read the folder's other files while the session is made."""
-        self.tokenizer = opening.tokenizer()
-        self._session = opening.session()
-        self.defaults = GenerationDefaults.from_dict(self.model.generation_config, self.config)
-        warn_of_saturation(self.model.path, self.model.manifest.recipe)
-        self.prompt_cache = self._new_prompt_cache()
-        self._speculator = self._new_speculator()
-
-    def _new_prompt_cache(self) -> "PromptCache | None":
-        """Create the prompt cache that the options ask for; its module is loaded only then."""
-        if not (size := self.options.prompt_cache_bytes):
-            return None
-        from gpt2edge.runtime.cache.prompt_cache import PromptCache
-
-        return PromptCache.of(self.model, self._session.cache_layout, size, ONNXRUNTIME)
-
-    def _new_speculator(self) -> "Speculator | None":
-        """Create the speculator that the options ask for; its module is loaded only then."""
-        if self.options.speculation is None:
-            return None
-        from gpt2edge.runtime.speculative.speculation import Speculator
-
-        plain = replace(self.options, speculation=None, prompt_cache_bytes=0)
-        return Speculator.of(self.options.speculation, self.model, partial(Engine, options=plain))
 
     def __repr__(self) -> str:
         recipe, config = self.model.manifest.recipe_name, self.config
@@ -184,9 +160,8 @@ class Engine:
         """Return ``n`` completions of each prompt, in the order of the prompts.
 
         All are decoded as one batch on one cache; the samples of a prompt share one prefill. Sample
-        ``i`` of a prompt draws from the random stream (seed, i). In float32 and ``int8-block`` its
-        text is the same in any batch; in other recipes the logits depend on the number of rows, so
-        that only the same call gives the same text.
+        ``i`` of a prompt draws from the random stream (seed, i). Its text is the same in any batch
+        in float32, in ``int8-block``, and where ``Decoder.batch_invariant``.
         """
         requests = self._builder.build("generate_batch", prompts, n, arguments)
         stream: Stream[list[Completion]] = self._stream(requests, single=False)
@@ -256,14 +231,13 @@ class Engine:
         context: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Perplexity:
-        """Measure the perplexity of a text by a sliding window, moved by ``stride`` tokens.
+        """Measure the perplexity of a text by a window of ``context`` tokens, moved by ``stride``.
 
-        The window has ``context`` tokens, by default the model's context; ``stride`` is half of
-        that by default. The first token is conditioned on the begin-of-text token where the model
-        has one; with ``RuntimeOptions.add_special_tokens`` False it is not scored. ``progress`` is
-        called with the number of tokens scored and their total. Where the tokens do not decode to
-        the whole text, bits per byte are None and a warning is logged. Where ``stride`` equals
-        ``context``, the first token of each window has no context and is not scored.
+        ``context`` is the model's by default, ``stride`` half of it; where they are equal, the
+        first token of a window has no context and is not scored. The text's first token follows the
+        begin-of-text token; without one, or with ``add_special_tokens`` False, it is not scored.
+        ``progress`` is called with the number of tokens scored and their total. Where the tokens
+        do not decode to the whole text, bits per byte are None and a warning is logged.
         """
         window = Window.of(context, stride, self.config.n_positions)
         check_callable("progress", progress)
@@ -282,21 +256,19 @@ class Engine:
     ) -> NDArray[np.float32]:
         """Return an embedding [n_embd] of a text: its pooled hidden states, as the head reads them.
 
-        ``pooling`` is their mean, or the last token's. With ``normalize`` the vector has length 1,
-        so that a product of two is their cosine. Raises UnsupportedError for a model of profile
-        portable.
+        ``pooling`` is their mean, or the last token's. With ``normalize`` the vector has length 1.
+        Raises UnsupportedError for a model of profile portable.
         """
-        check_one_of("pooling", pooling, POOLINGS)
-        check_bool("normalize", normalize)
+        check_pooling(pooling, normalize)
         token_ids = self._builder.encode(prompt, ends=True)
         decoder = self.decoder(rows=1, max_length=len(token_ids))
         states = np.concatenate(list(decoder.hidden_states(0, token_ids)))  # [tokens, n_embd]
         return pooled(states, pooling, normalize=normalize)
 
     def inside(self) -> "Inside":
-        """Return the values inside the model, to read and to change; the same at every call.
+        """Return the values inside the model, to read and to change; loaded on first use.
 
-        Loaded on first use. Raises InsideError for a graph that gpt2edge did not write.
+        Raises InsideError for a graph that gpt2edge did not write.
         """
         from gpt2edge.inside.scope import Inside
 
@@ -308,9 +280,8 @@ class Engine:
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of a prompt; an empty one becomes the begin-of-text token.
 
-        ``add_special_tokens`` False omits the begin-of-text token before a text, as for a text that
-        continues another. Raises ValueError for text where the model has no tokenizer, or for an id
-        outside the vocabulary.
+        ``add_special_tokens`` False omits the begin-of-text token before a text. Raises ValueError
+        for text where the model has no tokenizer, or for an id outside the vocabulary.
         """
         return self._builder.encode(prompt, begins=add_special_tokens)
 
@@ -327,20 +298,43 @@ class Engine:
         It serves search, speculative decoding and research: see ``Decoder`` and ``KVCache``.
         Raises ContextLengthError where ``max_length`` exceeds the model's context.
         """
-        check_int("rows", rows, 1, 2**31)
-        check_int("max_length", max_length, 0, 2**63)
-        if max_length > self.config.n_positions:
-            raise ContextLengthError(
-                f"{max_length} tokens do not fit the model's context of "
-                f"{self.config.n_positions}: shorten the prompt or ask for fewer new tokens"
-            )
+        _check_size(rows, max_length, self.config.n_positions)
         return decoder_over(self._session, rows, max_length, self.options.prefill_chunk)
 
     def affordable_rows(self, max_length: int) -> int:
-        """Return how many rows of ``max_length`` tokens ``RuntimeOptions.cache_bytes`` allows.
-
-        At least 1.
-        """
+        """Return how many rows of ``max_length`` tokens ``cache_bytes`` allows; at least 1."""
         check_int("max_length", max_length, 0, 2**63)
         row_bytes = self._session.cache_layout.row_bytes(max(1, max_length))
         return max(1, self.options.cache_bytes // row_bytes)
+
+
+def _prompt_cache(
+    model: ModelDir, session: Session, options: RuntimeOptions
+) -> "PromptCache | None":
+    """Return the prompt cache that the options ask for; its module is loaded only then."""
+    if not (size := options.prompt_cache_bytes):
+        return None
+    from gpt2edge.runtime.cache.prompt_cache import PromptCache
+
+    return PromptCache.of(model, session.cache_layout, size, ONNXRUNTIME)
+
+
+def _speculator(model: ModelDir, options: RuntimeOptions) -> "Speculator | None":
+    """Return the speculator that the options ask for; its module is loaded only then."""
+    if options.speculation is None:
+        return None
+    from gpt2edge.runtime.speculative.speculation import Speculator
+
+    plain = replace(options, speculation=None, prompt_cache_bytes=0)
+    return Speculator.of(options.speculation, model, partial(Engine, options=plain))
+
+
+def _check_size(rows: int, max_length: int, n_positions: int) -> None:
+    """Raise ContextLengthError where ``max_length`` tokens are more than the model's context."""
+    check_int("rows", rows, 1, 2**31)
+    check_int("max_length", max_length, 0, 2**63)
+    if max_length > n_positions:
+        raise ContextLengthError(
+            f"{max_length} tokens do not fit the model's context of {n_positions}: shorten the "
+            "prompt or ask for fewer new tokens"
+        )

@@ -5,9 +5,17 @@ from typing import Final, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge._checks import check_bool, check_one_of
+
 Pooling: TypeAlias = Literal["mean", "last"]
 """The mean of all tokens' hidden states, or the last token's, which has seen all others."""
 POOLINGS: Final[tuple[str, ...]] = get_args(Pooling)
+
+
+def check_pooling(pooling: Pooling, normalize: bool) -> None:
+    """Raise ArgumentError for a wrong ``pooling`` or ``normalize``."""
+    check_one_of("pooling", pooling, POOLINGS)
+    check_bool("normalize", normalize)
 
 
 def pooled(

@@ -79,9 +79,9 @@ class Completion:
     """A finished completion of one prompt.
 
     ``text`` ends before the stop string; ``token_ids`` holds every generated token, including the
-    end token. ``seed`` and ``index`` reproduce the text in the same call; in float32 and
-    ``int8-block`` they do so in any batch. ``score`` is the score of beam search. ``truncated`` is
-    True where tokens were dropped to fit the context.
+    end token. ``seed`` and ``index`` reproduce the text in the same call; in float32, in
+    ``int8-block`` and where ``Decoder.batch_invariant`` they do so in any batch. ``score`` is the
+    score of beam search. ``truncated`` is True where tokens were dropped to fit the context.
     """
 
     prompt: str

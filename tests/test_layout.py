@@ -52,7 +52,7 @@ OUTSIDE: Final = {"tests", "benchmarks", "training", "examples", "scripts", "tas
 LONGEST_FUNCTION: Final = 60
 LONGEST_FILE: Final = 400
 LONGEST_COMMAND: Final = 40
-LONGEST_ENGINE: Final = 270
+LONGEST_ENGINE: Final = 230
 
 FACADE: Final = {"__init__.py", "__main__.py", "_pull.py"}
 """The core's doors to the other rooms."""

@@ -46,8 +46,9 @@ class _BoundStep(NamedTuple):
 class Decoder:
     """Forward calls over one KV cache, with all inputs and outputs bound by address.
 
-    Rows are independent. In float32 and ``int8-block`` the logits of a row are the same to the bit
-    in a batch and alone; with int8 columns and 4-bit blocks their rounding depends on the number of
+    Rows are independent. The logits of a row are the same to the bit in a batch and alone where
+    ``batch_invariant`` (the kernels of gpt2edge compute all products), in float32 and in
+    ``int8-block``; otherwise the rounding of int8 columns and 4-bit blocks depends on the number of
     rows. Not safe for use from two threads at once; the session is.
     """
 

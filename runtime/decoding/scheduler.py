@@ -39,8 +39,8 @@ class _Entry(NamedTuple):
 class Scheduler:
     """Decodes sequences on the rows of one cache: ``add`` at any time, ``step``, ``remove``.
 
-    In float32 and ``int8-block`` the tokens of a sequence do not depend on the other sequences in
-    the batch or on the number of rows. Not safe for use from two threads at once.
+    In float32, in ``int8-block`` and where ``Decoder.batch_invariant`` the tokens of a sequence do
+    not depend on the other sequences or the number of rows. Not for two threads at once.
 
     ``chunks_per_step`` is the number of prefill chunks between two decode steps; it bounds how long
     a long prompt delays the other sequences. None prefills all prompts that have a row first, which

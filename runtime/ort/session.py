@@ -148,7 +148,7 @@ class Session:
         own = model.manifest.profile == "cpu"
         session_options = _session_options(self.threads, options.spinning, optimize=not own)
         path = model.path / WEIGHTS_FILE
-        source: str | bytes = str(model.graph_path)
+        source: Any = str(model.graph_path)  # or bytes
         weights = None
         try:
             with ExitStack() as block:
@@ -157,16 +157,16 @@ class Session:
                     weights = MappedWeights(path)
                     block.enter_context(weights.drained())
                     _lend(session_options, WEIGHTS_FILE, weights)
-                    graph = read_graph(model.graph_path, options.tensors)
-                    cache = options.kv_cache or _cache_dtype(model)
-                    if rewrite is None:
-                        source = self._with_kernels(graph, cache, session_options)
-                    else:  # what is looked into is onnxruntime's
-                        source = edit_for_engine(graph)
-                elif rewrite is not None or options.tensors:
-                    source = read_graph(model.graph_path, options.tensors)
+                else:
                     session_options.add_session_config_entry(_WEIGHTS_FOLDER, str(model.path))
-                if rewrite is not None and isinstance(source, bytes):
+                if own or rewrite is not None or options.tensors:
+                    source = read_graph(model.graph_path, options.tensors)
+                if own and rewrite is None:
+                    cache = options.kv_cache or _cache_dtype(model)
+                    source = self._with_kernels(source, cache, session_options)
+                elif own:  # what is looked into is onnxruntime's
+                    source = edit_for_engine(source)
+                if rewrite is not None:
                     source = rewrite(source)
                 if _CRASHES_ON_CYCLES and calls_itself(model.graph_path.read_bytes()):
                     raise ValueError("a function in it calls itself")

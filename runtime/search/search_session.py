@@ -42,8 +42,9 @@ class SearchSession:
     """Runs generations on one model within one budget, and caches every prefix.
 
     As a context manager it suppresses the end of the budget and Ctrl-C in its block; ``stopped``
-    then holds the reason. A generation draws from its own random stream; in float32 and
-    ``int8-block`` its tokens depend neither on the other rows nor on the number of cache rows.
+    then holds the reason. A generation draws from its own random stream; in float32, in
+    ``int8-block`` and where ``Decoder.batch_invariant`` its tokens depend neither on the other rows
+    nor on the number of cache rows.
     """
 
     def __init__(self, engine: Engine, budget: Budget | None = None) -> None:
