@@ -57,8 +57,8 @@ def export_checkpoint(
     profile portable: in profile cpu the engine finds it in every graph. ``origin`` names the source
     in the manifest, by default the file or folder; its form follows. ``progress`` is called for
     every tensor. Raises ExportError that names the file or tensor at fault, ParityError where the
-    graph disagrees with the numpy reference, ModelDirError where ``out`` exists or cannot be
-    written; ``out`` is then unchanged.
+    graph disagrees with the numpy reference, ProviderError where onnxruntime is too old for the
+    model, ModelDirError where ``out`` exists or cannot be written; ``out`` is then unchanged.
     """
     check_path("source", source)
     check_one_of("profile", profile, (CPU, PORTABLE))
@@ -69,6 +69,10 @@ def export_checkpoint(
     check_callable("progress", progress)
     options = options or SourceOptions()
     checkpoint = Checkpoint.open(source, options)
+    if profile == CPU:
+        from gpt2edge.runtime.ort.session import require_windows
+
+        require_windows(checkpoint.config)
     architecture = architecture_of(profile, checkpoint.config, checkpoint.head)
     with staged_folder(out, overwrite=overwrite) as folder:
         write_json(folder / "config.json", checkpoint.keys)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2edge.config import ModelConfig
 from gpt2edge.errors import ModelDirError, ProviderError
 from gpt2edge.graph import names
 from gpt2edge.model_dir import GRAPH_FILE, WEIGHTS_FILE, ModelDir
@@ -35,6 +36,7 @@ _BORROWS_WEIGHTS: Final = _VERSION >= (1, 31)
 _CRASHES_ON_CYCLES: Final = _VERSION < (1, 24)
 """Older versions crash where a function calls itself; newer ones raise an error."""
 _INT8_CACHE_SINCE: Final = (1, 28)
+_WINDOWS_SINCE: Final = (1, 24)
 _NEWEST_FOR_PYTHON_3_10: Final = "1.23"
 _SPIN_MICROSECONDS: Final = "500"
 """Longer than an operator on one thread, or Python's part of a step, so that the next step finds
@@ -62,6 +64,8 @@ class Session:
             raise ModelDirError(f"{model.path}: manifest.json does not name {GRAPH_FILE}")
         if (model.manifest.recipe or {}).get("kv_cache") == "int8":
             require_int8_cache()
+        if model.manifest.profile == "cpu":
+            require_windows(model.config)
         self.providers = requested(options.device, options.providers, ort.get_available_providers())
         self.spare = BufferPool()
         """The memory pool of KV caches."""
@@ -297,17 +301,30 @@ class PartSession(Session):
 
 def require_int8_cache() -> None:
     """Raise ProviderError where the onnxruntime version is too old for an int8 KV cache."""
-    found = tuple(int(part) for part in ort.__version__.split(".")[:2])
-    if found < _INT8_CACHE_SINCE:
-        needed = ".".join(map(str, _INT8_CACHE_SINCE))
-        remedy = "upgrade it"
-        if sys.version_info < (3, 11):
-            newest = _NEWEST_FOR_PYTHON_3_10
-            remedy = f"Python 3.10 has no newer one than {newest}, so use Python 3.11 or newer"
-        raise ProviderError(
-            f"an int8 KV cache needs onnxruntime {needed} or newer, and this is "
-            f"{ort.__version__}: {remedy}, or quantize with a float32 cache"
-        )
+    _require(_INT8_CACHE_SINCE, "an int8 KV cache", "quantize with a float32 cache")
+
+
+def require_windows(config: ModelConfig) -> None:
+    """Raise ProviderError where onnxruntime is too old for layers that see a window of tokens.
+
+    Before 1.24 its GroupQueryAttention decodes them wrongly; the profile portable has no such node.
+    """
+    if any(config.windows):
+        _require(_WINDOWS_SINCE, "attention within a window", "export with the profile portable")
+
+
+def _require(since: tuple[int, int], what: str, otherwise: str) -> None:
+    """Raise ProviderError where onnxruntime is older than ``since``."""
+    if tuple(int(part) for part in ort.__version__.split(".")[:2]) >= since:
+        return
+    remedy = "upgrade it"
+    if sys.version_info < (3, 11):
+        newest = _NEWEST_FOR_PYTHON_3_10
+        remedy = f"Python 3.10 has no newer one than {newest}, so use Python 3.11 or newer"
+    raise ProviderError(
+        f"{what} needs onnxruntime {'.'.join(map(str, since))} or newer, and this is "
+        f"{ort.__version__}: {remedy}, or {otherwise}"
+    )
 
 
 def runtime_facts() -> dict[str, Any]:

@@ -12,6 +12,12 @@ from tests.cli.running import error, invoke, output, output_json
 STORY = "Once upon a time there was a little girl who lived with her mother in the wood. " * 5
 
 
+@pytest.fixture(autouse=True)
+def _a_terminal_of_100_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table is cut to the terminal's width."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 def test_the_lens_is_a_table_with_the_last_layer_on_top() -> None:
     lines = output("look", "Once upon a time there was a little").splitlines()
     assert lines[0].split()[0] == "last"

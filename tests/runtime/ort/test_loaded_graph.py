@@ -9,10 +9,12 @@ import pytest
 
 from gpt2edge import Engine
 from gpt2edge.errors import ModelDirError, ProviderError
+from gpt2edge.export import export_checkpoint
 from gpt2edge.model_dir import ModelDir
 from gpt2edge.runtime.bundled import BUNDLED_MODEL
 from gpt2edge.runtime.ort import session
 from gpt2edge.runtime.ort.graph_edits import calls_itself, edit_for_engine
+from tests.conftest import ROOT
 
 LENGTHS = ("seqlens_k", "total_sequence_length")
 GRAPH = (BUNDLED_MODEL / "model.onnx").read_bytes()
@@ -173,3 +175,14 @@ def test_who_lacks_an_int8_cache_gets_advice_that_can_be_followed(
         patch.setattr(sys, "version_info", python)
         with pytest.raises(ProviderError, match=f"1.23.2: {advice} quantize with a float32"):
             session.require_int8_cache()
+
+
+def test_windows_need_a_newer_onnxruntime_only_in_profile_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neo = ROOT / "tests" / "data" / "relatives" / "gpt_neo"
+    monkeypatch.setattr("gpt2edge.runtime.ort.session.ort.__version__", "1.23.2")
+    with pytest.raises(ProviderError, match=r"needs onnxruntime 1\.24 or newer.*1\.23\.2"):
+        export_checkpoint(neo, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    Engine(export_checkpoint(neo, tmp_path / "portable", profile="portable").path)
