@@ -13,6 +13,7 @@ from gpt2edge.export.sources.torch_files import read_torch_file
 from tests.checkpoints import SMALL
 from tests.cli.running import error
 from tests.conftest import ROOT
+from tests.test_layout import ROOMS
 from tests.hostile.torch_files import FLAG, HOSTILE
 
 MEMORY = 60 << 20
@@ -52,8 +53,7 @@ def test_needs_little_memory(name: str, tmp_path: Path) -> None:
 def test_the_package_imports_no_pickle() -> None:
     """Nor what reads one by itself."""
     readers = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    rooms = [ROOT / room for room in ("cli", "evaluate", "export", "graph", "quant", "runtime")]
-    for room in [*rooms, ROOT / "src" / "gpt2edge"]:
+    for room in (*(ROOT / room for room in ROOMS), ROOT / "src" / "gpt2edge"):
         for path in room.rglob("*.py"):
             source = path.read_text(encoding="utf-8")
             for node in ast.walk(ast.parse(source)):
