@@ -13,8 +13,8 @@ from gpt2edge.export.sources.torch_files import read_torch_file
 from tests.checkpoints import SMALL
 from tests.cli.running import error
 from tests.conftest import ROOT
-from tests.test_layout import ROOMS
 from tests.hostile.torch_files import FLAG, HOSTILE
+from tests.test_layout import ROOMS
 
 MEMORY = 60 << 20
 
